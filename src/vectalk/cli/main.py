@@ -1,0 +1,79 @@
+"""`vectalk`: the entry point. Errors of the user's are one clear message and exit code 2."""
+
+import importlib
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from vectalk import __version__
+from vectalk.errors import VectalkError
+
+VERBS = {
+    "demo": "embedded data: trains, evaluates, asks; what to try next",
+    "space": "make, look at and check spaces of vectors",
+    "corpus": "build and look at training examples",
+    "train": "train an adapter, then the LLM with it",
+    "ask": "ask about any point of a space",
+    "evaluate": "measure answers beside their controls and rivals",
+}
+
+
+class LazyGroup(TyperGroup):
+    """Loads a verb's module when that verb is called, so that `vectalk --help` is quick."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"vectalk.cli.{cmd_name}")
+        command = typer.main.get_command(module.app)
+        command.name = cmd_name
+        command.help = command.help or VERBS[cmd_name]
+        return command
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        width = max(map(len, VERBS))
+        typer.echo("vectalk: talk to any point of an embedding space\n\nUsage: vectalk VERB ...\n")
+        for verb, job in VERBS.items():
+            typer.echo(f"  {verb:<{width}}  {job}")
+        typer.echo("\n`vectalk VERB --help` tells more; `vectalk --version` prints the version.")
+
+
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vectalk {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
+    """Talk to any point of an embedding space."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; VECTALK_DEBUG=1 shows tracebacks."""
+    try:
+        app(arguments)
+    except (VectalkError, OSError) as error:
+        if os.environ.get("VECTALK_DEBUG"):
+            raise
+        if isinstance(error, BrokenPipeError):
+            sys.stderr.close()
+            raise SystemExit(0) from None
+        sys.stderr.write(f"vectalk: error: {error}\n")
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("\nvectalk: interrupted; nothing half written was left behind\n")
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

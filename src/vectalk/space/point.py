@@ -1,0 +1,71 @@
+"""A point of a space: an entity, or what arithmetic between entities gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vectalk.errors import SpaceError
+
+if TYPE_CHECKING:
+    from vectalk.space.vector_space import VectorSpace
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """A vector that knows its space and where it came from.
+
+    Attributes:
+        values: [D] float32.
+        space: the space that it lies in.
+        source: the expression that gives it, for people and for logs.
+        row: row of the entity in the space, or None for a point that is nobody.
+        sources: titles of the entities it was made of.
+    """
+
+    values: np.ndarray
+    space: VectorSpace = field(repr=False)
+    source: str = "vector"
+    row: int | None = None
+    sources: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        values = np.asarray(self.values, np.float32)
+        if values.shape != (self.space.dim,):
+            raise SpaceError(
+                f"{self.source}: a point of space {self.space.name!r} has {self.space.dim} dimensions, "
+                f"this one has shape {tuple(values.shape)}"
+            )
+        if not np.isfinite(values).all():
+            raise SpaceError(f"{self.source}: the vector holds NaN or infinity")
+        object.__setattr__(self, "values", values)
+
+    @property
+    def title(self) -> str:
+        """The entity's title, or the expression of a point that is nobody."""
+        return self.source if self.row is None else self.space.title(self.row)
+
+    def _with(self, other: Point, values: np.ndarray, sign: str) -> Point:
+        if self.space.fingerprint != other.space.fingerprint:
+            raise SpaceError(
+                f"{self.source} lies in space {self.space.name!r}, {other.source} in {other.space.name!r}: "
+                "points of different spaces cannot be combined"
+            )
+        sources = tuple(dict.fromkeys(self.sources + other.sources))
+        return Point(values, self.space, f"({self.source} {sign} {other.source})", None, sources)
+
+    def __add__(self, other: Point) -> Point:
+        return self._with(other, self.values + other.values, "+")
+
+    def __sub__(self, other: Point) -> Point:
+        return self._with(other, self.values - other.values, "-")
+
+    def __mul__(self, factor: float) -> Point:
+        return Point(self.values * factor, self.space, f"{factor:g} * {self.source}", None, self.sources)
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Point:
+        return self * -1.0

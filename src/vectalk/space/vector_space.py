@@ -1,0 +1,384 @@
+"""`VectorSpace`: vectors of one dimension that live together, with ids, titles, metadata and a split."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from vectalk.errors import SpaceError, UnknownEntityError
+from vectalk.files import atomic_folder, read_json, write_json
+from vectalk.space import expression, split, support
+from vectalk.space.neighbors import METRICS, Metric, nearest
+from vectalk.space.normalizer import Normalizer
+from vectalk.space.point import Point
+from vectalk.space.titles import closest
+
+FORMAT = 1
+CLOSEST_LIMIT = 200_000  # titles scanned for the closest matches in an error
+
+
+class VectorSpace:
+    """A space of N vectors of dimension D; row i of the vectors belongs to row i of the entities.
+
+    Make one with `create`, open a saved one with `load`. Attributes: `name`, `vectors` [N, D] (memory-mapped
+    once saved), `metric`, `normalizer`, `split_by`, `fingerprint`, `licence`, `path`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        vectors: np.ndarray,
+        entities: pa.Table | Path,
+        *,
+        metric: Metric,
+        normalizer: Normalizer,
+        split_by: str,
+        fingerprint: str,
+        licence: str = "",
+        reference: np.ndarray | None = None,
+        path: Path | None = None,
+    ) -> None:
+        self.name, self.vectors, self.metric, self.normalizer = name, vectors, metric, normalizer
+        self.split_by, self.fingerprint, self.licence, self.path = split_by, fingerprint, licence, path
+        self._entities, self._reference = entities, reference
+        self._columns: dict[str, pa.ChunkedArray] = {}
+        self._rows: dict[str, np.ndarray] = {}
+
+    # ---- making, saving, opening
+
+    @classmethod
+    def create(
+        cls,
+        name: str,
+        vectors: np.ndarray,
+        entities: pa.Table | Mapping[str, Sequence[Any]],
+        *,
+        metric: Metric = "cosine",
+        split_by: str = "id",
+        licence: str = "",
+    ) -> VectorSpace:
+        """Make a space in memory.
+
+        Args:
+            name: what a slot of this space is called, e.g. `film`.
+            vectors: [N, D] float32 or float16 (other number types are cast to float32).
+            entities: table with a column `id` and, where there is one, `title` and metadata. A column `split`
+                is taken as it is; otherwise the split is made by rule.
+            metric: what "near" means.
+            split_by: the column whose hash decides the split; `title` is normalised first.
+            licence: a note that travels with the space.
+
+        Raises:
+            SpaceError: shapes disagree, ids repeat, or rows hold NaN, infinity or nothing but zeros.
+        """
+        vectors = check_vectors(name, vectors)
+        table = entities if isinstance(entities, pa.Table) else pa.table(dict(entities))
+        table = _check_entities(name, table, len(vectors), split_by)
+        if metric not in METRICS:
+            raise SpaceError(f"space {name!r}: unknown metric {metric!r}; take one of {', '.join(METRICS)}")
+        rule = "given" if "split" in table.column_names else split_by
+        if rule != "given":
+            table = table.append_column("split", pa.array(split.assign_splits(table[rule].to_pylist(), rule)))
+        rows = np.flatnonzero(np.asarray(pc.equal(table["split"], split.TRAIN)))
+        if not len(rows):
+            raise SpaceError(f"space {name!r}: no entity falls into the train split ({len(vectors)} in all)")
+        return cls(
+            name,
+            vectors,
+            table,
+            metric=metric,
+            normalizer=Normalizer.fit(vectors[rows].astype(np.float32)),
+            split_by=rule,
+            fingerprint=fingerprint(vectors, table["id"].to_pylist()),
+            licence=licence,
+        )
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> VectorSpace:
+        """Write the space as a folder, whole or not at all, and return it opened from there."""
+        with atomic_folder(path, overwrite=overwrite) as folder:
+            np.save(folder / "vectors.npy", self.vectors)
+            pq.write_table(self.entities, folder / "entities.parquet")
+            np.save(folder / "support.npy", self.reference)
+            write_json(
+                folder / "space.json",
+                {
+                    "format": FORMAT,
+                    "name": self.name,
+                    "rows": len(self),
+                    "dim": self.dim,
+                    "metric": self.metric,
+                    "split_by": self.split_by,
+                    "fingerprint": self.fingerprint,
+                    "licence": self.licence,
+                    "normalizer": {
+                        "mean": [float(x) for x in self.normalizer.mean],
+                        "scale": [float(x) for x in self.normalizer.scale],
+                    },
+                },
+            )
+        return VectorSpace.load(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> VectorSpace:
+        """Open a saved space; nothing is read whole, vectors stay on disk until they are used."""
+        folder = Path(path)
+        if not (folder / "space.json").is_file():
+            found = "no such folder" if not folder.exists() else "it has no space.json"
+            raise SpaceError(
+                f"{folder} is not a space ({found}); make one with `vectalk space import` or `space factorize`"
+            )
+        card = read_json(folder / "space.json")
+        try:
+            vectors = np.load(folder / "vectors.npy", mmap_mode="r")
+            normalizer = Normalizer(*(np.asarray(card["normalizer"][k], np.float32) for k in ("mean", "scale")))
+            if vectors.shape != (card["rows"], card["dim"]):
+                raise SpaceError(
+                    f"{folder}: space.json says {card['rows']} x {card['dim']}, vectors.npy is {vectors.shape}"
+                )
+            reference = folder / "support.npy"
+            return cls(
+                card["name"],
+                vectors,
+                folder / "entities.parquet",
+                metric=card["metric"],
+                normalizer=normalizer,
+                split_by=card["split_by"],
+                fingerprint=card["fingerprint"],
+                licence=card.get("licence", ""),
+                reference=np.load(reference) if reference.is_file() else None,
+                path=folder,
+            )
+        except (OSError, KeyError, TypeError) as error:
+            raise SpaceError(f"{folder} is not a whole space: {error!r}; make it again") from None
+
+    def verify(self) -> None:
+        """Recompute the fingerprint from ids and vectors.
+
+        Raises:
+            SpaceError: the files are not the ones that the fingerprint was made of.
+        """
+        check_vectors(self.name, self.vectors)
+        found = fingerprint(self.vectors, self.column("id").to_pylist())
+        if found != self.fingerprint:
+            raise SpaceError(
+                f"space {self.name!r} at {self.path}: fingerprint {self.fingerprint[:12]} was stored, the files "
+                f"give {found[:12]}: ids or vectors changed since it was made; import it again"
+            )
+
+    # ---- what is in it
+
+    def __len__(self) -> int:
+        return self.vectors.shape[0]
+
+    @property
+    def dim(self) -> int:
+        """Vector dimension D."""
+        return self.vectors.shape[1]
+
+    @property
+    def entities(self) -> pa.Table:
+        """The whole table of entities (read from disk when asked for)."""
+        return self._entities if isinstance(self._entities, pa.Table) else pq.read_table(self._entities)
+
+    @cached_property
+    def column_names(self) -> list[str]:
+        """Names of the entity columns."""
+        if isinstance(self._entities, pa.Table):
+            return self._entities.column_names
+        return pq.read_schema(self._entities).names
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Return one entity column, read on first use and kept."""
+        if name not in self._columns:
+            if name not in self.column_names:
+                near = ", ".join(self.column_names)
+                raise SpaceError(f"space {self.name!r} has no column {name!r}; it has {near}")
+            table = self._entities
+            self._columns[name] = (
+                table[name] if isinstance(table, pa.Table) else pq.read_table(table, columns=[name])[name]
+            )
+        return self._columns[name]
+
+    def rows(self, split_name: str) -> np.ndarray:
+        """Return the rows [n] of a split: `train`, `validation` or `test`."""
+        if split_name not in self._rows:
+            self._rows[split_name] = np.flatnonzero(np.asarray(pc.equal(self.column("split"), split_name)))
+        return self._rows[split_name]
+
+    def title(self, row: int) -> str:
+        """Return the title of a row, or its id where titles are missing."""
+        value = self.column("title")[row].as_py() if "title" in self.column_names else None
+        return value if value is not None else str(self.column("id")[row].as_py())
+
+    def metadata(self, row: int) -> dict[str, Any]:
+        """Return all columns of one entity."""
+        return {name: self.column(name)[row].as_py() for name in self.column_names}
+
+    def find(self, name: str) -> int:
+        """Return the row of an id or a title.
+
+        Raises:
+            UnknownEntityError: nothing has that name (the closest titles are named), or several have.
+        """
+        for key in ("id", "title"):
+            if key not in self.column_names:
+                continue
+            found = np.flatnonzero(np.asarray(pc.fill_null(pc.equal(self.column(key), name), False)))
+            if len(found) == 1:
+                return int(found[0])
+            if len(found) > 1:
+                ids = ", ".join(repr(self.column("id")[int(r)].as_py()) for r in found[:5])
+                raise UnknownEntityError(f"{len(found)} entities of space {self.name!r} are called {name!r}: use an id ({ids})")
+        candidates = self.column("title" if "title" in self.column_names else "id")[:CLOSEST_LIMIT].to_pylist()
+        near = closest(name, [c for c in candidates if c])
+        hint = f"did you mean {', '.join(map(repr, near))}?" if near else "nothing comes close"
+        raise UnknownEntityError(f"space {self.name!r} has no entity {name!r}; {hint}")
+
+    def __getitem__(self, key: str | int) -> Point:
+        """Return the point of an entity, by id or title, or by row number."""
+        row = int(key) if isinstance(key, int | np.integer) else self.find(key)
+        if not 0 <= row < len(self):
+            raise UnknownEntityError(f"space {self.name!r} has rows 0 to {len(self) - 1}, not {row}")
+        title = self.title(row)
+        quoted = repr(title) if "'" not in title else '"' + title.replace('"', '\\"') + '"'
+        return Point(np.asarray(self.vectors[row], np.float32), self, quoted, row, (title,))
+
+    def __contains__(self, name: str) -> bool:
+        try:
+            self.find(name)
+        except UnknownEntityError:
+            return False
+        return True
+
+    def point(self, text: str, functions: Mapping[str, expression.Function] | None = None) -> Point:
+        """Return the point of an expression, or of a bare id or title.
+
+        Raises:
+            ExpressionError: the expression is malformed.
+            UnknownEntityError: a name is not in the space.
+        """
+        if text in self:
+            return self[text]
+        try:
+            return expression.evaluate(text, self, functions)
+        except expression.ExpressionError:
+            if any(sign in text for sign in "'\"") or any(f"{name}(" in text for name in expression.FUNCTIONS):
+                raise
+            self.find(text)  # a bare title with a slip: name the closest ones
+            raise
+
+    def where(self, column: str, value: Any, split_name: str | None = None) -> np.ndarray:
+        """Return the rows whose column equals `value`, or, for a list column, holds it."""
+        values = self.column(column)
+        if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
+            flat = values.combine_chunks()
+            parents = np.asarray(pc.list_parent_indices(flat))
+            rows = np.unique(parents[np.asarray(pc.fill_null(pc.equal(pc.list_flatten(flat), value), False))])
+        else:
+            rows = np.flatnonzero(np.asarray(pc.fill_null(pc.equal(values, value), False)))
+        return rows if split_name is None else np.intersect1d(rows, self.rows(split_name))
+
+    # ---- near and far
+
+    def neighbors(
+        self, points: np.ndarray | Point, k: int = 10, *, split_name: str | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return rows and similarities of the k nearest entities, exactly.
+
+        Args:
+            points: a Point (its own row is left out), or vectors [Q, D].
+            k: how many.
+            split_name: search this split only.
+
+        Returns:
+            Rows and similarities, [k] for a Point, else [Q, k].
+        """
+        rows = None if split_name is None else self.rows(split_name)
+        if isinstance(points, Point):
+            own = np.array([-1 if points.row is None else points.row])
+            found, scores = nearest(points.values, self.vectors, k, self.metric, rows=rows, exclude=own)
+            return found[0], scores[0]
+        return nearest(points, self.vectors, k, self.metric, rows=rows)
+
+    @property
+    def reference(self) -> np.ndarray:
+        """Sorted leave-one-out distances of sampled training entities, to which `support` compares."""
+        if self._reference is None:
+            self._reference = support.reference_distances(self.vectors, self.metric, self.rows(split.TRAIN))
+        return self._reference
+
+    def support(self, point: Point) -> support.Support:
+        """Say how near to real (training) entities a point lies."""
+        own = np.array([-1 if point.row is None else point.row])
+        rows = self.rows(split.TRAIN)
+        distance = support.mean_distance(point.values[None], self.vectors, self.metric, rows, exclude=own)
+        return support.support_from(float(distance[0]), self.reference, point.sources)
+
+
+def fingerprint(vectors: np.ndarray, ids: Sequence[str]) -> str:
+    """Return the sha256 over ids and vectors [N, D], read in blocks."""
+    digest = hashlib.sha256(f"{vectors.dtype.str}{vectors.shape}".encode())
+    digest.update("\n".join(ids).encode())
+    for start in range(0, len(vectors), 100_000):
+        digest.update(np.ascontiguousarray(vectors[start : start + 100_000]).tobytes())
+    return digest.hexdigest()
+
+
+def bad_rows(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows that hold NaN or infinity, and those that hold nothing but zeros."""
+    finite, nonzero = [], []
+    for start in range(0, len(vectors), 100_000):
+        block = vectors[start : start + 100_000]
+        finite.append(np.isfinite(block).all(axis=1))
+        nonzero.append((block != 0).any(axis=1))
+    return np.flatnonzero(~np.concatenate(finite)), np.flatnonzero(~np.concatenate(nonzero))
+
+
+def check_vectors(name: str, vectors: np.ndarray) -> np.ndarray:
+    """Return vectors as float32 or float16 [N, D], or raise a SpaceError that names the bad rows."""
+    vectors = np.asarray(vectors) if not isinstance(vectors, np.ndarray) else vectors
+    if vectors.ndim != 2 or 0 in vectors.shape or not np.issubdtype(vectors.dtype, np.number):
+        raise SpaceError(
+            f"space {name!r}: vectors must be a table of numbers [N, D], not {vectors.dtype} of shape {vectors.shape}"
+        )
+    if vectors.dtype not in (np.float32, np.float16):
+        vectors = vectors.astype(np.float32)
+    for rows, problem in zip(bad_rows(vectors), ("hold NaN or infinity", "are all zeros"), strict=True):
+        if len(rows):
+            shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+            raise SpaceError(
+                f"space {name!r}: {len(rows)} of {len(vectors)} rows {problem} (rows {shown}); "
+                "mend them, or leave them out with --drop-bad-rows"
+            )
+    return vectors
+
+
+def _check_entities(name: str, table: pa.Table, rows: int, split_by: str) -> pa.Table:
+    if "id" not in table.column_names:
+        raise SpaceError(f"space {name!r}: the entities have no column 'id'; they have {', '.join(table.column_names)}")
+    if table.num_rows != rows:
+        raise SpaceError(f"space {name!r}: {rows} vectors but {table.num_rows} entities; row i must belong to vector i")
+    ids = [None if value is None else str(value) for value in table["id"].to_pylist()]
+    if None in ids:
+        raise SpaceError(f"space {name!r}: row {ids.index(None)} has no id")
+    counts = pc.value_counts(pa.array(ids))
+    repeated = [str(c["values"]) for c in counts if c["counts"].as_py() > 1]
+    if repeated:
+        shown = ", ".join(map(repr, repeated[:5]))
+        raise SpaceError(f"space {name!r}: {len(repeated)} ids stand more than once ({shown}); ids must be unique")
+    table = table.set_column(table.column_names.index("id"), "id", pa.array(ids))
+    if "split" in table.column_names:
+        unknown = set(table["split"].to_pylist()) - set(split.SPLITS)
+        if unknown:
+            raise SpaceError(f"space {name!r}: column 'split' holds {sorted(map(str, unknown))}; allowed are {', '.join(split.SPLITS)}")
+    elif split_by not in table.column_names:
+        raise SpaceError(f"space {name!r}: no column {split_by!r} to split by; there are {', '.join(table.column_names)}")
+    return table
