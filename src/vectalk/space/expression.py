@@ -43,7 +43,12 @@ class Name:
 Function = Callable[..., Point]
 
 
-def evaluate(text: str, space: VectorSpace, functions: Mapping[str, Function] | None = None) -> Point:
+def evaluate(
+    text: str,
+    space: VectorSpace,
+    functions: Mapping[str, Function] | None = None,
+    names: Mapping[str, Point] | None = None,
+) -> Point:
     """Evaluate an expression to a point of `space`.
 
     Args:
@@ -51,17 +56,20 @@ def evaluate(text: str, space: VectorSpace, functions: Mapping[str, Function] | 
         space: where quoted names are looked up.
         functions: extra functions by name; each takes the space, then its arguments: points, numbers, or a
             `Name` where a bare or quoted name was written.
+        names: points that a bare name stands for, e.g. the slots of a prompt.
 
     Raises:
         ExpressionError: the expression is malformed, with its position.
         UnknownEntityError: a quoted name is not in the space, with the closest matches.
     """
-    return _Parser(text, space, {**FUNCTIONS, **(functions or {})}).parse()
+    return _Parser(text, space, {**FUNCTIONS, **(functions or {})}, names or {}).parse()
 
 
 class _Parser:
-    def __init__(self, text: str, space: VectorSpace, functions: Mapping[str, Function]) -> None:
-        self.text, self.space, self.functions = text, space, functions
+    def __init__(
+        self, text: str, space: VectorSpace, functions: Mapping[str, Function], names: Mapping[str, Point]
+    ) -> None:
+        self.text, self.space, self.functions, self.names = text, space, functions, names
         self.tokens = list(self._tokenise())
         self.at = 0
 
@@ -144,7 +152,7 @@ class _Parser:
         if kind == "quoted":
             return Name(re.sub(r"\\(.)", r"\1", found[1:-1]))
         if kind == "name":
-            return self._call(found, position) if self._take("(") else Name(found)
+            return self._call(found, position) if self._take("(") else self.names.get(found, Name(found))
         if kind == "sign" and found == "(":
             value = self._sum()
             self._expect(")")

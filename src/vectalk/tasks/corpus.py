@@ -1,0 +1,124 @@
+"""Corpora: examples ready for training, as parquet parts that name vectors by row and never copy them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vectalk.errors import CorpusError
+from vectalk.files import read_json
+from vectalk.space import VectorSpace
+from vectalk.space.split import SPLITS
+from vectalk.tasks.suite import Suite
+
+FORMAT = 1
+SCHEMA = pa.schema(
+    [
+        ("task", pa.string()),
+        ("prompt", pa.string()),
+        ("slots", pa.list_(pa.struct([("slot", pa.string()), ("space", pa.string()), ("row", pa.int64())]))),
+        ("target", pa.string()),
+        ("split", pa.string()),
+        ("teacher", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One question with its target text.
+
+    Attributes:
+        task: name of the task.
+        prompt: the question, with slots in braces.
+        slots: slot name -> (space, row).
+        target: the text to learn.
+        split: `train`, `validation` or `test`: the least trained-on split of its entities.
+        teacher: what wrote the target.
+    """
+
+    task: str
+    prompt: str
+    slots: dict[str, tuple[str, int]]
+    target: str
+    split: str
+    teacher: str
+
+    def row(self) -> dict[str, Any]:
+        """Return the example as a row of the parquet schema."""
+        slots = [{"slot": slot, "space": space, "row": row} for slot, (space, row) in self.slots.items()]
+        return {**self.__dict__, "slots": slots}
+
+
+class Corpus:
+    """A built corpus, opened with `load`. Attributes: `path`, `card` (corpus.json), `suite`, `spaces`."""
+
+    def __init__(self, path: Path, card: dict[str, Any], suite: Suite, spaces: dict[str, VectorSpace]) -> None:
+        self.path, self.card, self.suite, self.spaces = path, card, suite, spaces
+
+    @classmethod
+    def load(cls, path: str | Path, spaces: Mapping[str, str | Path] | None = None) -> Corpus:
+        """Open a corpus and the spaces it was built on.
+
+        Args:
+            path: folder of the corpus.
+            spaces: folders that override where spaces were, by name.
+
+        Raises:
+            CorpusError: the folder is no corpus, or a space is not the one it was built on.
+        """
+        folder = Path(path)
+        if not (folder / "corpus.json").is_file():
+            found = "no such folder" if not folder.exists() else "it has no corpus.json"
+            raise CorpusError(f"{folder} is not a corpus ({found}); make one with `vectalk corpus build`")
+        card = read_json(folder / "corpus.json")
+        opened = {}
+        for name, known in card["spaces"].items():
+            place = Path((spaces or {}).get(name) or folder / known["path"])
+            opened[name] = open_space(name, place, known["fingerprint"], f"corpus {folder}")
+        return cls(folder, card, Suite.load(folder / "suite.yaml"), opened)
+
+    def table(self, split_name: str) -> pa.Table:
+        """Return the examples of a split as a memory-mapped table."""
+        parts = sorted(self.path.glob(f"{split_name}-*.parquet"))
+        if not parts:
+            return SCHEMA.empty_table()
+        return pa.concat_tables([pq.read_table(part, memory_map=True) for part in parts])
+
+    def __len__(self) -> int:
+        return sum(self.card["counts"].values())
+
+    def examples(self, split_name: str, task: str | None = None) -> Iterator[Example]:
+        """Iterate over the examples of a split, in the order they were built."""
+        if split_name not in SPLITS:
+            raise CorpusError(f"unknown split {split_name!r}; take one of {', '.join(SPLITS)}")
+        for batch in self.table(split_name).to_batches(max_chunksize=2048):
+            for row in batch.to_pylist():
+                if task is None or row["task"] == task:
+                    row["slots"] = {s["slot"]: (s["space"], s["row"]) for s in row["slots"]}
+                    yield Example(**row)
+
+
+def open_space(name: str, place: Path, fingerprint: str, user: str) -> VectorSpace:
+    """Open a space and check that it is the one that `user` (a corpus, a run) was made with."""
+    space = VectorSpace.load(place)
+    if space.fingerprint != fingerprint:
+        raise CorpusError(
+            f"{user} was made with space {name!r} of fingerprint {fingerprint[:12]}, but {place} has "
+            f"{space.fingerprint[:12]} (D={space.dim}): its ids or vectors changed; give the right folder with "
+            f"--space {name}=DIR, or make the corpus and the run again"
+        )
+    return space
+
+
+def relative(place: Path | None, folder: Path) -> str:
+    """Return how a saved space is found from a folder; moving both together keeps it true."""
+    if place is None:
+        raise CorpusError("a space must be saved before a corpus or a run can refer to it")
+    return os.path.relpath(Path(place).resolve(), folder.resolve())

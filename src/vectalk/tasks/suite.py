@@ -1,0 +1,182 @@
+"""Tasks and suites: what may be asked of a space, in how many wordings, and what a true answer states."""
+
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+import jinja2
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from vectalk.errors import SuiteError
+from vectalk.space.titles import closest
+from vectalk.tasks import grammar
+from vectalk.tasks.attributes import Attribute
+
+SLOT = re.compile(r"\{([A-Za-z_]\w*)\}")
+
+
+def slots_in(prompt: str) -> list[str]:
+    """Return the names of the slots of a prompt, in order."""
+    return SLOT.findall(prompt)
+
+
+class Task(BaseModel):
+    """One kind of question.
+
+    Attributes:
+        name: e.g. `summary`.
+        slots: name of each slot -> space it takes vectors of.
+        prompts: wordings; each holds every slot once or more. The first is the one that evaluation uses.
+        about: the expression that the answer is about (`film`, `lerp(a, b, 0.5)`), or None where there is none.
+        states: attributes that a reference text states, and that can be read back from an answer.
+        pairs: how the second entity of a two-slot task is found: `any`, or `neighbor` (nearest training one).
+        facts: the facts teacher's grammar: sentences, each a list of wordings (see `grammar`).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    slots: dict[str, str] = Field(min_length=1, max_length=2)
+    prompts: list[str] = Field(min_length=1)
+    about: str | None = None
+    states: list[str] = Field(default_factory=list)
+    pairs: Literal["any", "neighbor"] = "any"
+    facts: list[list[str]] = Field(default_factory=list)
+
+    @field_validator("facts", mode="before")
+    @classmethod
+    def _one_wording_may_stand_alone(cls, value: object) -> object:
+        return [[item] if isinstance(item, str) else item for item in value] if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _slots_agree(self) -> "Task":
+        for number, prompt in enumerate(self.prompts):
+            found = set(slots_in(prompt))
+            if found != set(self.slots):
+                raise ValueError(
+                    f"prompts[{number}] {prompt!r} holds the slots {sorted(found)}, the task declares {sorted(self.slots)}"
+                )
+        if self.about is not None and not any(re.search(rf"\b{slot}\b", self.about) for slot in self.slots):
+            raise ValueError(f"about {self.about!r} names none of the slots {sorted(self.slots)}")
+        return self
+
+
+class Suite(BaseModel):
+    """A set of tasks over some spaces, with the attributes that their texts are made of.
+
+    Attributes:
+        name: name of the suite.
+        attributes: space -> attribute name -> how it is made.
+        tasks: the tasks, by unique names.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    description: str = ""
+    attributes: dict[str, dict[str, Attribute]] = Field(default_factory=dict)
+    tasks: list[Task] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Suite":
+        names = [task.name for task in self.tasks]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"tasks: {name!r} stands more than once")
+        for task in self.tasks:
+            self._check_facts(task)
+        return self
+
+    def _check_facts(self, task: Task) -> None:
+        known = {slot: self.attributes.get(space, {}) for slot, space in task.slots.items()}
+        for name in task.states:
+            if not any(name in attributes for attributes in known.values()):
+                raise ValueError(f"task {task.name!r}: states {name!r}, which no attribute of its spaces is called")
+        for number, wordings in enumerate(task.facts):
+            for wording in wordings:
+                place = f"task {task.name!r}: facts[{number}] {wording!r}"
+                try:
+                    used = grammar.facts_used(wording)
+                except jinja2.TemplateSyntaxError as error:
+                    raise ValueError(f"{place}: {error.message}") from None
+                for slot, attribute in used:
+                    if slot not in known:
+                        raise ValueError(f"{place}: {slot!r} is not a slot; slots are {sorted(known)}")
+                    if attribute not in known[slot]:
+                        near = closest(attribute, list(known[slot])) or sorted(known[slot])
+                        raise ValueError(f"{place}: no attribute {attribute!r}; did you mean {', '.join(near)}?")
+
+    @property
+    def spaces(self) -> list[str]:
+        """Names of the spaces that the tasks need."""
+        return sorted({space for task in self.tasks for space in task.slots.values()})
+
+    def task(self, name: str) -> Task:
+        """Return a task by name."""
+        for task in self.tasks:
+            if task.name == name:
+                return task
+        raise SuiteError(f"suite {self.name!r} has no task {name!r}; it has {', '.join(t.name for t in self.tasks)}")
+
+    def only(self, names: list[str]) -> "Suite":
+        """Return the suite with just these tasks."""
+        return self.model_copy(update={"tasks": [self.task(name) for name in names]})
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> "Suite":
+        """Load a suite of the package by name, or a YAML file.
+
+        Raises:
+            SuiteError: there is no such suite, or it is malformed; names file and field.
+        """
+        path = Path(name_or_path)
+        if path.suffix in (".yaml", ".yml") or path.exists():
+            if not path.is_file():
+                raise SuiteError(f"suite file {path} does not exist")
+            return cls.parse(path.read_text(encoding="utf-8"), str(path))
+        packaged = resources.files("vectalk.tasks") / "suites" / f"{name_or_path}.yaml"
+        if not packaged.is_file():
+            raise SuiteError(f"no suite {str(name_or_path)!r}; the package has {', '.join(packaged_suites())}, or name a YAML file")
+        return cls.parse(packaged.read_text(encoding="utf-8"), str(name_or_path))
+
+    @classmethod
+    def parse(cls, text: str, source: str) -> "Suite":
+        """Read a suite from YAML text; `source` is named in errors."""
+        try:
+            return cls.model_validate(yaml.safe_load(text))
+        except yaml.YAMLError as error:
+            raise SuiteError(f"suite {source}: not valid YAML: {error}") from None
+        except ValidationError as error:
+            problems = [
+                f"{'.'.join(map(str, p['loc'])) or 'suite'}: {p['msg'].removeprefix('Value error, ')}" for p in error.errors()
+            ]
+            raise SuiteError(f"suite {source} is malformed: " + "; ".join(problems[:5])) from None
+
+    @classmethod
+    def join(cls, suites: list["Suite"]) -> "Suite":
+        """Merge several suites into one; the same task or attribute twice is an error."""
+        attributes: dict[str, dict[str, Attribute]] = {}
+        for suite in suites:
+            for space, known in suite.attributes.items():
+                for name, attribute in known.items():
+                    if attributes.setdefault(space, {}).setdefault(name, attribute) != attribute:
+                        raise SuiteError(f"suites {', '.join(s.name for s in suites)}: attribute {space}.{name} is defined twice")
+        try:
+            return cls(
+                name="+".join(suite.name for suite in suites),
+                attributes=attributes,
+                tasks=[task for suite in suites for task in suite.tasks],
+            )
+        except ValidationError as error:
+            raise SuiteError(f"suites cannot be joined: {error.errors()[0]['msg']}") from None
+
+    def dump(self) -> str:
+        """Return the suite as YAML."""
+        return yaml.safe_dump(self.model_dump(exclude_defaults=True), sort_keys=False, allow_unicode=True, width=110)
+
+
+def packaged_suites() -> list[str]:
+    """Return the names of the suites in the package."""
+    return sorted(f.name[:-5] for f in (resources.files("vectalk.tasks") / "suites").iterdir() if f.name.endswith(".yaml"))
