@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vectalk.errors import SpaceError
+from vectalk.space.checks import bad_rows
 from vectalk.space.neighbors import Metric
 from vectalk.space.tables import Columns, as_text, column, id_column, is_list, read_table
-from vectalk.space.vector_space import VectorSpace, bad_rows
+from vectalk.space.vector_space import VectorSpace
 
 SOURCES = (".npy", ".npz", ".parquet", ".safetensors")
 Missing = Literal["error", "drop", "keep"]
@@ -35,7 +36,9 @@ def read_vectors(path: str | Path, key: str | None = None) -> tuple[np.ndarray, 
     """
     path = Path(path)
     if not path.is_file():
-        raise SpaceError(f"{path} does not exist" if not path.exists() else f"{path} is a folder; name a file in it")
+        raise SpaceError(
+            f"{path} does not exist" if not path.exists() else f"{path} is a folder; name a file in it"
+        )
     table = None
     try:
         if path.suffix == ".npy":
@@ -51,13 +54,17 @@ def read_vectors(path: str | Path, key: str | None = None) -> tuple[np.ndarray, 
             tensors = load_file(path)
             vectors = tensors[_choose(list(tensors), key, path, "tensor")]
         else:
-            raise SpaceError(f"{path}: unknown kind of vectors {path.suffix!r}; allowed are {', '.join(SOURCES)}")
+            raise SpaceError(
+                f"{path}: unknown kind of vectors {path.suffix!r}; allowed are {', '.join(SOURCES)}"
+            )
     except SpaceError:
         raise
     except Exception as error:  # each format breaks in its own way
         raise SpaceError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
     if vectors.ndim != 2 or 0 in vectors.shape or not np.issubdtype(vectors.dtype, np.number):
-        raise SpaceError(f"{path}: vectors must be a table of numbers [N, D], not {vectors.dtype} of shape {vectors.shape}")
+        raise SpaceError(
+            f"{path}: vectors must be a table of numbers [N, D], not {vectors.dtype} of shape {vectors.shape}"
+        )
     return vectors, table
 
 
@@ -85,8 +92,8 @@ def import_space(
         name: of the space, e.g. `film`.
         key: array, tensor or column of `source`.
         ids: file with the id of each vector, row by row: a csv or parquet with one column or one called
-            `id_name`, or a txt with an id a line. Without it a parquet's own column is taken, then the rows of
-            `metadata`, then row numbers.
+            `id_name`, or a txt with an id a line. Without it a parquet's own column is taken, then the rows
+            of `metadata`, then row numbers.
         metadata: table joined by id.
         id_name: the column that holds ids, where it cannot be guessed.
         columns: how the metadata columns are prepared.
@@ -107,7 +114,9 @@ def import_space(
     if dtype not in ("float32", "float16"):
         raise SpaceError(f"dtype must be float32 or float16, not {dtype!r}")
     vectors, own = read_vectors(source, key)
-    facts = None if metadata is None else _with_id(read_table(metadata, _text(id_name)), id_name, str(metadata))
+    facts = (
+        None if metadata is None else _with_id(read_table(metadata, _text(id_name)), id_name, str(metadata))
+    )
     if ids is not None:
         own = _read_ids(Path(ids), id_name)
     elif own is not None and own.num_columns:
@@ -126,7 +135,7 @@ def import_space(
     if drop_bad_rows:
         kept = np.setdiff1d(kept, np.concatenate(bad_rows(vectors)))
         if len(kept) < len(vectors):
-            tell(f"{len(vectors) - len(kept)} of {len(vectors)} vectors hold NaN, infinity or only zeros: dropped")
+            tell(f"{len(vectors) - len(kept)} of {len(vectors)} vectors dropped: NaN, infinity or only zeros")
         if not len(kept):
             raise SpaceError(f"{source}: no vector is left after dropping the bad rows")
     table = own.take(kept)
@@ -171,11 +180,15 @@ def _from_columns(table: pa.Table, key: str | None, path: Path) -> tuple[np.ndar
     if not is_list(values.type):
         raise SpaceError(f"{path}: column {chosen!r} holds {values.type}, not lists of numbers")
     if values.null_count:
-        raise SpaceError(f"{path}: row {int(np.flatnonzero(values.is_null())[0])} of column {chosen!r} has no vector")
+        raise SpaceError(
+            f"{path}: row {int(np.flatnonzero(values.is_null())[0])} of column {chosen!r} has no vector"
+        )
     lengths = pc.list_value_length(values).to_numpy(zero_copy_only=False)
     if len(lengths) and (lengths != lengths[0]).any():
         row = int(np.flatnonzero(lengths != lengths[0])[0])
-        raise SpaceError(f"{path}: row {row} of column {chosen!r} has {lengths[row]} numbers, row 0 has {lengths[0]}")
+        raise SpaceError(
+            f"{path}: row {row} of column {chosen!r} has {lengths[row]} numbers, row 0 has {lengths[0]}"
+        )
     flat = values.flatten().to_numpy(zero_copy_only=False)
     return flat.reshape(len(values), -1), table.drop_columns([chosen])
 
@@ -203,21 +216,26 @@ def _unique(ids: pa.ChunkedArray, where: str) -> None:
     counts = pc.value_counts(ids.combine_chunks())
     repeated = [str(c["values"]) for c in counts.filter(pc.greater(counts.field("counts"), 1))[:3]]
     if repeated:
-        raise SpaceError(f"{where}: ids must be unique; these stand more than once: {', '.join(map(repr, repeated))}")
+        raise SpaceError(
+            f"{where}: ids must be unique; these stand more than once: {', '.join(map(repr, repeated))}"
+        )
 
 
 def _join(own: pa.Table, facts: pa.Table, where: str, missing: Missing) -> tuple[pa.Table, np.ndarray]:
     """Return own columns with those of `facts`, and the rows of `own` that were kept."""
     clash = sorted((set(own.column_names) & set(facts.column_names)) - {"id"})
     if clash:
-        raise SpaceError(f"{where}: columns {', '.join(clash)} stand beside the vectors too; rename or remove them")
+        raise SpaceError(
+            f"{where}: columns {', '.join(clash)} stand beside the vectors too; rename or remove them"
+        )
     _unique(facts["id"], where)
     at = pc.index_in(own["id"], facts["id"].combine_chunks()).combine_chunks()
     lost = np.flatnonzero(at.is_null().to_numpy(zero_copy_only=False))
     if len(lost) and missing == "error":
         first = ", ".join(repr(own["id"][int(row)].as_py()) for row in lost[:5])
         raise SpaceError(
-            f"{where}: {len(lost)} of {len(at)} vectors have no metadata (ids {first}{', ...' if len(lost) > 5 else ''}); "
+            f"{where}: {len(lost)} of {len(at)} vectors have no metadata "
+            f"(ids {first}{', ...' if len(lost) > 5 else ''}); "
             "leave them out with --missing drop, or keep them with --missing keep"
         )
     if len(lost) == len(at):

@@ -18,7 +18,7 @@ def split_of(key: str) -> str:
 
 
 def split_keys(values: Iterable[object], column: str) -> list[str]:
-    """Return the keys that the rule hashes; titles are normalised, so that a work has one split everywhere."""
+    """Return the keys that the rule hashes; titles are normalised, so a work has one split everywhere."""
     normalise = title_key if column == "title" else str
     return [normalise(str(value)) for value in values]
 

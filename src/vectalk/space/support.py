@@ -39,7 +39,11 @@ class Support:
 
 
 def mean_distance(
-    queries: np.ndarray, vectors: np.ndarray, metric: Metric, rows: np.ndarray, exclude: np.ndarray | None = None
+    queries: np.ndarray,
+    vectors: np.ndarray,
+    metric: Metric,
+    rows: np.ndarray,
+    exclude: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the mean distance [Q] of queries [Q, D] to their 10 nearest among `rows` of vectors [N, D]."""
     # A dot product is no distance; there the Euclidean one serves.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 from vectalk.errors import SpaceError, UnknownEntityError
 from vectalk.files import atomic_folder, read_json, write_json
 from vectalk.space import expression, split, support
+from vectalk.space.checks import check_entities, check_vectors, fingerprint, splits
 from vectalk.space.neighbors import METRICS, Metric, nearest
 from vectalk.space.normalizer import Normalizer
 from vectalk.space.point import Point
@@ -81,12 +81,12 @@ class VectorSpace:
         """
         vectors = check_vectors(name, vectors)
         table = entities if isinstance(entities, pa.Table) else pa.table(dict(entities))
-        table = _check_entities(name, table, len(vectors), split_by)
+        table = check_entities(name, table, len(vectors), split_by)
         if metric not in METRICS:
             raise SpaceError(f"space {name!r}: unknown metric {metric!r}; take one of {', '.join(METRICS)}")
         rule = "given" if "split" in table.column_names else split_by
         if rule != "given":
-            table = table.append_column("split", pa.array(split.assign_splits(table[rule].to_pylist(), rule)))
+            table = table.append_column("split", pa.array(splits(table, rule)))
         rows = np.flatnonzero(np.asarray(pc.equal(table["split"], split.TRAIN)))
         if not len(rows):
             raise SpaceError(f"space {name!r}: no entity falls into the train split ({len(vectors)} in all)")
@@ -133,15 +133,19 @@ class VectorSpace:
         if not (folder / "space.json").is_file():
             found = "no such folder" if not folder.exists() else "it has no space.json"
             raise SpaceError(
-                f"{folder} is not a space ({found}); make one with `vectalk space import` or `space factorize`"
+                f"{folder} is not a space ({found}); "
+                "make one with `vectalk space import` or `vectalk space factorize`"
             )
         card = read_json(folder / "space.json")
         try:
             vectors = np.load(folder / "vectors.npy", mmap_mode="r")
-            normalizer = Normalizer(*(np.asarray(card["normalizer"][k], np.float32) for k in ("mean", "scale")))
+            normalizer = Normalizer(
+                *(np.asarray(card["normalizer"][k], np.float32) for k in ("mean", "scale"))
+            )
             if vectors.shape != (card["rows"], card["dim"]):
                 raise SpaceError(
-                    f"{folder}: space.json says {card['rows']} x {card['dim']}, vectors.npy is {vectors.shape}"
+                    f"{folder}: space.json says {card['rows']} x {card['dim']}, "
+                    f"vectors.npy is {vectors.shape}"
                 )
             reference = folder / "support.npy"
             return cls(
@@ -169,8 +173,8 @@ class VectorSpace:
         found = fingerprint(self.vectors, self.column("id").to_pylist())
         if found != self.fingerprint:
             raise SpaceError(
-                f"space {self.name!r} at {self.path}: fingerprint {self.fingerprint[:12]} was stored, the files "
-                f"give {found[:12]}: ids or vectors changed since it was made; import it again"
+                f"space {self.name!r} at {self.path}: fingerprint {self.fingerprint[:12]} was stored, "
+                f"the files give {found[:12]}: ids or vectors changed since it was made; import it again"
             )
 
     # ---- what is in it
@@ -228,16 +232,16 @@ class VectorSpace:
         Raises:
             UnknownEntityError: nothing has that name (the closest titles are named), or several have.
         """
-        for key in ("id", "title"):
-            if key not in self.column_names:
-                continue
-            found = np.flatnonzero(np.asarray(pc.fill_null(pc.equal(self.column(key), name), False)))
-            if len(found) == 1:
-                return int(found[0])
-            if len(found) > 1:
-                ids = ", ".join(repr(self.column("id")[int(r)].as_py()) for r in found[:5])
-                raise UnknownEntityError(f"{len(found)} entities of space {self.name!r} are called {name!r}: use an id ({ids})")
-        candidates = self.column("title" if "title" in self.column_names else "id")[:CLOSEST_LIMIT].to_pylist()
+        found = self._named(name)
+        if len(found) == 1:
+            return int(found[0])
+        if len(found) > 1:
+            ids = ", ".join(repr(self.column("id")[int(r)].as_py()) for r in found[:5])
+            raise UnknownEntityError(
+                f"{len(found)} entities of space {self.name!r} are called {name!r}: use an id ({ids})"
+            )
+        names = self.column("title" if "title" in self.column_names else "id")
+        candidates = names[:CLOSEST_LIMIT].to_pylist()
         near = closest(name, [c for c in candidates if c])
         hint = f"did you mean {', '.join(map(repr, near))}?" if near else "nothing comes close"
         raise UnknownEntityError(f"space {self.name!r} has no entity {name!r}; {hint}")
@@ -248,15 +252,20 @@ class VectorSpace:
         if not 0 <= row < len(self):
             raise UnknownEntityError(f"space {self.name!r} has rows 0 to {len(self) - 1}, not {row}")
         title = self.title(row)
-        quoted = repr(title) if "'" not in title else '"' + title.replace('"', '\\"') + '"'
+        escaped = title.replace("\\", r"\\").replace('"', r"\"")
+        quoted = repr(title) if "'" not in title else f'"{escaped}"'
         return Point(np.asarray(self.vectors[row], np.float32), self, quoted, row, (title,))
 
     def __contains__(self, name: str) -> bool:
-        try:
-            self.find(name)
-        except UnknownEntityError:
-            return False
-        return True
+        return len(self._named(name)) == 1
+
+    def _named(self, name: str) -> np.ndarray:
+        """Return the rows with that id, or else with that title."""
+        found = np.zeros(0, np.int64)
+        for key in ("id", "title"):
+            if key in self.column_names and not len(found):
+                found = np.flatnonzero(np.asarray(pc.fill_null(pc.equal(self.column(key), name), False)))
+        return found
 
     def point(self, text: str, functions: Mapping[str, expression.Function] | None = None) -> Point:
         """Return the point of an expression, or of a bare id or title.
@@ -270,7 +279,9 @@ class VectorSpace:
         try:
             return expression.evaluate(text, self, functions)
         except expression.ExpressionError:
-            if any(sign in text for sign in "'\"") or any(f"{name}(" in text for name in expression.FUNCTIONS):
+            if any(sign in text for sign in "'\"") or any(
+                f"{name}(" in text for name in expression.FUNCTIONS
+            ):
                 raise
             self.find(text)  # a bare title with a slip: name the closest ones
             raise
@@ -321,64 +332,3 @@ class VectorSpace:
         rows = self.rows(split.TRAIN)
         distance = support.mean_distance(point.values[None], self.vectors, self.metric, rows, exclude=own)
         return support.support_from(float(distance[0]), self.reference, point.sources)
-
-
-def fingerprint(vectors: np.ndarray, ids: Sequence[str]) -> str:
-    """Return the sha256 over ids and vectors [N, D], read in blocks."""
-    digest = hashlib.sha256(f"{vectors.dtype.str}{vectors.shape}".encode())
-    digest.update("\n".join(ids).encode())
-    for start in range(0, len(vectors), 100_000):
-        digest.update(np.ascontiguousarray(vectors[start : start + 100_000]).tobytes())
-    return digest.hexdigest()
-
-
-def bad_rows(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows that hold NaN or infinity, and those that hold nothing but zeros."""
-    finite, nonzero = [], []
-    for start in range(0, len(vectors), 100_000):
-        block = vectors[start : start + 100_000]
-        finite.append(np.isfinite(block).all(axis=1))
-        nonzero.append((block != 0).any(axis=1))
-    return np.flatnonzero(~np.concatenate(finite)), np.flatnonzero(~np.concatenate(nonzero))
-
-
-def check_vectors(name: str, vectors: np.ndarray) -> np.ndarray:
-    """Return vectors as float32 or float16 [N, D], or raise a SpaceError that names the bad rows."""
-    vectors = np.asarray(vectors) if not isinstance(vectors, np.ndarray) else vectors
-    if vectors.ndim != 2 or 0 in vectors.shape or not np.issubdtype(vectors.dtype, np.number):
-        raise SpaceError(
-            f"space {name!r}: vectors must be a table of numbers [N, D], not {vectors.dtype} of shape {vectors.shape}"
-        )
-    if vectors.dtype not in (np.float32, np.float16):
-        vectors = vectors.astype(np.float32)
-    for rows, problem in zip(bad_rows(vectors), ("hold NaN or infinity", "are all zeros"), strict=True):
-        if len(rows):
-            shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
-            raise SpaceError(
-                f"space {name!r}: {len(rows)} of {len(vectors)} rows {problem} (rows {shown}); "
-                "mend them, or leave them out with --drop-bad-rows"
-            )
-    return vectors
-
-
-def _check_entities(name: str, table: pa.Table, rows: int, split_by: str) -> pa.Table:
-    if "id" not in table.column_names:
-        raise SpaceError(f"space {name!r}: the entities have no column 'id'; they have {', '.join(table.column_names)}")
-    if table.num_rows != rows:
-        raise SpaceError(f"space {name!r}: {rows} vectors but {table.num_rows} entities; row i must belong to vector i")
-    ids = [None if value is None else str(value) for value in table["id"].to_pylist()]
-    if None in ids:
-        raise SpaceError(f"space {name!r}: row {ids.index(None)} has no id")
-    counts = pc.value_counts(pa.array(ids))
-    repeated = [str(c["values"]) for c in counts if c["counts"].as_py() > 1]
-    if repeated:
-        shown = ", ".join(map(repr, repeated[:5]))
-        raise SpaceError(f"space {name!r}: {len(repeated)} ids stand more than once ({shown}); ids must be unique")
-    table = table.set_column(table.column_names.index("id"), "id", pa.array(ids))
-    if "split" in table.column_names:
-        unknown = set(table["split"].to_pylist()) - set(split.SPLITS)
-        if unknown:
-            raise SpaceError(f"space {name!r}: column 'split' holds {sorted(map(str, unknown))}; allowed are {', '.join(split.SPLITS)}")
-    elif split_by not in table.column_names:
-        raise SpaceError(f"space {name!r}: no column {split_by!r} to split by; there are {', '.join(table.column_names)}")
-    return table

@@ -27,8 +27,8 @@ class WalsConfig:
 
     Attributes:
         dim: dimension D of the vectors.
-        feedback: `implicit`: that a user watched an item is the signal (target 1), the rating only its weight;
-            `explicit`: the rating itself is, less the mean and the biases.
+        feedback: `implicit`: that a user watched an item is the signal (target 1), the rating only its
+            weight; `explicit`: the rating itself is, less the mean and the biases.
         iterations: passes; each solves all items, then all users.
         l2: strength of the regularisation.
         scale_l2: multiply `l2` by the number of ratings of the row.
@@ -57,9 +57,13 @@ class WalsConfig:
             if not value >= least or not np.isfinite(value):
                 raise SpaceError(f"{name} must be at least {least}, not {value}")
         if not self.l2 > 0 or not np.isfinite(self.l2):
-            raise SpaceError(f"l2 must be above 0, not {self.l2}; without it rare items have no unique vector")
+            raise SpaceError(
+                f"l2 must be above 0, not {self.l2}; without it rare items have no unique vector"
+            )
         if self.feedback == "implicit" and self.unobserved == 0:
-            raise SpaceError("implicit feedback needs unobserved > 0: else one vector for all fits every 1 perfectly")
+            raise SpaceError(
+                "implicit feedback needs unobserved > 0: else one vector for all fits every 1 perfectly"
+            )
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ class Factors:
     config: WalsConfig
 
     def fold_in(self, item_index: np.ndarray, rating: np.ndarray) -> np.ndarray:
-        """Return the vector [D] of a new user from ratings [n] of items [n]: one solve, nothing else moves."""
+        """Return the vector [D] of a new user from ratings [n] of items [n]: one solve, the rest stays."""
         items, ratings = np.asarray(item_index, np.int64), np.asarray(rating, np.float64)
         user = np.zeros(len(items), np.int64)
         _check(user, items, ratings, 1, len(self.items))
@@ -94,7 +98,7 @@ class Factors:
         return _solve_side(side, self.items.astype(np.float64), self.config)[0].astype(np.float32)
 
     def scores(self, user_rows: np.ndarray) -> np.ndarray:
-        """Return predictions [n, I] of all items for users [n]: ratings, or strengths from implicit feedback."""
+        """Return predictions [n, I] of all items for users [n]: ratings, or strengths (implicit feedback)."""
         rows = np.asarray(user_rows)
         return self.users[rows] @ self.items.T + self.mean + self.user_bias[rows][:, None] + self.item_bias
 
@@ -145,16 +149,21 @@ def wals(
         x = _solve_side(by_user, y, config)
         if on_iteration is not None:
             on_iteration(iteration, _loss(by_user, x, y, by_item.count, config))
-    kept = [array.astype(np.float32) for array in (y, x, item_bias, user_bias)]
-    return Factors(*kept, mean=float(mean), config=config)
+    y, x, item_bias, user_bias = (array.astype(np.float32) for array in (y, x, item_bias, user_bias))
+    return Factors(y, x, item_bias, user_bias, mean, config)
 
 
 class _Side:
-    """The observations of one side, sorted by row: row r owns `start[r] : start[r] + count[r]` of the rest."""
+    """The observations of one side, sorted by row: row r owns `count[r]` of them from `start[r]` on."""
 
     def __init__(self, row: np.ndarray, other: np.ndarray, target: np.ndarray, weight: np.ndarray, rows: int):
         order = np.argsort(row, kind="stable")
-        self.row, self.other, self.target, self.weight = row[order], other[order], target[order], weight[order]
+        self.row, self.other, self.target, self.weight = (
+            row[order],
+            other[order],
+            target[order],
+            weight[order],
+        )
         self.count = np.bincount(row, minlength=rows)
         self.start = np.concatenate([[0], np.cumsum(self.count)[:-1]])
 
@@ -166,7 +175,9 @@ class _Side:
         while at < len(rows):
             like = int(np.searchsorted(counts, max(counts[at] * 1.15, counts[at] + 1), side="right"))
             longest = counts[like - 1]
-            end = min(like, at + max(1, BATCH_FLOATS // int(longest * max(dim, longest if longest < dim else 0))))
+            end = min(
+                like, at + max(1, BATCH_FLOATS // int(longest * max(dim, longest if longest < dim else 0)))
+            )
             yield rows[at:end]
             at = end
 
@@ -186,7 +197,9 @@ def _solve_side(side: _Side, given: np.ndarray, config: WalsConfig) -> np.ndarra
         slot = np.arange(longest)
         real = slot < side.count[rows][:, None]
         at = np.where(real, side.start[rows][:, None] + slot, 0)
-        extra = np.where(real, side.weight[at] - config.unobserved, 0.0)  # [B, L] weight beyond the shared one
+        extra = np.where(
+            real, side.weight[at] - config.unobserved, 0.0
+        )  # [B, L] weight beyond the shared one
         pull = np.where(real, side.weight[at] * side.target[at], 0.0)
         v = rotated[side.other[at]]  # [B, L, D]
         shared = values + _strength(config, side.count[rows])[:, None]  # [B, D]
@@ -218,7 +231,9 @@ def _loss(side: _Side, x: np.ndarray, y: np.ndarray, item_count: np.ndarray, con
     predicted = np.einsum("nd,nd->n", x[side.row], y[side.other])
     observed = side.weight @ np.square(side.target - predicted)
     unobserved = config.unobserved * (np.sum((x.T @ x) * (y.T @ y)) - np.square(predicted).sum())
-    penalty = _strength(config, side.count) @ np.square(x).sum(1) + _strength(config, item_count) @ np.square(y).sum(1)
+    penalty = _strength(config, side.count) @ np.square(x).sum(1) + _strength(config, item_count) @ np.square(
+        y
+    ).sum(1)
     return float(observed + unobserved + penalty)
 
 
@@ -242,7 +257,9 @@ def _damped_mean(row: np.ndarray, values: np.ndarray, rows: int, damping: float 
 
 def _check(users: np.ndarray, items: np.ndarray, ratings: np.ndarray, n_users: int, n_items: int) -> None:
     if not len(users) == len(items) == len(ratings):
-        raise SpaceError(f"{len(users)} users, {len(items)} items and {len(ratings)} ratings: one of each a rating")
+        raise SpaceError(
+            f"{len(users)} users, {len(items)} items and {len(ratings)} ratings: one of each a rating"
+        )
     if not len(ratings):
         raise SpaceError("there are no ratings to factorise")
     for name, index, size in (("user", users, n_users), ("item", items, n_items)):

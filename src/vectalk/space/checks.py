@@ -1,0 +1,92 @@
+"""What makes vectors and entities a space: checks that name what is wrong, and the fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vectalk.errors import SpaceError
+from vectalk.space import split
+
+
+def fingerprint(vectors: np.ndarray, ids: Sequence[str]) -> str:
+    """Return the sha256 over ids and vectors [N, D], read in blocks."""
+    digest = hashlib.sha256(f"{vectors.dtype.str}{vectors.shape}".encode())
+    digest.update("\n".join(ids).encode())
+    for start in range(0, len(vectors), 100_000):
+        digest.update(np.ascontiguousarray(vectors[start : start + 100_000]).tobytes())
+    return digest.hexdigest()
+
+
+def bad_rows(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows that hold NaN or infinity, and those that hold nothing but zeros."""
+    finite, nonzero = [], []
+    for start in range(0, len(vectors), 100_000):
+        block = vectors[start : start + 100_000]
+        finite.append(np.isfinite(block).all(axis=1))
+        nonzero.append((block != 0).any(axis=1))
+    return np.flatnonzero(~np.concatenate(finite)), np.flatnonzero(~np.concatenate(nonzero))
+
+
+def check_vectors(name: str, vectors: np.ndarray) -> np.ndarray:
+    """Return vectors as float32 or float16 [N, D], or raise a SpaceError that names the bad rows."""
+    vectors = np.asarray(vectors) if not isinstance(vectors, np.ndarray) else vectors
+    if vectors.ndim != 2 or 0 in vectors.shape or not np.issubdtype(vectors.dtype, np.number):
+        raise SpaceError(
+            f"space {name!r}: vectors must be a table of numbers [N, D], "
+            f"not {vectors.dtype} of shape {vectors.shape}"
+        )
+    if vectors.dtype not in (np.float32, np.float16):
+        vectors = vectors.astype(np.float32)
+    for rows, problem in zip(bad_rows(vectors), ("hold NaN or infinity", "are all zeros"), strict=True):
+        if len(rows):
+            shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+            raise SpaceError(
+                f"space {name!r}: {len(rows)} of {len(vectors)} rows {problem} (rows {shown}); "
+                "mend them, or leave them out with --drop-bad-rows"
+            )
+    return vectors
+
+
+def splits(table: pa.Table, rule: str) -> np.ndarray:
+    """Return the split of each row; one whose value is unknown is split by its id."""
+    return split.assign_splits(pc.coalesce(table[rule].cast(pa.string()), table["id"]).to_pylist(), rule)
+
+
+def check_entities(name: str, table: pa.Table, rows: int, split_by: str) -> pa.Table:
+    """Return the entities with ids as text, or raise a SpaceError that names what is wrong."""
+    if "id" not in table.column_names:
+        raise SpaceError(
+            f"space {name!r}: the entities have no column 'id'; they have {', '.join(table.column_names)}"
+        )
+    if table.num_rows != rows:
+        raise SpaceError(
+            f"space {name!r}: {rows} vectors but {table.num_rows} entities; row i must belong to vector i"
+        )
+    ids = [None if value is None else str(value) for value in table["id"].to_pylist()]
+    if None in ids:
+        raise SpaceError(f"space {name!r}: row {ids.index(None)} has no id")
+    counts = pc.value_counts(pa.array(ids))
+    repeated = [str(c["values"]) for c in counts if c["counts"].as_py() > 1]
+    if repeated:
+        shown = ", ".join(map(repr, repeated[:5]))
+        raise SpaceError(
+            f"space {name!r}: {len(repeated)} ids stand more than once ({shown}); ids must be unique"
+        )
+    table = table.set_column(table.column_names.index("id"), "id", pa.array(ids))
+    if "split" in table.column_names:
+        unknown = set(table["split"].to_pylist()) - set(split.SPLITS)
+        if unknown:
+            raise SpaceError(
+                f"space {name!r}: column 'split' holds {sorted(map(str, unknown))}; "
+                f"allowed are {', '.join(split.SPLITS)}"
+            )
+    elif split_by not in table.column_names:
+        raise SpaceError(
+            f"space {name!r}: no column {split_by!r} to split by; there are {', '.join(table.column_names)}"
+        )
+    return table
