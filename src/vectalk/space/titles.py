@@ -17,8 +17,8 @@ def title_key(title: str) -> str:
     """
     bare = _YEAR.sub("", title.strip())
     bare = _ARTICLE.sub(r"\2 \1", bare)
-    ascii_text = unicodedata.normalize("NFKD", bare).encode("ascii", "ignore").decode().lower()
-    key = re.sub(r"[^a-z0-9]+", " ", ascii_text).strip()
+    letters = (sign for sign in unicodedata.normalize("NFKD", bare) if not unicodedata.combining(sign))
+    key = re.sub(r"[^a-z0-9]+", " ", "".join(letters).casefold()).strip()
     return key or title.strip().lower()
 
 
