@@ -1,0 +1,14 @@
+"""From text back to a vector: frozen text encoders and a map fitted on reference texts alone."""
+
+from vectalk.readback.encoder import SentenceEncoder, TextEncoder, TfidfEncoder, get_encoder
+from vectalk.readback.readback import ReadBack, SameEncoder, about_vectors
+
+__all__ = [
+    "ReadBack",
+    "SameEncoder",
+    "SentenceEncoder",
+    "TextEncoder",
+    "TfidfEncoder",
+    "about_vectors",
+    "get_encoder",
+]

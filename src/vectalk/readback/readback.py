@@ -1,0 +1,220 @@
+"""The read-back: a frozen map from text to vectors, fitted on reference texts of training entities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from vectalk.errors import EvaluationError
+from vectalk.files import atomic_file, read_json, write_json
+from vectalk.readback.encoder import TextEncoder, TfidfEncoder, get_encoder
+from vectalk.space import Point, VectorSpace
+from vectalk.space.expression import evaluate as evaluate_expression
+from vectalk.space.split import TRAIN
+from vectalk.tasks.corpus import Example
+
+STRENGTHS = tuple(float(x) for x in np.logspace(-3, 3, 13))
+FOLDS = 5
+MOST_TEXTS = 20_000
+
+
+def about_vectors(examples: Sequence[Example], about: str | None, space: VectorSpace) -> np.ndarray:
+    """Return the vectors [n, D] that examples are about.
+
+    Args:
+        examples: their slots all lie in `space`.
+        about: expression over the slots; the only slot, when None.
+        space: the space.
+
+    Raises:
+        EvaluationError: the slots lie in several spaces, or there is no single slot to take.
+    """
+    points = []
+    names = {name for example in examples for name, _ in example.slots.values()}
+    if len(names) > 1:
+        raise EvaluationError(f"the examples lie in several spaces ({', '.join(sorted(names))}), not in one")
+    for example in examples:
+        name = about if about is not None else next(iter(example.slots))
+        if about is None and len(example.slots) > 1:
+            raise EvaluationError(f"task {example.task!r} has several slots and no `about`: there is no one vector")
+        if name in example.slots:  # the common case, without the parser
+            points.append(np.asarray(space.vectors[example.slots[name][1]], np.float32))
+        else:
+            slots = {slot: space[row] for slot, (_, row) in example.slots.items()}
+            points.append(evaluate_expression(name, space, names=slots).values)
+    return np.stack(points) if points else np.zeros((0, space.dim), np.float32)
+
+
+class ReadBack:
+    """Ridge regression from a text's embedding to a vector of a space; make one with `fit`.
+
+    Attributes:
+        space: the space.
+        encoder: the frozen text encoder.
+        about: the expression whose vector is predicted; None for the entity itself.
+        centre: [D] the mean that consistency is measured from.
+        strength: the ridge's strength, by cross-validation over entities.
+        r2: share of the variance of validation entities that is predicted from their reference texts; None
+            without such texts.
+    """
+
+    def __init__(
+        self,
+        space: VectorSpace,
+        encoder: TextEncoder,
+        weight: np.ndarray,
+        bias: np.ndarray,
+        *,
+        about: str | None = None,
+        strength: float = 0.0,
+        r2: float | None = None,
+    ) -> None:
+        self.space, self.encoder, self.about, self.strength, self.r2 = space, encoder, about, strength, r2
+        self._weight, self._bias = weight, bias
+        self.centre = space.normalizer.mean
+
+    @classmethod
+    def fit(
+        cls,
+        space: VectorSpace,
+        examples: Sequence[Example],
+        encoder: str | TextEncoder = "tfidf",
+        *,
+        about: str | None = None,
+        validation: Sequence[Example] = (),
+        seed: int = 0,
+    ) -> ReadBack:
+        """Fit on reference texts of training entities, several texts an entity allowed.
+
+        Args:
+            space: the space to read back into.
+            examples: training examples of a corpus: generated text has no place here, else the generator and
+                its judge would agree on a private code.
+            encoder: an encoder or its name.
+            about: the expression that the texts are about.
+            validation: examples of validation entities, for `r2`.
+            seed: decides which texts are kept where there are very many.
+
+        Raises:
+            EvaluationError: an example is not a training example, or there are too few.
+        """
+        from sklearn.linear_model import Ridge, RidgeCV
+        from sklearn.model_selection import GroupKFold
+
+        _check_training(space, examples)
+        if len(examples) > MOST_TEXTS:
+            kept = np.random.default_rng(seed).permutation(len(examples))[:MOST_TEXTS]
+            examples = [examples[i] for i in np.sort(kept)]
+        texts = [example.target for example in examples]
+        groups = np.array([next(iter(example.slots.values()))[1] for example in examples])
+        entities = len(np.unique(groups))
+        if entities < 2 * FOLDS:
+            raise EvaluationError(f"reference texts of {entities} training entities are too few for a read-back")
+        encoder = get_encoder(encoder) if isinstance(encoder, str) else encoder
+        if isinstance(encoder, TfidfEncoder) and not encoder.fitted:
+            encoder.fit(texts, seed=seed)
+        x = encoder.encode(texts)
+        y = about_vectors(examples, about, space) - space.normalizer.mean
+        folds = list(GroupKFold(FOLDS).split(x, groups=groups))
+        # Errors, not R2 by dimension: real tables hold constant dimensions, which have none.
+        search = RidgeCV(STRENGTHS, cv=folds, scoring="neg_mean_squared_error").fit(x, y)
+        ridge = Ridge(float(search.alpha_)).fit(x, y)
+        weight = np.ascontiguousarray(np.atleast_2d(ridge.coef_).T, np.float32)
+        bias = (np.atleast_1d(ridge.intercept_) + space.normalizer.mean).astype(np.float32)
+        made = cls(space, encoder, weight, bias, about=about, strength=float(search.alpha_))
+        made.r2 = made.score(validation) if validation else None
+        return made
+
+    def score(self, examples: Sequence[Example]) -> float:
+        """Return R2 of reading examples back: the share of their variance that is predicted."""
+        true = about_vectors(examples, self.about, self.space)
+        error = np.square(self([example.target for example in examples]) - true).sum()
+        return float(1.0 - error / max(float(np.square(true - true.mean(0)).sum()), 1e-12))
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the vectors [N, D] that texts speak of."""
+        return self.encoder.encode(texts) @ self._weight + self._bias
+
+    def point(self, text: str) -> Point:
+        """Return the point that a text speaks of."""
+        return Point(self([text])[0], self.space, f"text({text!r})")
+
+    def locate(self, text: str, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
+        """Return rows and similarities [k] of the entities nearest to what a text speaks of."""
+        return self.space.neighbors(self.point(text), k)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the read-back, and the encoder where it was fitted here, into a folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if isinstance(self.encoder, TfidfEncoder):
+            self.encoder.save(folder)
+        with atomic_file(folder / "readback.safetensors") as temporary:
+            save_file({"weight": self._weight, "bias": self._bias}, temporary)
+        write_json(
+            folder / "readback.json",
+            {
+                "encoder": self.encoder.name,
+                "space": self.space.name,
+                "fingerprint": self.space.fingerprint,
+                "about": self.about,
+                "strength": self.strength,
+                "r2": self.r2,
+            },
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path, space: VectorSpace) -> ReadBack:
+        """Open a saved read-back.
+
+        Raises:
+            EvaluationError: it was fitted on another space.
+        """
+        folder = Path(folder)
+        card = read_json(folder / "readback.json")
+        if card["fingerprint"] != space.fingerprint:
+            raise EvaluationError(
+                f"{folder} reads back into space {card['space']!r} of fingerprint {card['fingerprint'][:12]}, "
+                f"not into {space.name!r} of {space.fingerprint[:12]}; fit it again on this space"
+            )
+        encoder = TfidfEncoder.load(folder) if card["encoder"] == "tfidf" else get_encoder(card["encoder"])
+        tensors = load_file(folder / "readback.safetensors")
+        kept = {key: card[key] for key in ("about", "strength", "r2")}
+        return cls(space, encoder, tensors["weight"], tensors["bias"], **kept)
+
+
+class SameEncoder:
+    """The read-back of a space whose vectors the encoder made itself: nothing to fit, plain cosine.
+
+    Attributes: as of `ReadBack`; `centre` is zero, `r2` has no meaning and is None.
+    """
+
+    def __init__(self, space: VectorSpace, encoder: str | TextEncoder) -> None:
+        self.space = space
+        self.encoder = get_encoder(encoder) if isinstance(encoder, str) else encoder
+        self.centre = np.zeros(space.dim, np.float32)
+        self.strength, self.r2 = 0.0, None
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the embeddings [N, D] of texts."""
+        found = self.encoder.encode(texts)
+        if found.shape[1] != self.space.dim:
+            raise EvaluationError(
+                f"encoder {self.encoder.name!r} gives {found.shape[1]} dimensions, space {self.space.name!r} "
+                f"has {self.space.dim}: it did not make this space; leave --same-encoder away"
+            )
+        return found
+
+
+def _check_training(space: VectorSpace, examples: Sequence[Example]) -> None:
+    train = set(space.rows(TRAIN).tolist())
+    for example in examples:
+        rows = [row for _, row in example.slots.values()]
+        if example.split != TRAIN or not train.issuperset(rows):
+            raise EvaluationError(
+                f"a read-back is fitted on training examples only; one of task {example.task!r} about rows "
+                f"{rows} of space {space.name!r} is of split {example.split!r}"
+            )
