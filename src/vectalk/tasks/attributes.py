@@ -102,7 +102,12 @@ class AttributeReader:
             return
         space = self.space
         found, _ = nearest(
-            space.vectors[wanted], space.vectors, self.attribute.count, space.metric, rows=space.rows(TRAIN), exclude=wanted
+            space.vectors[wanted],
+            space.vectors,
+            self.attribute.count,
+            space.metric,
+            rows=space.rows(TRAIN),
+            exclude=wanted,
         )
         for row, near in zip(wanted, found, strict=True):
             self._near[int(row)] = [space.title(int(other)) for other in near]

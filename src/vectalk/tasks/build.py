@@ -84,7 +84,11 @@ def build_corpus(
                 "counts": {name: counts[name] for name in SPLITS},
                 "tasks": dict(tasks),
                 "spaces": {
-                    name: {"path": relative(space.path, final), "fingerprint": space.fingerprint, "dim": space.dim}
+                    name: {
+                        "path": relative(space.path, final),
+                        "fingerprint": space.fingerprint,
+                        "dim": space.dim,
+                    }
                     for name, space in spaces.items()
                     if name in suite.spaces
                 },
@@ -158,7 +162,11 @@ def _examples(
 
 
 def _partners(
-    task: Task, spaces: Mapping[str, VectorSpace], block: np.ndarray, split_name: str, rng: np.random.Generator
+    task: Task,
+    spaces: Mapping[str, VectorSpace],
+    block: np.ndarray,
+    split_name: str,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Return the second entity for each row of a block, or -1 where there is none.
 

@@ -73,7 +73,13 @@ def _capital(phrase: str) -> str:
 
 ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
 ENVIRONMENT.filters.update(
-    listed=_listed, shared=_shared, only=_only, titles=_titles, needs=_needs, article=_article, capital=_capital
+    listed=_listed,
+    shared=_shared,
+    only=_only,
+    titles=_titles,
+    needs=_needs,
+    article=_article,
+    capital=_capital,
 )
 
 

@@ -14,12 +14,21 @@ from vectalk.space.titles import closest
 from vectalk.tasks import grammar
 from vectalk.tasks.attributes import Attribute
 
-SLOT = re.compile(r"\{([A-Za-z_]\w*)\}")
+SLOT = re.compile(r"(?<!\{)\{([A-Za-z_]\w*)\}(?!\})")  # {film} is a slot, {{film}} is the text "{film}"
 
 
 def slots_in(prompt: str) -> list[str]:
     """Return the names of the slots of a prompt, in order."""
     return SLOT.findall(prompt)
+
+
+def pieces_of(prompt: str) -> list[tuple[str, bool]]:
+    """Split a prompt into (text, False) and (slot name, True) pieces, in order; {{film}} becomes text."""
+    parts = SLOT.split(prompt)
+    pieces = [
+        (re.sub(r"\{\{(\w+)\}\}", r"{\1}", part) if i % 2 == 0 else part, i % 2 == 1) for i, part in enumerate(parts)
+    ]
+    return [(text, is_slot) for text, is_slot in pieces if text]
 
 
 class Task(BaseModel):
@@ -56,7 +65,8 @@ class Task(BaseModel):
             found = set(slots_in(prompt))
             if found != set(self.slots):
                 raise ValueError(
-                    f"prompts[{number}] {prompt!r} holds the slots {sorted(found)}, the task declares {sorted(self.slots)}"
+                    f"prompts[{number}] {prompt!r} holds the slots {sorted(found)}, "
+                    f"the task declares {sorted(self.slots)}"
                 )
         if self.about is not None and not any(re.search(rf"\b{slot}\b", self.about) for slot in self.slots):
             raise ValueError(f"about {self.about!r} names none of the slots {sorted(self.slots)}")
@@ -138,7 +148,9 @@ class Suite(BaseModel):
             return cls.parse(path.read_text(encoding="utf-8"), str(path))
         packaged = resources.files("vectalk.tasks") / "suites" / f"{name_or_path}.yaml"
         if not packaged.is_file():
-            raise SuiteError(f"no suite {str(name_or_path)!r}; the package has {', '.join(packaged_suites())}, or name a YAML file")
+            raise SuiteError(
+                f"no suite {str(name_or_path)!r}; the package has {', '.join(packaged_suites())}, or name a YAML file"
+            )
         return cls.parse(packaged.read_text(encoding="utf-8"), str(name_or_path))
 
     @classmethod
@@ -150,7 +162,8 @@ class Suite(BaseModel):
             raise SuiteError(f"suite {source}: not valid YAML: {error}") from None
         except ValidationError as error:
             problems = [
-                f"{'.'.join(map(str, p['loc'])) or 'suite'}: {p['msg'].removeprefix('Value error, ')}" for p in error.errors()
+                f"{'.'.join(map(str, p['loc'])) or 'suite'}: {p['msg'].removeprefix('Value error, ')}"
+                for p in error.errors()
             ]
             raise SuiteError(f"suite {source} is malformed: " + "; ".join(problems[:5])) from None
 
@@ -162,7 +175,9 @@ class Suite(BaseModel):
             for space, known in suite.attributes.items():
                 for name, attribute in known.items():
                     if attributes.setdefault(space, {}).setdefault(name, attribute) != attribute:
-                        raise SuiteError(f"suites {', '.join(s.name for s in suites)}: attribute {space}.{name} is defined twice")
+                        raise SuiteError(
+                            f"suites {', '.join(s.name for s in suites)}: attribute {space}.{name} is defined twice"
+                        )
         try:
             return cls(
                 name="+".join(suite.name for suite in suites),
@@ -179,4 +194,6 @@ class Suite(BaseModel):
 
 def packaged_suites() -> list[str]:
     """Return the names of the suites in the package."""
-    return sorted(f.name[:-5] for f in (resources.files("vectalk.tasks") / "suites").iterdir() if f.name.endswith(".yaml"))
+    return sorted(
+        f.name[:-5] for f in (resources.files("vectalk.tasks") / "suites").iterdir() if f.name.endswith(".yaml")
+    )

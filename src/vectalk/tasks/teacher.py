@@ -47,7 +47,9 @@ class FactsTeacher:
                 + ", ".join(f"--space {name}=DIR" for name in missing)
             )
         self.readers = {
-            space: {name: AttributeReader(name, a, spaces[space]) for name, a in suite.attributes.get(space, {}).items()}
+            space: {
+                name: AttributeReader(name, a, spaces[space]) for name, a in suite.attributes.get(space, {}).items()
+            }
             for space in suite.spaces
         }
         self._values: dict[tuple[str, int], Values] = {}

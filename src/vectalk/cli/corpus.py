@@ -1,0 +1,103 @@
+"""`vectalk corpus build|show`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vectalk.cli.common import Json, Overwrite, Quiet, Seed, emit, note, pairs, progress
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Build and look at training examples.")
+
+
+@app.command()
+def build(
+    space: Annotated[list[str], typer.Option("--space", help="NAME=DIR; may be repeated.")],
+    suite: Annotated[list[str], typer.Option("--suite", help="Suite of the package, or a YAML file; may be repeated.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to make.")],
+    teacher: Annotated[str, typer.Option("--teacher", help="What writes the targets: `facts`.")] = "facts",
+    tasks: Annotated[str | None, typer.Option("--tasks", help="Only these, separated by commas.")] = None,
+    variants: Annotated[int, typer.Option("--variants", help="Training examples of a task for each entity.")] = 4,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Build a corpus: questions about entities, with targets written by a teacher."""
+    from vectalk.errors import CorpusError
+    from vectalk.space import VectorSpace
+    from vectalk.tasks import FactsTeacher, Suite, build_corpus
+
+    if teacher != "facts":
+        raise CorpusError(f"unknown teacher {teacher!r}; there is facts")
+    joined = Suite.join([Suite.load(name) for name in suite]) if len(suite) > 1 else Suite.load(suite[0])
+    if tasks:
+        joined = joined.only([name.strip() for name in tasks.split(",")])
+    spaces = {name: VectorSpace.load(place) for name, place in pairs(space, "--space").items()}
+    jobs: dict[str, int] = {}
+    with progress(quiet) as bar:
+
+        def tell(task: str, done: int, total: int) -> None:
+            if task not in jobs:
+                jobs[task] = bar.add_task(task, total=total, note="")
+            bar.update(jobs[task], completed=done)
+
+        corpus = build_corpus(
+            spaces,
+            joined,
+            FactsTeacher(joined, spaces),
+            out,
+            variants=variants,
+            seed=seed,
+            overwrite=overwrite,
+            progress=tell,
+        )
+    counts = corpus.card["counts"]
+    note(f"corpus written to {out}; look at it with `vectalk corpus show {out}`", quiet)
+    emit(corpus.card, ", ".join(f"{count} {name}" for name, count in counts.items()) + " examples", as_json)
+
+
+@app.command()
+def show(
+    corpus: Annotated[Path, typer.Argument(help="Folder of a corpus.")],
+    split: Annotated[str, typer.Option("--split", help="train, validation or test.")] = "train",
+    task: Annotated[str | None, typer.Option("--task", help="Only this task.")] = None,
+    count: Annotated[int, typer.Option("-n", "--count", help="How many examples.")] = 5,
+    llm: Annotated[
+        str | None, typer.Option("--llm", help="Show the whole prompt as this LLM gets it, what is learned between »«.")
+    ] = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show examples, drawn at random, with what is supervised marked."""
+    import random
+
+    from vectalk.tasks import Corpus
+
+    opened = Corpus.load(corpus)
+    if task is not None:
+        opened.suite.task(task)
+    examples = list(opened.examples(split, task))
+    chosen = random.Random(seed).sample(examples, min(count, len(examples)))
+    prompts = None
+    if llm is not None:
+        from vectalk.model import PromptFormat
+        from vectalk.model.llm import load_tokenizer
+
+        prompts = PromptFormat(load_tokenizer(llm), dict.fromkeys(opened.spaces, 1))
+    rows, shown = [], []
+    for example in chosen:
+        titles = {slot: opened.spaces[space].title(row) for slot, (space, row) in example.slots.items()}
+        text = f"{example.prompt}\n»{example.target}«"
+        if prompts is not None:
+            spaces = {slot: space for slot, (space, _) in example.slots.items()}
+            text = prompts.show(prompts(example.prompt, spaces, example.target))
+        bound = ", ".join(f"{{{slot}}} = {title}" for slot, title in titles.items())
+        shown.append(f"{example.task} ({example.split}): {bound}\n{text}\n")
+        rows.append({**example.row(), "titles": titles})
+    note(f"{len(examples)} {split} examples" + (f" of task {task}" if task else ""), quiet)
+    if as_json:
+        emit(rows, "", True)
+    else:
+        typer.echo("\n".join(shown))

@@ -1,0 +1,78 @@
+"""`vectalk train`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import Progress
+
+from vectalk.cli.common import Device, Json, Quiet, emit, note, pairs, progress
+
+app = typer.Typer(add_completion=False)
+
+
+class BarReporter:
+    """Shows the steps of each stage as a progress bar."""
+
+    def __init__(self, bar: Progress, quiet: bool) -> None:
+        self.bar, self.quiet = bar, quiet
+        self.jobs: dict[int, Any] = {}
+
+    def message(self, text: str) -> None:
+        """Print a line above the bar."""
+        if not self.quiet:
+            self.bar.console.print(text, markup=False, soft_wrap=True)
+
+    def step(self, stage: int, done: int, steps: int, note: str) -> None:
+        """Move the bar of a stage."""
+        if stage not in self.jobs:
+            self.jobs[stage] = self.bar.add_task(f"stage {stage}", total=steps, note="")
+        self.bar.update(self.jobs[stage], completed=done, note=note)
+
+
+@app.command()
+def train(
+    corpus: Annotated[Path, typer.Argument(help="Folder of a corpus.")],
+    llm: Annotated[str, typer.Option("--llm", help="Base LLM: a hub name or a folder.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
+    config: Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="One setting, e.g. stage2.steps=500; may be repeated.")
+    ] = None,
+    lora: Annotated[bool, typer.Option("--lora", help="Stage 2 trains a low-rank update instead of all.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    revision: Annotated[str | None, typer.Option("--revision", help="Revision of a hub LLM.")] = None,
+    space: Annotated[list[str] | None, typer.Option("--space", help="NAME=DIR of a space that moved.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train an adapter on a corpus, then the LLM with it."""
+    import yaml
+
+    from vectalk.tasks import Corpus
+    from vectalk.training import TrainConfig, Trainer
+
+    overrides: dict[str, Any] = {name: yaml.safe_load(value) for name, value in pairs(set_ or [], "--set").items()}
+    if lora:
+        overrides["stage2.llm"] = "lora"
+    if seed is not None:
+        overrides["seed"] = seed
+    settings = TrainConfig.load(config, overrides)
+    opened = Corpus.load(corpus, pairs(space or [], "--space"))
+    with progress(quiet) as bar:
+        trainer = Trainer(
+            opened,
+            llm,
+            out,
+            settings,
+            revision=revision,
+            device=device,
+            resume=resume,
+            reporter=BarReporter(bar, quiet),
+        )
+        run = trainer.run()
+    note(f"run written to {run.path}; ask it with `vectalk ask {run.path} ...`", quiet)
+    if as_json:
+        emit({"run": str(run.path), **run.card.model_dump()}, "", True)

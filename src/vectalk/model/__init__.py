@@ -1,0 +1,19 @@
+"""Adapters, prompts, and the model that puts vectors among words."""
+
+from vectalk.model.adapter import ElmAdapter, ElmAdapterConfig
+from vectalk.model.batch import Batch, collate
+from vectalk.model.elm_model import ElmModel
+from vectalk.model.llm import LanguageModel, load_llm
+from vectalk.model.prompt import Prompt, PromptFormat
+
+__all__ = [
+    "Batch",
+    "ElmAdapter",
+    "ElmAdapterConfig",
+    "ElmModel",
+    "LanguageModel",
+    "Prompt",
+    "PromptFormat",
+    "collate",
+    "load_llm",
+]

@@ -1,0 +1,109 @@
+"""Batches: prompts with their vectors, padded into tensors, and checked once on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vectalk.errors import PromptError
+from vectalk.model.prompt import IGNORED, Prompt
+
+
+@dataclass
+class Batch:
+    """Padded prompts; tensors are row-shaped, so that beams and several answers repeat them rightly.
+
+    Attributes:
+        input_ids: [B, T].
+        attention_mask: [B, T], 1 where there is a token.
+        labels: [B, T], -100 where nothing is learned.
+        vectors: space -> [B, K, D], K the most slots of that space in a row.
+        vector_mask: space -> [B, K], true where there is a vector.
+        positions: space -> [B, K], where the first soft token of each slot stands.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    labels: Tensor
+    vectors: dict[str, Tensor]
+    vector_mask: dict[str, Tensor]
+    positions: dict[str, Tensor]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Move all tensors."""
+        moved: dict[str, Any] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            moved[f.name] = {k: v.to(device) for k, v in value.items()} if isinstance(value, dict) else value.to(device)
+        return Batch(**moved)
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+
+def collate(
+    prompts: Sequence[Prompt],
+    vectors: Sequence[Mapping[str, np.ndarray]],
+    dims: Mapping[str, int],
+    pad_id: int,
+    side: Literal["left", "right"] = "right",
+) -> Batch:
+    """Pad prompts and place their vectors.
+
+    Args:
+        prompts: B prompts.
+        vectors: for each prompt, slot name -> vector [D].
+        dims: D of each space.
+        pad_id: fills the padding.
+        side: `right` to train, `left` to generate.
+
+    Raises:
+        PromptError: a vector is missing, has a wrong dimension, or is not finite; names example and slot.
+    """
+    size, length = len(prompts), max(len(p) for p in prompts)
+    ids = np.full((size, length), pad_id, np.int64)
+    mask = np.zeros((size, length), np.int64)
+    labels = np.full((size, length), IGNORED, np.int64)
+    spaces = sorted({slot.space for p in prompts for slot in p.slots})
+    most = {s: max(sum(slot.space == s for slot in p.slots) for p in prompts) for s in spaces}
+    placed = {s: np.zeros((size, most[s], dims[s]), np.float32) for s in spaces}
+    present = {s: np.zeros((size, most[s]), bool) for s in spaces}
+    positions = {s: np.zeros((size, most[s]), np.int64) for s in spaces}
+    for b, (prompt, given) in enumerate(zip(prompts, vectors, strict=True)):
+        start = length - len(prompt) if side == "left" else 0
+        stop = start + len(prompt)
+        ids[b, start:stop], mask[b, start:stop], labels[b, start:stop] = prompt.ids, 1, prompt.labels
+        taken = dict.fromkeys(spaces, 0)
+        for slot in prompt.slots:
+            k = taken[slot.space]
+            placed[slot.space][b, k] = _checked(given, slot.name, slot.space, dims[slot.space], b)
+            present[slot.space][b, k] = True
+            positions[slot.space][b, k] = start + slot.start
+            taken[slot.space] += 1
+    return Batch(
+        torch.from_numpy(ids),
+        torch.from_numpy(mask),
+        torch.from_numpy(labels),
+        {s: torch.from_numpy(placed[s]) for s in spaces},
+        {s: torch.from_numpy(present[s]) for s in spaces},
+        {s: torch.from_numpy(positions[s]) for s in spaces},
+    )
+
+
+def _checked(given: Mapping[str, np.ndarray], slot: str, space: str, dim: int, example: int) -> np.ndarray:
+    if slot not in given:
+        raise PromptError(f"example {example}: slot {{{slot}}} has no vector; given are {sorted(given) or 'none'}")
+    vector = np.asarray(given[slot], np.float32)
+    if vector.shape != (dim,):
+        raise PromptError(
+            f"example {example}, slot {{{slot}}}: space {space!r} has {dim} dimensions, "
+            f"the vector has shape {vector.shape}"
+        )
+    if not np.isfinite(vector).all():
+        raise PromptError(f"example {example}, slot {{{slot}}}: the vector holds NaN or infinity")
+    return vector

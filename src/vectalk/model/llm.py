@@ -1,0 +1,178 @@
+"""Load an untouched decoder LLM and make sure that it can take vectors as words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from vectalk.errors import LanguageModelError
+
+TOLERANCE = 1e-3
+
+
+@dataclass
+class LanguageModel:
+    """A decoder LLM with its tokenizer.
+
+    Attributes:
+        model: the `AutoModelForCausalLM`, in evaluation mode.
+        tokenizer: its tokenizer.
+        name: hub name or folder.
+        revision: commit hash of a hub model, or None for a folder.
+        plain_head: whether logits are just the output embedding of the last hidden state, so that they may be
+            computed at chosen positions only.
+        embedding_rms: root mean square of the token embeddings as they enter the first layer.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+    revision: str | None
+    plain_head: bool
+    embedding_rms: float
+
+    @property
+    def hidden_size(self) -> int:
+        """H, the width of a token embedding."""
+        return int(self.model.config.get_text_config().hidden_size)
+
+    @property
+    def context(self) -> int | None:
+        """Longest sequence that the model was made for, in tokens, where its configuration says so."""
+        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Keep transformers' progress bars away while small files are read or written."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Return a torch device; `auto` takes CUDA, then MPS, then the CPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise LanguageModelError(
+            f"device {name!r} cannot be used: {str(error).splitlines()[0]}; take cpu, cuda or auto"
+        ) from None
+    return device
+
+
+def load_llm(name: str, *, revision: str | None = None, device: str = "auto", dtype: str = "auto") -> LanguageModel:
+    """Load an LLM by hub name or folder and check that it takes embeddings in place of ids.
+
+    Args:
+        name: hub name, or a local folder.
+        revision: branch, tag or commit of a hub model.
+        device: where it lives.
+        dtype: `auto` is float32 on a CPU and the checkpoint's own type elsewhere; or a torch name.
+
+    Raises:
+        LanguageModelError: it cannot be loaded, has no tokenizer, or gives other logits from embeddings.
+    """
+    source = _source(name)
+    place = pick_device(device)
+    wanted: Any = dtype
+    if dtype == "auto" and place.type == "cpu":
+        wanted = torch.float32  # half precision is slow and inexact there
+    tokenizer = load_tokenizer(name, revision=revision)
+    try:
+        with hushed():
+            model = AutoModelForCausalLM.from_pretrained(source, revision=revision, dtype=wanted)
+    except (OSError, ValueError, KeyError) as error:
+        raise _unloadable(name, error) from None
+    return wrap(model.to(place).eval(), tokenizer, name, getattr(model.config, "_commit_hash", None))
+
+
+def load_tokenizer(name: str, *, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of an LLM by hub name or folder.
+
+    Raises:
+        LanguageModelError: there is none.
+    """
+    try:
+        with hushed():
+            return AutoTokenizer.from_pretrained(_source(name), revision=revision)
+    except (OSError, ValueError, KeyError) as error:
+        raise _unloadable(name, error) from None
+
+
+def _source(name: str) -> str:
+    """Return what the library is to load: a hub name as it is, a folder that was checked."""
+    folder = Path(name).expanduser()
+    if not name.startswith((".", "/", "~")) and not folder.is_dir():
+        return name
+    if not (folder / "config.json").is_file():
+        found = "it has no config.json" if folder.is_dir() else "no such folder"
+        raise LanguageModelError(
+            f"LLM folder {name} is not a model ({found}); give a Hugging Face folder or a hub name"
+        )
+    return str(folder)
+
+
+def _unloadable(name: str, error: Exception) -> LanguageModelError:
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return LanguageModelError(
+        f"LLM {name!r} cannot be loaded: {first}; give a folder with config.json, weights and tokenizer, or the "
+        "name of a hub model (HF_HUB_OFFLINE=1 keeps to what is in the cache)"
+    )
+
+
+def wrap(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str, revision: str | None = None
+) -> LanguageModel:
+    """Check a loaded model and wrap it."""
+    if tokenizer.eos_token_id is None:
+        raise LanguageModelError(f"LLM {name!r}: its tokenizer has no end-of-text token, so answers could not end")
+    plain_head = check_embeddings(model, name)
+    with torch.no_grad():
+        table = model.get_input_embeddings()
+        size = min(int(model.config.get_text_config().vocab_size), 8192)
+        rms = table(torch.arange(size, device=model.device)).float().square().mean().sqrt().item()
+    return LanguageModel(model, tokenizer, name, revision, plain_head, rms)
+
+
+@torch.no_grad()
+def check_embeddings(model: PreTrainedModel, name: str) -> bool:
+    """Refuse a model whose logits from ids and from their embeddings differ; return whether its head is plain.
+
+    Some models use the ids for more than the first layer (embeddings per layer), and would misread a vector.
+    """
+    vocabulary = int(model.config.get_text_config().vocab_size)
+    ids = torch.randint(0, vocabulary, (1, 6), generator=torch.Generator().manual_seed(0)).to(model.device)
+    try:
+        embeds = model.get_input_embeddings()(ids)
+        from_ids = model(input_ids=ids).logits.float()
+        from_embeds = model(inputs_embeds=embeds).logits.float()
+    except (NotImplementedError, ValueError, TypeError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
+        raise LanguageModelError(f"LLM {name!r} does not take embeddings in place of ids: {reason}") from None
+    if not torch.allclose(from_ids, from_embeds, atol=TOLERANCE, rtol=TOLERANCE):
+        gap = (from_ids - from_embeds).abs().max().item()
+        raise LanguageModelError(
+            f"LLM {name!r} gives other logits from embeddings than from ids (largest gap {gap:.3g}): it uses ids "
+            "beyond the first layer, so it cannot read a vector as a word; take another model"
+        )
+    try:
+        hidden = model.base_model(inputs_embeds=embeds).last_hidden_state
+        head = model.get_output_embeddings()
+        return bool(torch.allclose(head(hidden).float(), from_ids, atol=TOLERANCE, rtol=TOLERANCE))
+    except (AttributeError, TypeError, RuntimeError):
+        return False

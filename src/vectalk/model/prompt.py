@@ -1,0 +1,173 @@
+"""Prompts: a question with slots becomes token ids, places of soft tokens, and labels.
+
+Text pieces and slots are tokenised apart: nothing that a user types can become a slot or a special token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from vectalk.errors import LanguageModelError, PromptError
+from vectalk.tasks.suite import pieces_of
+
+IGNORED = -100
+# For models without a chat template: a plain question and answer, written as a template so that a server can apply it.
+PLAIN_TEMPLATE = (
+    "{{ bos_token if starts_with_bos else '' }}{% for message in messages %}{% if message['role'] == 'assistant' %}"
+    "{{ message['content'] }}{{ eos_token }}\n{% else %}Question: {{ message['content'] }}\nAnswer:\n"
+    "{% endif %}{% endfor %}"
+)
+_USER, _ANSWER = "@@vectalk-question@@", "@@vectalk-answer@@"
+
+
+@dataclass(frozen=True)
+class SlotPlace:
+    """Where one slot stands in a prompt: `length` soft tokens from position `start`, of a space."""
+
+    name: str
+    space: str
+    start: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A tokenised question.
+
+    Attributes:
+        ids: token ids [T]; at soft tokens the pad id, which no model ever reads.
+        slots: places of the slots, in order of appearance.
+        labels: [T], the answer's ids and its end token where they are to be learned, -100 elsewhere.
+    """
+
+    ids: tuple[int, ...]
+    slots: tuple[SlotPlace, ...]
+    labels: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class PromptFormat:
+    """Turns questions into prompts for one tokenizer.
+
+    Args:
+        tokenizer: the LLM's tokenizer; its chat template is used where it has one.
+        soft_tokens: S of each space.
+        template: a chat template that overrides the tokenizer's.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, soft_tokens: dict[str, int], template: str | None = None
+    ) -> None:
+        self.tokenizer, self.soft_tokens = tokenizer, soft_tokens
+        self.template = template or tokenizer.chat_template or PLAIN_TEMPLATE
+        if not isinstance(self.template, str):
+            raise LanguageModelError("the tokenizer holds several chat templates; choose one with `template`")
+        self.pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
+        question = self._render([{"role": "user", "content": _USER}], generate=True)
+        turn = self._render([{"role": "user", "content": _USER}, {"role": "assistant", "content": _ANSWER}])
+        before, found, after = question.partition(_USER)
+        _, answered, end = turn.partition(_ANSWER)
+        if not found or not answered:
+            raise LanguageModelError("the chat template drops what the user or the assistant says; it cannot be used")
+        self.before, self.after = self._special(before), self._special(after)
+        self.end = self._end_of_answer(end)
+        self._text = lru_cache(maxsize=65_536)(self._tokenise)
+
+    @property
+    def template_hash(self) -> str:
+        """sha256 of the template, kept with a run: another template means another prompt."""
+        return hashlib.sha256(self.template.encode()).hexdigest()
+
+    @property
+    def stop_ids(self) -> list[int]:
+        """Tokens that end an answer."""
+        return sorted({self.end[-1], int(self.tokenizer.eos_token_id)})
+
+    def _render(self, messages: list[dict[str, str]], generate: bool = False) -> str:
+        starts_with_bos = self.tokenizer("x").input_ids[:1] == [self.tokenizer.bos_token_id]
+        rendered: Any = self.tokenizer.apply_chat_template(
+            messages,
+            chat_template=self.template,
+            tokenize=False,
+            add_generation_prompt=generate,
+            starts_with_bos=starts_with_bos,
+        )
+        return str(rendered)
+
+    def _special(self, text: str) -> tuple[int, ...]:
+        """Tokenise a piece of the template, in which special tokens are meant."""
+        return tuple(self.tokenizer(text, add_special_tokens=False).input_ids) if text else ()
+
+    def _tokenise(self, text: str) -> tuple[int, ...]:
+        """Tokenise what a person wrote, in which special tokens are just text."""
+        return tuple(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
+
+    def _end_of_answer(self, text: str) -> tuple[int, ...]:
+        ids, special = self._special(text), set(self.tokenizer.all_special_ids)
+        for i, token in enumerate(ids):
+            if token in special:
+                return ids[: i + 1]
+        return (int(self.tokenizer.eos_token_id),)
+
+    def __call__(self, question: str, spaces: dict[str, str], target: str | None = None) -> Prompt:
+        """Tokenise a question.
+
+        Args:
+            question: text with slots, `Summarise {film}.`; `{{film}}` stays text.
+            spaces: slot name -> space.
+            target: the answer to learn; without it the prompt ends where the answer begins.
+
+        Raises:
+            PromptError: a slot is not bound, a binding has no slot, or the target is empty.
+        """
+        pieces = pieces_of(question)
+        found = {text for text, is_slot in pieces if is_slot}
+        unbound, unused = sorted(found - set(spaces)), sorted(set(spaces) - found)
+        if unbound:
+            raise PromptError(
+                f"question {question!r}: slot {{{unbound[0]}}} has no vector; "
+                f"bind it, or write {{{{{unbound[0]}}}}} for plain text"
+            )
+        if unused:
+            raise PromptError(f"question {question!r} has no slot {{{unused[0]}}} for the vector bound to it")
+        ids, slots = list(self.before), []
+        for text, is_slot in pieces:
+            if is_slot:
+                length = self.soft_tokens[spaces[text]]
+                slots.append(SlotPlace(text, spaces[text], len(ids), length))
+                ids += [self.pad_id] * length
+            else:
+                ids += self._text(text)
+        ids += self.after
+        labels = [IGNORED] * len(ids)
+        if target is not None:
+            answer = [*self._tokenise(target), *self.end]
+            if len(answer) == len(self.end):
+                raise PromptError(f"question {question!r}: the target is empty")
+            ids += answer
+            labels += answer
+        return Prompt(tuple(ids), tuple(slots), tuple(labels))
+
+    def show(self, prompt: Prompt) -> str:
+        """Return a prompt for people: slots in braces, what is supervised between »« marks."""
+        starts = {slot.start: slot for slot in prompt.slots}
+        parts, i, n = [], 0, len(prompt)
+        while i < n:
+            if i in starts:
+                parts.append(f"{{{starts[i].name}: {starts[i].length} soft tokens}}")
+                i += starts[i].length
+                continue
+            supervised, j = prompt.labels[i] != IGNORED, i
+            while j < n and j not in starts and (prompt.labels[j] != IGNORED) == supervised:
+                j += 1
+            text = str(self.tokenizer.decode(list(prompt.ids[i:j])))
+            parts.append(f"»{text}«" if supervised else text)
+            i = j
+        return "".join(parts)

@@ -1,0 +1,179 @@
+"""A run: the folder that training leaves, and everything that is needed to talk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from vectalk.errors import RunError
+from vectalk.files import read_json, write_json
+from vectalk.model.adapter import ElmAdapter
+from vectalk.model.elm_model import ElmModel
+from vectalk.model.llm import LanguageModel, hushed, load_llm
+from vectalk.model.prompt import PromptFormat
+from vectalk.space import VectorSpace
+from vectalk.tasks.suite import Suite
+
+FORMAT = 1
+
+
+class LlmCard(BaseModel):
+    """Which LLM a run was trained on, and what was trained of it: `frozen`, `lora` or `full`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    revision: str | None = None
+    trained: str = "frozen"
+    hidden_size: int
+
+
+class SpaceCard(BaseModel):
+    """Which space an adapter belongs to; the path is relative to the run's folder."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: str
+    fingerprint: str
+    dim: int
+    soft_tokens: int
+
+
+class RunCard(BaseModel):
+    """`elm.json`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: int = FORMAT
+    llm: LlmCard
+    spaces: dict[str, SpaceCard]
+    template: str
+    template_hash: str
+    corpus: str
+    versions: dict[str, str]
+
+
+class Run:
+    """A run folder. Attributes: `path`, `card`."""
+
+    def __init__(self, path: Path, card: RunCard) -> None:
+        self.path, self.card = path, card
+
+    @classmethod
+    def load(cls, path: str | Path) -> Run:
+        """Open a finished run.
+
+        Raises:
+            RunError: the folder is not a run, or training has not finished.
+        """
+        folder = Path(path)
+        if not (folder / "elm.json").is_file():
+            if (folder / "checkpoints").is_dir():
+                raise RunError(
+                    f"{folder} is a run that has not finished; go on with `vectalk train ... --out {folder} --resume`"
+                )
+            found = "no such folder" if not folder.exists() else "it has no elm.json"
+            raise RunError(f"{folder} is not a run ({found}); make one with `vectalk train`")
+        try:
+            return cls(folder, RunCard.model_validate(read_json(folder / "elm.json")))
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise RunError(
+                f"{folder}/elm.json is malformed: {'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+            ) from None
+
+    @property
+    def suite(self) -> Suite:
+        """The tasks that the run was trained on."""
+        return Suite.load(self.path / "tasks.yaml")
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved settings of training."""
+        return yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
+
+    @property
+    def corpus_path(self) -> Path:
+        """Where the corpus was."""
+        return (self.path / self.card.corpus).resolve()
+
+    def spaces(self, overrides: Mapping[str, str | Path] | None = None) -> dict[str, VectorSpace]:
+        """Open the spaces.
+
+        Args:
+            overrides: folders for spaces that moved, by name.
+
+        Raises:
+            RunError: a space is not the one that the run was trained on.
+        """
+        unknown = set(overrides or {}) - set(self.card.spaces)
+        if unknown:
+            raise RunError(f"run {self.path} has no space {unknown.pop()!r}; it has {', '.join(self.card.spaces)}")
+        opened = {}
+        for name, card in self.card.spaces.items():
+            place = Path((overrides or {}).get(name) or self.path / card.path)
+            space = VectorSpace.load(place)
+            if space.dim != card.dim:
+                raise RunError(
+                    f"run {self.path} was trained on vectors of {card.dim} dimensions for {name!r}, "
+                    f"{place} has {space.dim}"
+                )
+            if space.fingerprint != card.fingerprint:
+                raise RunError(
+                    f"run {self.path} was trained on space {name!r} of fingerprint {card.fingerprint[:12]}, {place} has "
+                    f"{space.fingerprint[:12]}: ids or vectors changed; give the right folder with --space {name}=DIR"
+                )
+            opened[name] = space
+        return opened
+
+    def model(self, device: str = "auto", llm: str | None = None) -> tuple[ElmModel, PromptFormat]:
+        """Load the LLM with what was trained of it, and the adapters.
+
+        Args:
+            device: where they live.
+            llm: another place of the base LLM, where it moved.
+        """
+        card, dtype = self.card.llm, self.config.get("dtype", "auto")
+        base = str(self.path / "llm") if card.trained == "full" else llm or card.name
+        if card.trained != "full" and llm is None and not Path(base).is_absolute() and (self.path / base).is_dir():
+            base = str(self.path / base)
+        language = load_llm(
+            base, revision=card.revision if card.trained != "full" else None, device=device, dtype=dtype
+        )
+        if language.hidden_size != card.hidden_size:
+            raise RunError(
+                f"run {self.path} was trained on an LLM of width {card.hidden_size}, {base} has {language.hidden_size}"
+            )
+        with hushed():
+            if card.trained == "lora":
+                from peft import PeftModel
+
+                PeftModel.from_pretrained(language.model, str(self.path / "lora"))  # puts its layers into the model
+            adapters = {name: ElmAdapter.from_pretrained(self.path / "adapters" / name) for name in self.card.spaces}
+        model = ElmModel(language, adapters).eval()
+        soft_tokens = {name: space.soft_tokens for name, space in self.card.spaces.items()}
+        return model, PromptFormat(language.tokenizer, soft_tokens, self.card.template)
+
+
+def save_model(folder: Path, model: ElmModel, trained: str, peft_model: Any = None) -> None:
+    """Write adapters, and what was trained of the LLM, into a run folder."""
+    with hushed():
+        for name in model.adapters:
+            model.adapter(name).save_pretrained(folder / "adapters" / name)
+        if trained == "lora":
+            peft_model.save_pretrained(folder / "lora")
+        elif trained == "full":
+            model.llm.save_pretrained(folder / "llm")
+            model.language.tokenizer.save_pretrained(folder / "llm")
+
+
+def write_card(folder: Path, card: RunCard) -> None:
+    """Write elm.json, which makes a folder a finished run; so it comes last."""
+    write_json(folder / "elm.json", card.model_dump())
+
+
+__all__ = ["LanguageModel", "LlmCard", "Run", "RunCard", "SpaceCard", "save_model", "write_card"]

@@ -1,0 +1,237 @@
+"""`ELM`: the facade. Load a run, bind vectors to the slots of a question, get answers with their grounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from vectalk.errors import PromptError
+from vectalk.model import ElmModel, PromptFormat
+from vectalk.model.run import Run
+from vectalk.space import Point, VectorSpace
+from vectalk.talk.answer import Answer, Neighbor, SlotReport
+from vectalk.talk.engine import Decoding, TransformersEngine
+from vectalk.tasks.suite import Suite, slots_in
+
+Binding = Point | str | np.ndarray | Sequence[float]
+Bindings = Mapping[str, Binding]
+
+
+class ELM:
+    """An Embedding Language Model that is ready to talk.
+
+    Args:
+        run: what it was loaded from.
+        model: adapters and LLM.
+        prompts: makes prompts of questions.
+        spaces: spaces by name.
+    """
+
+    def __init__(self, run: Run, model: ElmModel, prompts: PromptFormat, spaces: dict[str, VectorSpace]) -> None:
+        self.run, self.model, self.prompts, self.spaces = run, model, prompts, spaces
+        self.engine = TransformersEngine(model, prompts)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        run: str | Path,
+        *,
+        spaces: Mapping[str, str | Path] | None = None,
+        llm: str | None = None,
+        device: str = "auto",
+    ) -> ELM:
+        """Load a run.
+
+        Args:
+            run: its folder.
+            spaces: folders of spaces that moved, by name.
+            llm: another place of the base LLM, where it moved.
+            device: `auto`, `cpu`, `cuda`, ...
+
+        Raises:
+            RunError: the folder is not a run, or a space is not the one it was trained on.
+        """
+        opened = Run.load(run)
+        known = opened.spaces(spaces)
+        model, prompts = opened.model(device, llm)
+        return cls(opened, model, prompts, known)
+
+    @property
+    def suite(self) -> Suite:
+        """The tasks that it was trained on."""
+        return self.run.suite
+
+    @property
+    def corpus_path(self) -> Path:
+        """Where the corpus was that it was trained on."""
+        return self.run.corpus_path
+
+    # ---- asking
+
+    def point(self, slot: str, value: Binding) -> Point:
+        """Turn what is bound to a slot into a point of its space.
+
+        Args:
+            slot: name of the slot; a slot named like a space takes points of it.
+            value: a Point, a vector [D], or a title, id or expression; `film:'Alien (1979)'` names the space of a
+                slot that is called otherwise.
+
+        Raises:
+            PromptError: the space of the slot is not known.
+        """
+        if isinstance(value, Point):
+            known = self.spaces.get(value.space.name)
+            if known is None or known.fingerprint != value.space.fingerprint:
+                raise PromptError(
+                    f"slot {{{slot}}}: the point lies in space {value.space.name!r} ({value.space.fingerprint[:12]}), "
+                    f"on which this model was not trained; it knows {self._known()}"
+                )
+            return value
+        if isinstance(value, str):
+            name, sign, rest = value.partition(":")
+            if sign and name.strip() in self.spaces:
+                return self.spaces[name.strip()].point(rest.strip())
+            return self._space_of(slot).point(value)
+        return Point(np.asarray(value, np.float32), self._space_of(slot), f"the vector given for {{{slot}}}")
+
+    def _space_of(self, slot: str) -> VectorSpace:
+        if slot in self.spaces:
+            return self.spaces[slot]
+        if len(self.spaces) == 1:
+            return next(iter(self.spaces.values()))
+        raise PromptError(
+            f"slot {{{slot}}} could be of any space; name it like one ({self._known()}), or bind e.g. "
+            f"{next(iter(self.spaces))}:'...'"
+        )
+
+    def _known(self) -> str:
+        return ", ".join(f"{name!r} ({space.fingerprint[:12]})" for name, space in self.spaces.items())
+
+    @overload
+    def ask(self, question: str, bindings: Bindings | None = None, **settings: Any) -> Answer: ...
+
+    @overload
+    def ask(
+        self, question: Sequence[str], bindings: Sequence[Bindings] | None = None, **settings: Any
+    ) -> list[Answer]: ...
+
+    def ask(
+        self,
+        question: str | Sequence[str],
+        bindings: Bindings | Sequence[Bindings] | None = None,
+        *,
+        neighbors: int = 5,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+        **settings: Any,
+    ) -> Answer | list[Answer]:
+        """Ask one question, or many at once.
+
+        Args:
+            question: text with slots, or a list of such.
+            bindings: slot -> Point, vector [D], title, id or expression; a list for a list of questions.
+            neighbors: how many real entities each slot's report names.
+            progress: called with answers done and answers in all.
+            settings: fields of `Decoding`: `max_new_tokens`, `temperature`, `top_p`, `beams`, `seed`.
+
+        Returns:
+            An Answer, or a list of them.
+
+        Raises:
+            PromptError: slots and bindings do not agree.
+        """
+        single = isinstance(question, str)
+        questions = [question] if isinstance(question, str) else list(question)
+        given: list[Bindings] = [bindings or {}] if single else list(bindings or [{}] * len(questions))  # type: ignore
+        if len(given) != len(questions):
+            raise PromptError(f"{len(questions)} questions but {len(given)} bindings; give one for each")
+        decoding = decoding_from(settings)
+        points = [self.bind(q, b) for q, b in zip(questions, given, strict=True)]
+        texts = self.engine.generate(questions, [as_slots(p) for p in points], decoding, progress)
+        answers = [
+            self._answer(q, p, text, finished, decoding, neighbors)
+            for q, p, (text, finished) in zip(questions, points, texts, strict=True)
+        ]
+        return answers[0] if single else answers
+
+    def bind(self, question: str, bindings: Bindings) -> dict[str, Point]:
+        """Return the point of each slot of a question."""
+        if not isinstance(bindings, Mapping):
+            raise PromptError(f"bindings map slot names to points; {type(bindings).__name__} was given")
+        found = slots_in(question)
+        for slot in dict.fromkeys(found):
+            if slot not in bindings:
+                raise PromptError(
+                    f"question {question!r}: slot {{{slot}}} has no vector; "
+                    f"bind it, or write {{{{{slot}}}}} for plain text"
+                )
+        for slot in bindings:
+            if slot not in found:
+                raise PromptError(f"question {question!r} has no slot {{{slot}}} for the vector bound to it")
+        return {slot: self.point(slot, bindings[slot]) for slot in dict.fromkeys(found)}
+
+    def stream(
+        self, question: str, bindings: Bindings | None = None, *, neighbors: int = 5, **settings: Any
+    ) -> Iterator[str | Answer]:
+        """Ask one question; yields pieces of text as they come, and the Answer last."""
+        decoding = decoding_from(settings)
+        points = self.bind(question, bindings or {})
+        pieces = []
+        for piece in self.engine.stream(question, as_slots(points), decoding):
+            pieces.append(piece)
+            yield piece
+        text = "".join(pieces)
+        length = len(self.prompts.tokenizer(text, add_special_tokens=False).input_ids)
+        yield self._answer(question, points, text.strip(), length < decoding.max_new_tokens, decoding, neighbors)
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        slots: Sequence[Mapping[str, tuple[str, np.ndarray]]],
+        *,
+        max_new_tokens: int = 128,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> list[str]:
+        """Answer many questions greedily, texts only; `slots` maps each slot to (space, vector [D])."""
+        answers = self.engine.generate(prompts, slots, Decoding(max_new_tokens=max_new_tokens), progress)
+        return [text for text, _ in answers]
+
+    def _answer(
+        self, question: str, points: dict[str, Point], text: str, finished: bool, decoding: Decoding, neighbors: int
+    ) -> Answer:
+        settings = {
+            **decoding.settings(),
+            "run": str(self.run.path),
+            "llm": self.run.card.llm.name,
+            "trained": self.run.card.llm.trained,
+        }
+        return Answer(text, question, {s: report(p, neighbors) for s, p in points.items()}, settings, finished)
+
+
+def report(point: Point, count: int = 5) -> SlotReport:
+    """Say what is known of a point: its support and its nearest real entities."""
+    space = point.space
+    rows, similarities = space.neighbors(point, count)
+    near = tuple(
+        Neighbor(str(space.column("id")[int(r)].as_py()), space.title(int(r)), float(s))
+        for r, s in zip(rows, similarities, strict=True)
+    )
+    return SlotReport(space.name, point.source, space.support(point), near)
+
+
+def as_slots(points: Mapping[str, Point]) -> dict[str, tuple[str, np.ndarray]]:
+    """Return what the engine takes: slot -> (space, vector)."""
+    return {slot: (point.space.name, point.values) for slot, point in points.items()}
+
+
+def decoding_from(settings: Mapping[str, Any]) -> Decoding:
+    """Return the decoding that settings ask for; an unknown one is named."""
+    unknown = set(settings) - set(Decoding.__dataclass_fields__)
+    if unknown:
+        raise PromptError(
+            f"unknown setting {sorted(unknown)[0]!r}; there are neighbors, progress, "
+            + ", ".join(Decoding.__dataclass_fields__)
+        )
+    return Decoding(**settings)

@@ -1,0 +1,100 @@
+"""Checkpoints: everything that a run needs to go on as if nothing had happened; safetensors and JSON only."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from vectalk.errors import TrainingError
+from vectalk.files import atomic_folder, read_json, write_json
+
+_NAME = re.compile(r"^step-(\d+)$")
+
+
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that are trained, by name."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write the trained parameters."""
+    save_file({name: p.detach().cpu().contiguous().clone() for name, p in trainable(model).items()}, path)
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Read the trained parameters back, all of them."""
+    saved, wanted = load_file(path), trainable(model)
+    if saved.keys() != wanted.keys():
+        odd = sorted(saved.keys() ^ wanted.keys())[:3]
+        raise TrainingError(f"checkpoint {path} holds other parameters than the model ({', '.join(odd)}, ...)")
+    with torch.no_grad():
+        for name, parameter in wanted.items():
+            parameter.copy_(saved[name])
+
+
+def save_checkpoint(
+    folder: Path,
+    step: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: dict[str, Any],
+    keep: int,
+) -> None:
+    """Write checkpoint `step` whole or not at all, and leave only the last `keep`."""
+    moments = {}
+    for name, entries in zip(_order(model, optimizer), _states(optimizer), strict=True):
+        for key, value in entries.items():
+            tensor = value if isinstance(value, torch.Tensor) else torch.tensor(float(value))
+            moments[f"{name}::{key}"] = tensor.detach().cpu().contiguous().clone()
+    with atomic_folder(folder / f"step-{step:07d}", overwrite=True) as part:
+        save_weights(model, part / "model.safetensors")
+        random_state = {"torch": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            random_state["cuda"] = torch.cuda.get_rng_state()
+        save_file({**moments, **{f"rng::{k}": v for k, v in random_state.items()}}, part / "optimizer.safetensors")
+        write_json(part / "state.json", state)
+    for old in list_checkpoints(folder)[:-keep]:
+        shutil.rmtree(old)
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Return the whole checkpoints of a run, oldest first."""
+    found = [p for p in folder.glob("step-*") if _NAME.match(p.name) and (p / "state.json").is_file()]
+    return sorted(found, key=lambda p: int(p.name.split("-")[1]))
+
+
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """Return the state that was written with a checkpoint."""
+    return read_json(checkpoint / "state.json")
+
+
+def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Put weights, optimiser and random state back as they were."""
+    load_weights(model, checkpoint / "model.safetensors")
+    numbers = {name: i for i, name in enumerate(_order(model, optimizer))}
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in load_file(checkpoint / "optimizer.safetensors").items():
+        name, _, field = key.partition("::")
+        if name != "rng":
+            state.setdefault(numbers[name], {})[field] = value
+        elif field == "torch":
+            torch.set_rng_state(value)
+        elif torch.cuda.is_available():
+            torch.cuda.set_rng_state(value)
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _order(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
+    """Names of the parameters in the order in which the optimiser numbers them."""
+    names = {id(p): name for name, p in trainable(model).items()}
+    return [names[id(p)] for group in optimizer.param_groups for p in group["params"]]
+
+
+def _states(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    return [optimizer.state.get(p, {}) for group in optimizer.param_groups for p in group["params"]]

@@ -1,0 +1,136 @@
+"""Settings of a training run: typed, checked once, saved resolved beside the result."""
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vectalk.errors import TrainingError
+from vectalk.model.adapter import Kind
+
+
+class AdapterConfig(BaseModel):
+    """Shape of the adapters.
+
+    Attributes:
+        kind: `linear`, `mlp` or `residual`.
+        soft_tokens: S, positions that one vector becomes.
+        width: hidden width of the MLP.
+        dropout: on its hidden layer.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Kind = "mlp"
+    soft_tokens: int = Field(4, ge=1, le=64)
+    width: int = Field(512, ge=1)
+    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+
+
+class StageConfig(BaseModel):
+    """One stage of training.
+
+    Attributes:
+        steps: most optimiser steps; 0 leaves the stage out.
+        llm: what of the LLM is trained: nothing (`frozen`), a low-rank update (`lora`), or everything (`full`).
+        lr_adapter: peak learning rate of the adapters.
+        lr_llm: peak learning rate of the LLM's part.
+        warmup: share of the steps over which the rate rises.
+        schedule: `cosine` falls to a tenth of the peak, `constant` stays.
+        patience: stop after so many evaluations without a better validation loss.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(ge=0)
+    llm: Literal["frozen", "lora", "full"] = "frozen"
+    lr_adapter: float = Field(1e-3, gt=0)
+    lr_llm: float = Field(5e-4, gt=0)
+    warmup: float = Field(0.05, ge=0.0, lt=1.0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    patience: int = Field(5, ge=1)
+
+
+class LoraConfig(BaseModel):
+    """A low-rank update of the LLM in standard PEFT form."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rank: int = Field(16, ge=1)
+    alpha: int = Field(32, ge=1)
+    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+
+
+class TrainConfig(BaseModel):
+    """Everything that decides a run, apart from its corpus and its base LLM.
+
+    Attributes:
+        adapter: shape of the adapters.
+        stage1: adapters alone, LLM frozen.
+        stage2: adapters together with the LLM, or a low-rank update of it.
+        lora: shape of the low-rank update, where a stage takes one.
+        batch_size: examples an optimiser step.
+        weight_decay: of AdamW, on matrices only.
+        clip: largest norm of the gradient.
+        vector_noise: standard deviation of the noise added to training vectors, in units of the space's scale;
+            neighbouring points share their texts, so this keeps a small catalogue from being learned by heart.
+        eval_every: optimiser steps between evaluations on validation examples.
+        eval_examples: how many validation examples at most.
+        save_every: optimiser steps between checkpoints.
+        keep: how many of the last checkpoints stay.
+        seed: of everything random.
+        dtype: type of the LLM's weights, `auto` or a torch name.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    adapter: AdapterConfig = AdapterConfig()
+    stage1: StageConfig = StageConfig(steps=1000, llm="frozen", lr_adapter=2e-3)
+    stage2: StageConfig = StageConfig(steps=3000, llm="full", lr_adapter=1e-3, lr_llm=5e-4)
+    lora: LoraConfig = LoraConfig()
+    batch_size: int = Field(32, ge=1)
+    weight_decay: float = Field(0.01, ge=0.0)
+    clip: float = Field(1.0, gt=0)
+    vector_noise: float = Field(0.0, ge=0.0)
+    eval_every: int = Field(100, ge=1)
+    eval_examples: int = Field(512, ge=2)
+    save_every: int = Field(500, ge=1)
+    keep: int = Field(2, ge=1)
+    seed: int = 0
+    dtype: str = "auto"
+
+    @classmethod
+    def load(cls, path: str | Path | None, overrides: dict[str, object] | None = None) -> "TrainConfig":
+        """Read a YAML file and put `overrides` (dotted names) on top.
+
+        Raises:
+            TrainingError: the file is missing or a field is wrong; names file, field and what is allowed.
+        """
+        values: dict = {}
+        if path is not None:
+            if not Path(path).is_file():
+                raise TrainingError(f"config file {path} does not exist")
+            try:
+                values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+            except yaml.YAMLError as error:
+                raise TrainingError(f"config {path}: not valid YAML: {error}") from None
+        defaults = cls().model_dump()
+        for name, value in (overrides or {}).items():
+            *parents, last = name.split(".")
+            place = values
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place[last] = value
+        for stage in ("stage1", "stage2"):  # a file may name just what it changes
+            if isinstance(values.get(stage), dict):
+                values[stage] = {**defaults[stage], **values[stage]}
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problems = [f"{'.'.join(map(str, p['loc']))}: {p['msg']} (given {p['input']!r})" for p in error.errors()]
+            raise TrainingError(f"config {path or 'given'}: " + "; ".join(problems[:5])) from None
+
+    def dump(self) -> str:
+        """Return all settings as YAML."""
+        return yaml.safe_dump(self.model_dump(), sort_keys=False)

@@ -1,0 +1,92 @@
+"""One stage of training: what is trained, at which rate, until when."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from vectalk.model.elm_model import ElmModel
+from vectalk.training.config import LoraConfig, StageConfig
+
+
+@dataclass
+class Progress:
+    """Where a run stands; written with every checkpoint.
+
+    Attributes:
+        stage: 1 or 2.
+        step: optimiser steps done in this stage.
+        total: optimiser steps done in all stages.
+        best: lowest validation loss of this stage.
+        waited: evaluations since.
+        gain: vector gain at the last evaluation.
+        seconds: time spent training.
+    """
+
+    stage: int = 1
+    step: int = 0
+    total: int = 0
+    best: float = math.inf
+    waited: int = 0
+    gain: float = 0.0
+    seconds: float = 0.0
+
+    def state(self) -> dict[str, Any]:
+        """Return the fields for JSON, which has no infinity."""
+        return {**asdict(self), "best": None if math.isinf(self.best) else self.best}
+
+    @classmethod
+    def read(cls, state: dict[str, Any]) -> Progress:
+        """Read what `state` gave."""
+        return cls(**{**state, "best": math.inf if state["best"] is None else state["best"]})
+
+
+def learning_rate(stage: StageConfig, step: int) -> float:
+    """Return the share of the peak rate at a step: linear rise, then cosine to a tenth, or constant."""
+    rise = max(1, round(stage.warmup * stage.steps))
+    if step < rise:
+        return (step + 1) / rise
+    if stage.schedule == "constant":
+        return 1.0
+    done = (step - rise) / max(1, stage.steps - rise)
+    return 0.1 + 0.45 * (1.0 + math.cos(math.pi * min(done, 1.0)))
+
+
+def prepare(model: ElmModel, stage: StageConfig, lora: LoraConfig) -> Any:
+    """Freeze what a stage does not train; returns the PEFT model of a low-rank stage, else None."""
+    peft_model = None
+    if stage.llm == "lora":
+        import peft
+
+        peft_model = peft.get_peft_model(
+            model.llm,
+            peft.LoraConfig(
+                task_type="CAUSAL_LM",
+                r=lora.rank,
+                lora_alpha=lora.alpha,
+                lora_dropout=lora.dropout,
+                target_modules="all-linear",
+            ),
+        )
+    else:
+        model.llm.requires_grad_(stage.llm == "full")
+    model.adapters.requires_grad_(True)
+    model.adapters.float()
+    return peft_model
+
+
+def make_optimizer(model: ElmModel, stage: StageConfig, weight_decay: float) -> torch.optim.AdamW:
+    """Return AdamW with a rate for the adapters and one for the LLM; only matrices decay."""
+    groups = []
+    for module, peak in ((model.adapters, stage.lr_adapter), (model.llm, stage.lr_llm)):
+        trained = [p for p in module.parameters() if p.requires_grad]
+        for decay, chosen in (
+            (weight_decay, [p for p in trained if p.ndim > 1]),
+            (0.0, [p for p in trained if p.ndim < 2]),
+        ):
+            if chosen:
+                groups.append({"params": chosen, "lr": peak, "peak": peak, "weight_decay": decay})
+    return torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=model.device.type in ("cpu", "cuda"))

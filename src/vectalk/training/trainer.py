@@ -1,0 +1,337 @@
+"""The training loop: two stages, best checkpoint kept, resumed exactly where it was (paper, section 3.1)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from vectalk.errors import RunError, TrainingError
+from vectalk.files import read_json, write_json, write_text
+from vectalk.model import ElmAdapter, ElmAdapterConfig, ElmModel, PromptFormat, load_llm
+from vectalk.model.batch import Batch
+from vectalk.model.run import Run
+from vectalk.space.split import TRAIN, VALIDATION
+from vectalk.tasks.corpus import Corpus
+from vectalk.training import checkpoint, finish
+from vectalk.training.config import StageConfig, TrainConfig
+from vectalk.training.data import Examples, length_grouped
+from vectalk.training.stage import Progress, learning_rate, make_optimizer, prepare
+
+LOG_EVERY = 10
+
+
+class Reporter(Protocol):
+    """Is told what happens."""
+
+    def message(self, text: str) -> None:
+        """Something worth a line."""
+        ...
+
+    def step(self, stage: int, done: int, steps: int, note: str) -> None:
+        """A step was made."""
+        ...
+
+
+class Trainer:
+    """Trains adapters, and then the LLM with them, on a corpus.
+
+    Args:
+        corpus: opened corpus.
+        llm: hub name or folder of the base LLM.
+        out: folder of the run.
+        config: settings.
+        revision: of a hub model.
+        device: `auto`, `cpu`, `cuda`, ...
+        resume: go on with the run in `out`.
+        reporter: is told what happens.
+
+    Raises:
+        TrainingError: the settings, the corpus or the folder do not allow training.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        llm: str,
+        out: str | Path,
+        config: TrainConfig,
+        *,
+        revision: str | None = None,
+        device: str = "auto",
+        resume: bool = False,
+        reporter: Reporter,
+    ) -> None:
+        self.corpus, self.config, self.out, self.report = corpus, config, Path(out), reporter
+        self.checkpoints = self.out / "checkpoints"
+        self.log_path = self.out / "training.jsonl"
+        self.stages: list[StageConfig] = [config.stage1, config.stage2]
+        identity = {
+            "corpus": hashlib.sha256((corpus.path / "corpus.json").read_bytes()).hexdigest(),
+            "llm": llm,
+            "revision": revision,
+            "config": config.model_dump(),
+        }
+        self._claim_folder(identity, resume)
+        torch.manual_seed(config.seed)
+        self.language = load_llm(llm, revision=revision, device=device, dtype=config.dtype)
+        self.accelerator = Accelerator(cpu=self.language.model.device.type == "cpu")
+        shape = config.adapter
+        adapters = {
+            name: ElmAdapter.create(
+                ElmAdapterConfig(
+                    space=name,
+                    vector_dim=space.dim,
+                    llm_hidden_size=self.language.hidden_size,
+                    soft_tokens=shape.soft_tokens,
+                    kind=shape.kind,
+                    width=shape.width,
+                    dropout=shape.dropout,
+                ),
+                space.normalizer,
+                self.language.embedding_rms,
+                config.seed + number,
+            )
+            for number, (name, space) in enumerate(corpus.spaces.items())
+        }
+        self.model = ElmModel(self.language, adapters)
+        self.prompts = PromptFormat(self.language.tokenizer, dict.fromkeys(corpus.spaces, shape.soft_tokens))
+        made = (self.prompts, self.language.context, config.vector_noise)
+        self.train_set = Examples(corpus.table(TRAIN), corpus.spaces, *made)
+        self.validation_set = Examples(corpus.table(VALIDATION), corpus.spaces, *made)
+        if not len(self.train_set) or len(self.validation_set) < 2:
+            raise TrainingError(
+                f"corpus {corpus.path} has {len(self.train_set)} training and {len(self.validation_set)} validation "
+                "examples; training needs some of the first and at least two of the second (for early stopping)"
+            )
+        self.peft_model: Any = None
+        self.trained = "frozen"
+
+    # ---- the folder
+
+    def _claim_folder(self, identity: dict[str, Any], resume: bool) -> None:
+        known = self.checkpoints / "identity.json"
+        if (self.out / "elm.json").is_file():
+            raise TrainingError(f"{self.out} is a finished run; name another folder with --out, or remove it")
+        if resume:
+            if not known.is_file():
+                raise TrainingError(f"{self.out} holds no run to resume; leave --resume out to start one")
+            before = read_json(known)
+            for key, value in json.loads(json.dumps(identity)).items():
+                if before[key] != value:
+                    raise TrainingError(
+                        f"{self.out} was started with another {key} and cannot be resumed with this one: "
+                        f"{_difference(before[key], value)}; give the same, or start anew in another folder"
+                    )
+            return
+        if self.out.exists() and (self.out.is_file() or any(self.out.iterdir())):
+            raise TrainingError(f"{self.out} is not empty; go on with --resume, or name another folder with --out")
+        write_json(known, identity)
+        write_text(self.out / "config.yaml", self.config.dump())
+        write_text(self.out / "tasks.yaml", self.corpus.suite.dump())
+
+    # ---- running
+
+    def run(self) -> Run:
+        """Train all stages and return the finished run."""
+        progress, saved = Progress(), checkpoint.list_checkpoints(self.checkpoints)
+        if saved:
+            progress = Progress.read(checkpoint.read_state(saved[-1]))
+            self.report.message(f"going on from stage {progress.stage}, step {progress.step}")
+        else:
+            prompt, _ = self.train_set.prompt(0)
+            self.report.message(f"one example, what is learned between »«:\n{self.prompts.show(prompt)}")
+        self._truncate_log(progress.total if saved else -1)
+        for number, stage in enumerate(self.stages, start=1):
+            if number < progress.stage or stage.steps == 0:
+                self._restore_best(number, stage)
+                continue
+            if number > progress.stage:
+                progress = Progress(stage=number, total=progress.total, seconds=progress.seconds)
+            self._run_stage(stage, progress, saved[-1] if saved and progress.step else None)
+            saved = []
+        return finish.finish(self, progress)
+
+    def _restore_best(self, number: int, stage: StageConfig) -> None:
+        """Put the model where a stage that is over left it."""
+        if stage.steps:
+            self._enter(stage)
+            checkpoint.load_weights(self.model, self._best(number))
+
+    def _enter(self, stage: StageConfig) -> None:
+        self.peft_model = prepare(self.model, stage, self.config.lora) or self.peft_model
+        self.trained = stage.llm if stage.llm != "frozen" else self.trained
+
+    def _best(self, number: int) -> Path:
+        return self.checkpoints / f"best-stage{number}.safetensors"
+
+    def _run_stage(self, stage: StageConfig, progress: Progress, resumed: Path | None) -> None:
+        self._enter(stage)
+        raw = make_optimizer(self.model, stage, self.config.weight_decay)
+        model, optimizer = self.accelerator.prepare(self.model, raw)
+        if resumed is not None:
+            checkpoint.load_checkpoint(resumed, self.model, raw)
+        else:
+            self._evaluate(stage, progress)
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        order = length_grouped(
+            self.train_set.lengths, self.config.batch_size, [self.config.seed, progress.stage], progress.step
+        )
+        with _interruptible() as interrupted:
+            while progress.step < stage.steps and progress.waited < stage.patience:
+                started = time.perf_counter()
+                seed = [self.config.seed, progress.stage, progress.step]
+                batch = self.train_set.batch(next(order)[rank::world], noise_seed=seed).to(self.model.device)
+                loss, tokens = self._step(model, optimizer, raw, batch, learning_rate(stage, progress.step))
+                progress.step, progress.total = progress.step + 1, progress.total + 1
+                progress.seconds += time.perf_counter() - started
+                if progress.step % LOG_EVERY == 0 or progress.step == stage.steps:
+                    self._log(progress, loss=loss, tokens=tokens, lr=raw.param_groups[0]["lr"])
+                if progress.step % self.config.eval_every == 0 or progress.step == stage.steps:
+                    self._evaluate(stage, progress)
+                note = f"loss {loss:.3f}  best {progress.best:.3f}  gain {progress.gain:.3f}"
+                self.report.step(progress.stage, progress.step, stage.steps, note)
+                if progress.step % self.config.save_every == 0 or interrupted():
+                    self._save(raw, progress)
+                if interrupted():
+                    self.report.message(f"stopped at stage {progress.stage}, step {progress.step}; go on with --resume")
+                    raise KeyboardInterrupt
+        checkpoint.load_weights(self.model, self._best(progress.stage))
+        if progress.stage == 1 and progress.gain <= 0.01:
+            self.report.message(
+                f"WARNING: the vector gain is {progress.gain:.4f} at the end of stage 1: the LLM does not use the "
+                "vectors yet. More steps, a higher stage1.lr_adapter, more soft tokens or shorter tasks may help."
+            )
+
+    def _step(
+        self, model: Any, optimizer: Any, raw: torch.optim.Optimizer, batch: Batch, factor: float
+    ) -> tuple[float, int]:
+        """Make one optimiser step; returns the mean loss a token, and the tokens, over all processes."""
+        for group in raw.param_groups:
+            group["lr"] = group["peak"] * factor
+        model.train()
+        loss_sum, tokens = model(batch)
+        total = self.accelerator.reduce(tokens.float(), "sum")
+        # Gradients are averaged over processes; this makes them those of the mean over all tokens.
+        self.accelerator.backward(loss_sum * self.accelerator.num_processes / total)
+        loss = (self.accelerator.reduce(loss_sum.detach(), "sum") / total).item()
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss became {loss}: training diverged; the best weights so far are kept in {self.checkpoints}. "
+                "Lower the learning rates (stage1.lr_adapter, stage2.lr_llm) and start anew"
+            )
+        self.accelerator.clip_grad_norm_([p for p in self.model.parameters() if p.requires_grad], self.config.clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss, int(total.item())
+
+    @torch.no_grad()
+    def _evaluate(self, stage: StageConfig, progress: Progress) -> None:
+        """Measure the validation loss with right and with shuffled vectors; keep the weights if it is the best."""
+        self.model.eval()
+        right, shuffled = self._validation_loss(None), self._validation_loss(1)
+        progress.gain = shuffled - right
+        better = right < progress.best
+        progress.best, progress.waited = (right, 0) if better else (progress.best, progress.waited + 1)
+        self._log(progress, validation_loss=right, shuffled_loss=shuffled, vector_gain=progress.gain)
+        if better and self.accelerator.is_main_process:
+            best = self._best(progress.stage)
+            temporary = best.with_name("." + best.name)
+            checkpoint.save_weights(self.model, temporary)
+            temporary.replace(best)
+
+    def _validation_loss(self, shuffle: int | None) -> float:
+        numbers = np.random.default_rng(0).permutation(len(self.validation_set))[: self.config.eval_examples]
+        size = min(self.config.batch_size * 2, max(2, len(numbers)))
+        total = torch.zeros(2, dtype=torch.float64)
+        for start in range(0, len(numbers), size):
+            chosen = numbers[start : start + size]
+            loss, tokens = self.model(self.validation_set.batch(chosen, shuffle=shuffle).to(self.model.device))
+            total += torch.stack([loss.double().cpu(), tokens.double().cpu()])
+        return float(total[0] / total[1])
+
+    # ---- writing
+
+    def _save(self, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+        if self.accelerator.is_main_process:
+            checkpoint.save_checkpoint(
+                self.checkpoints, progress.total, self.model, optimizer, progress.state(), self.config.keep
+            )
+
+    def _log(self, progress: Progress, **figures: float) -> None:
+        if self.accelerator.is_main_process:
+            row = {"stage": progress.stage, "step": progress.step, "total": progress.total, **figures}
+            with self.log_path.open("a", encoding="utf-8") as log:
+                log.write(json.dumps({**row, "seconds": round(progress.seconds, 2)}) + "\n")
+
+    def _truncate_log(self, total: int) -> None:
+        """Drop what was logged after the checkpoint that is gone on from; it will be logged again."""
+        if self.log_path.exists():
+            rows = self.log_path.read_text(encoding="utf-8").splitlines()
+            whole = [row for row in rows if row.endswith("}")]
+            write_text(self.log_path, "".join(f"{row}\n" for row in whole if json.loads(row)["total"] <= total))
+
+    def clean(self) -> None:
+        """Remove the checkpoints that only serve to resume."""
+        for old in checkpoint.list_checkpoints(self.checkpoints):
+            shutil.rmtree(old)
+
+
+def _difference(before: Any, now: Any) -> str:
+    """Say in a few words where two identities differ."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in [*before, *now]:
+            if before.get(key) != now.get(key):
+                inner = _difference(before.get(key), now.get(key))
+                return f"{key}.{inner}" if isinstance(now.get(key), dict) else f"{key} {inner}"
+    return f"was {before!r}, is {now!r}"
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Let the step in progress end after Ctrl-C; a second Ctrl-C stops at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def handler(number: int, frame: Any) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def train(corpus: Corpus, llm: str, out: str | Path, config: TrainConfig | None = None, **settings: Any) -> Run:
+    """Train and return the finished run; see `Trainer` for the settings."""
+    return Trainer(corpus, llm, out, config or TrainConfig(), **{"reporter": Silent(), **settings}).run()
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    def message(self, text: str) -> None:
+        """Say nothing."""
+
+    def step(self, stage: int, done: int, steps: int, note: str) -> None:
+        """Show nothing."""
+
+
+__all__ = ["Reporter", "RunError", "Silent", "Trainer", "train"]
