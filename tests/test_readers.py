@@ -72,7 +72,7 @@ def test_several_arrays_need_a_key(tmp_path: Path, vectors: np.ndarray) -> None:
         np.testing.assert_array_equal(read_vectors(tmp_path / f"v.{ending}", "users")[0], vectors + 1)
         with pytest.raises(SpaceError, match="name one with --key: items, users"):
             read_vectors(tmp_path / f"v.{ending}")
-        with pytest.raises(SpaceError, match="has no .*'films'"):
+        with pytest.raises(SpaceError, match=r"has no .*'films'"):
             read_vectors(tmp_path / f"v.{ending}", "films")
 
 
@@ -117,7 +117,9 @@ def test_ragged_and_missing_rows_are_named(tmp_path: Path) -> None:
 
 def test_every_kind_of_table(tmp_path: Path) -> None:
     rows = [{"id": f"0{n}", "title": str(1900 + n), "score": n / 2} for n in range(5)]
-    (tmp_path / "t.csv").write_text("id,title,score\n" + "".join(f"{r['id']},{r['title']},{r['score']}\n" for r in rows))
+    (tmp_path / "t.csv").write_text(
+        "id,title,score\n" + "".join(f"{r['id']},{r['title']},{r['score']}\n" for r in rows)
+    )
     (tmp_path / "t.tsv").write_text((tmp_path / "t.csv").read_text().replace(",", "\t"))
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (tmp_path / "t.jsonl").write_text(lines)
@@ -218,7 +220,7 @@ def test_ids_come_from_a_file_the_metadata_or_the_row_number(folder: Path, vecto
 def test_bad_rows_are_named_or_dropped(folder: Path, vectors: np.ndarray) -> None:
     vectors[10, 2], vectors[20] = np.nan, 0.0
     np.save(folder / "vectors.npy", vectors)
-    with pytest.raises(SpaceError, match="NaN or infinity .*--drop-bad-rows"):
+    with pytest.raises(SpaceError, match=r"NaN or infinity .*--drop-bad-rows"):
         load(folder)
     told: list[str] = []
     space = load(folder, drop_bad_rows=True, tell=told.append)

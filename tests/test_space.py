@@ -200,7 +200,7 @@ def test_lookups() -> None:
 
 def test_a_title_that_two_share_asks_for_an_id() -> None:
     space = VectorSpace.create("film", np.eye(40), {"id": [str(n) for n in range(40)], "title": ["Hamlet"] * 40})
-    with pytest.raises(UnknownEntityError, match="40 entities .* use an id \\('0', '1'"):
+    with pytest.raises(UnknownEntityError, match=r"40 entities .* use an id \('0', '1'"):
         space.find("Hamlet")
     assert space["3"].title == "Hamlet"
 

@@ -1,5 +1,7 @@
 """Factorisation: every solve equals its normal equations, and nothing depends on luck."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -67,7 +69,7 @@ def test_the_reported_loss_is_the_loss_and_never_rises(config: WalsConfig) -> No
     losses: list[float] = []
     factors = wals(user, item, rating, config, on_iteration=lambda number, loss: losses.append(loss))
     assert len(losses) == config.iterations
-    assert all(later <= earlier * (1 + 1e-9) for earlier, later in zip(losses, losses[1:], strict=False))
+    assert all(later <= earlier * (1 + 1e-9) for earlier, later in pairwise(losses))
     assert losses[-1] < losses[0]
     x, y = factors.users.astype(np.float64), factors.items.astype(np.float64)
     weight, target = np.full((len(x), len(y)), config.unobserved), np.zeros((len(x), len(y)))
@@ -110,7 +112,10 @@ def test_two_camps_get_two_directions() -> None:
     user, item = np.nonzero(seen)
     factors = wals(user, item, np.ones(len(user)), WalsConfig(dim=2, l2=0.5), n_users=40, n_items=20)
     scores = factors.scores(np.arange(40))
-    for users, own, foreign in ((slice(0, 20), slice(0, 10), slice(10, 20)), (slice(20, 40), slice(10, 20), slice(0, 10))):
+    for users, own, foreign in (
+        (slice(0, 20), slice(0, 10), slice(10, 20)),
+        (slice(20, 40), slice(10, 20), slice(0, 10)),
+    ):
         unseen = scores[users, own][~seen[users, own]]
         assert unseen.min() > scores[users, foreign].max()
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from vectalk.errors import SpaceError
 
-BATCH_FLOATS = 2_000_000  # a padded batch of gathered vectors stays near 16 MB
+BATCH_FLOATS = 500_000  # a padded batch of gathered vectors stays near 4 MB, in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,9 @@ class WalsConfig:
             if not value >= least or not np.isfinite(value):
                 raise SpaceError(f"{name} must be at least {least}, not {value}")
         if not self.l2 > 0 or not np.isfinite(self.l2):
-            raise SpaceError(
-                f"l2 must be above 0, not {self.l2}; without it rare items have no unique vector"
-            )
+            raise SpaceError(f"l2 must be above 0, not {self.l2}; without it rare items have no unique vector")
         if self.feedback == "implicit" and self.unobserved == 0:
-            raise SpaceError(
-                "implicit feedback needs unobserved > 0: else one vector for all fits every 1 perfectly"
-            )
+            raise SpaceError("implicit feedback needs unobserved > 0: else one vector for all fits every 1 perfectly")
 
 
 @dataclass(frozen=True)
@@ -175,9 +171,7 @@ class _Side:
         while at < len(rows):
             like = int(np.searchsorted(counts, max(counts[at] * 1.15, counts[at] + 1), side="right"))
             longest = counts[like - 1]
-            end = min(
-                like, at + max(1, BATCH_FLOATS // int(longest * max(dim, longest if longest < dim else 0)))
-            )
+            end = min(like, at + max(1, BATCH_FLOATS // int(longest * max(dim, longest if longest < dim else 0))))
             yield rows[at:end]
             at = end
 
@@ -197,9 +191,7 @@ def _solve_side(side: _Side, given: np.ndarray, config: WalsConfig) -> np.ndarra
         slot = np.arange(longest)
         real = slot < side.count[rows][:, None]
         at = np.where(real, side.start[rows][:, None] + slot, 0)
-        extra = np.where(
-            real, side.weight[at] - config.unobserved, 0.0
-        )  # [B, L] weight beyond the shared one
+        extra = np.where(real, side.weight[at] - config.unobserved, 0.0)  # [B, L] weight beyond the shared one
         pull = np.where(real, side.weight[at] * side.target[at], 0.0)
         v = rotated[side.other[at]]  # [B, L, D]
         shared = values + _strength(config, side.count[rows])[:, None]  # [B, D]
@@ -231,9 +223,7 @@ def _loss(side: _Side, x: np.ndarray, y: np.ndarray, item_count: np.ndarray, con
     predicted = np.einsum("nd,nd->n", x[side.row], y[side.other])
     observed = side.weight @ np.square(side.target - predicted)
     unobserved = config.unobserved * (np.sum((x.T @ x) * (y.T @ y)) - np.square(predicted).sum())
-    penalty = _strength(config, side.count) @ np.square(x).sum(1) + _strength(config, item_count) @ np.square(
-        y
-    ).sum(1)
+    penalty = _strength(config, side.count) @ np.square(x).sum(1) + _strength(config, item_count) @ np.square(y).sum(1)
     return float(observed + unobserved + penalty)
 
 
@@ -257,9 +247,7 @@ def _damped_mean(row: np.ndarray, values: np.ndarray, rows: int, damping: float 
 
 def _check(users: np.ndarray, items: np.ndarray, ratings: np.ndarray, n_users: int, n_items: int) -> None:
     if not len(users) == len(items) == len(ratings):
-        raise SpaceError(
-            f"{len(users)} users, {len(items)} items and {len(ratings)} ratings: one of each a rating"
-        )
+        raise SpaceError(f"{len(users)} users, {len(items)} items and {len(ratings)} ratings: one of each a rating")
     if not len(ratings):
         raise SpaceError("there are no ratings to factorise")
     for name, index, size in (("user", users, n_users), ("item", items, n_items)):

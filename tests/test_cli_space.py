@@ -1,0 +1,177 @@
+"""`vectalk space`: the exact commands, their output, and one line with exit code 2 when they cannot."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vectalk.cli.main import main
+from vectalk.space import VectorSpace
+
+YEAR = r"year=title:\((\d{4})\)\s*$"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "vectors.npy", rng.standard_normal((50, 4)).astype(np.float32))
+    (tmp_path / "ids.csv").write_text("movieId\n" + "".join(f"{n}\n" for n in range(50)))
+    films = "".join(f'{n},"Film [{n}], The ({1960 + n})",Comedy|Drama\n' for n in range(45))
+    (tmp_path / "movies.csv").write_text("movieId,title,genres\n" + films)
+    user, item = np.nonzero(rng.random((30, 50)) < 0.5)
+    ratings = "".join(f"{u + 1},{i},{rng.integers(1, 6)}\n" for u, i in zip(user, item, strict=True))
+    (tmp_path / "ratings.csv").write_text("userId,movieId,rating\n" + ratings)
+    return tmp_path
+
+
+def space_import(folder: Path, *more: str) -> list[str]:
+    command = ["space", "import", f"{folder}/vectors.npy", "--ids", f"{folder}/ids.csv", "--name", "film"]
+    metadata = ["--metadata", f"{folder}/movies.csv", "--list-column", "genres:|", "--extract", YEAR]
+    return [*command, *metadata, "--out", f"{folder}/films", *more]
+
+
+def call(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    output = capsys.readouterr()
+    return int(exit_.value.code or 0), output.out, output.err
+
+
+@pytest.fixture
+def films(folder: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    assert call(space_import(folder, "--missing", "drop", "-q"), capsys)[0] == 0
+    return folder / "films"
+
+
+def test_import(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = call(space_import(folder, "--missing", "drop", "--json", "--licence", "mine"), capsys)
+    assert code == 0
+    card = json.loads(out)
+    assert (card["name"], card["entities"], card["dim"], card["licence"]) == ("film", 45, 4, "mine")
+    assert card["split_by"] == "title"
+    assert err == "5 of 50 vectors have no metadata: dropped\n"
+    space = VectorSpace.load(folder / "films")
+    assert space.fingerprint == card["fingerprint"]
+    assert space.metadata(3)["genres"] == ["Comedy", "Drama"]
+    assert space.metadata(3)["year"] == 1963
+
+
+def test_import_options(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--missing", "keep", "--metric", "euclidean", "--split-by", "id", "--dtype", "float16", "--quiet"]
+    code, out, err = call(space_import(folder, *options, "--rename", "genres=genres", "--null", "x"), capsys)
+    assert (code, err) == (0, "")
+    assert "film: 50 entities, 4 dimensions, float16, euclidean" in out
+    assert VectorSpace.load(folder / "films").metric == "euclidean"
+
+
+def test_factorize(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["space", "factorize", f"{folder}/ratings.csv", "--items", f"{folder}/movies.csv", "--dim", "4"]
+    options = ["--list-column", "genres:|", "--extract", YEAR, "--item-name", "film", "--iterations", "3"]
+    code, out, _ = call([*command, *options, "--out", f"{folder}/ml", "--json", "--seed", "5"], capsys)
+    assert code == 0
+    summary = json.loads(out)
+    assert (summary["seed"], summary["dim"], summary["users"]) == (5, 4, 30)
+    assert VectorSpace.load(folder / "ml" / "items").name == "film"
+    code, out, _ = call([*command, *options, "--out", f"{folder}/ml", "--overwrite", "--holdout-ratings", "0"], capsys)
+    assert code == 0
+    assert "0 set aside" in out
+    code, out, _ = call(["space", "point", f"{folder}/ml/users", "user 7"], capsys)
+    assert code == 0
+    assert "liked_genres" in out
+
+
+def test_info_and_verify(films: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(["space", "info", str(films)], capsys)
+    assert code == 0
+    assert "45 entities" in out
+    assert "genres (list<" in out
+    assert json.loads(call(["space", "verify", str(films), "--json"], capsys)[1])["ok"] is True
+    vectors = np.load(films / "vectors.npy")
+    vectors[0] += 1
+    np.save(films / "vectors.npy", vectors)
+    code, out, err = call(["space", "verify", str(films)], capsys)
+    assert (code, out) == (2, "")
+    assert "changed since it was made" in err
+
+
+def test_neighbors(films: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    space = VectorSpace.load(films)
+    code, out, _ = call(["space", "neighbors", str(films), "7", "-k", "3", "--json"], capsys)
+    assert code == 0
+    rows, _ = space.neighbors(space["7"], 3)
+    assert [entry["id"] for entry in json.loads(out)["neighbors"]] == [space.column("id")[int(r)].as_py() for r in rows]
+    expression = "lerp('7', 'Film [8], The (1968)', 0.5)"
+    code, out, _ = call(["space", "neighbors", str(films), expression, "-k", "45"], capsys)
+    assert code == 0
+    assert "Film [9], The (1969)" in out  # brackets are text, not markup
+    code, out, _ = call(["space", "neighbors", str(films), "7", "--split", "test", "--json"], capsys)
+    found = [entry["id"] for entry in json.loads(out)["neighbors"]]
+    assert found
+    assert {space.find(name) for name in found} <= set(space.rows("test").tolist())
+
+
+def test_point(films: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(["space", "point", str(films), "mean('7', '8')", "--json"], capsys)
+    assert code == 0
+    point = json.loads(out)
+    space = VectorSpace.load(films)
+    np.testing.assert_allclose(point["values"], (space["7"].values + space["8"].values) / 2, rtol=1e-5)
+    assert point["row"] is None
+    assert point["support"]["sources"] == ["Film [7], The (1967)", "Film [8], The (1968)"]
+    code, out, _ = call(["space", "point", str(films), "7"], capsys)
+    assert code == 0
+    assert "support:" in out
+    assert "year: 1967" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["info", "nowhere"], "nowhere is not a space"),
+        (["neighbors", "{films}", "Film [7]"], "did you mean 'Film [7], The (1967)'"),
+        (["neighbors", "{films}", "7", "--split", "dev"], "--split must be one of train"),
+        (["point", "{films}", "lerp('7', '8')"], "wrong arguments"),
+        (["import", "{films}/nope.npy", "--name", "x", "--out", "{films}/../x"], "nope.npy does not exist"),
+        (["factorize", "{films}/../movies.csv", "--out", "{films}/../x"], "has no user column"),
+        (["factorize", "{films}/../ratings.csv", "--out", "{films}/../x", "--dim", "0"], "dim must be at least 1"),
+        (["factorize", "{films}/../ratings.csv", "--out", "{films}"], "exists already"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(
+    films: Path, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(films.parent.rglob("*"))
+    code, out, err = call(["space", *(argument.format(films=films) for argument in arguments)], capsys)
+    assert (code, out) == (2, "")
+    assert err.startswith("vectalk: error: ")
+    assert err.count("\n") == 1
+    assert words in err
+    assert sorted(films.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "options", [["--extract", "year=title"], ["--list-column", "genres"], ["--rename", "a"], ["--no-such-option"]]
+)
+def test_malformed_options_are_refused(folder: Path, options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = call(space_import(folder, *options), capsys)
+    assert (code, out) == (2, "")
+    assert options[0] in err
+    assert not (folder / "films").exists()
+
+
+@pytest.mark.shared
+def test_real_vectors_meet_their_films(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = Path(os.environ.get("VECTALK_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    vectors, films = data / "movielens-25m-item-vectors", data / "movielens-latest-small"
+    if not (vectors.is_dir() and films.is_dir()):
+        pytest.skip(f"no real data at {data}; name its folder in VECTALK_DATA")
+    command = ["space", "import", f"{vectors}/vectors.npy", "--ids", f"{vectors}/ids.csv", "--name", "film"]
+    metadata = ["--metadata", f"{films}/movies.csv", "--list-column", "genres:|", "--null", "(no genres listed)"]
+    options = ["--extract", YEAR, "--missing", "drop", "--split-by", "title", "--out", f"{tmp_path}/films", "-q"]
+    assert call([*command, *metadata, *options], capsys)[0] == 0
+    space = VectorSpace.load(tmp_path / "films")
+    assert len(space) == 5407
+    rows, _ = space.neighbors(space["Alien (1979)"], 3)
+    assert "Aliens (1986)" in [space.title(int(row)) for row in rows]
