@@ -18,7 +18,7 @@ def folder(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     np.save(tmp_path / "vectors.npy", rng.standard_normal((50, 4)).astype(np.float32))
     (tmp_path / "ids.csv").write_text("movieId\n" + "".join(f"{n}\n" for n in range(50)))
-    films = "".join(f'{n},"Film [{n}], The ({1960 + n})",Comedy|Drama\n' for n in range(45))
+    films = "".join(f'{n},"Film [b{n}], The ({1960 + n})",Comedy|Drama\n' for n in range(45))
     (tmp_path / "movies.csv").write_text("movieId,title,genres\n" + films)
     user, item = np.nonzero(rng.random((30, 50)) < 0.5)
     ratings = "".join(f"{u + 1},{i},{rng.integers(1, 6)}\n" for u, i in zip(user, item, strict=True))
@@ -102,10 +102,10 @@ def test_neighbors(films: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     rows, _ = space.neighbors(space["7"], 3)
     assert [entry["id"] for entry in json.loads(out)["neighbors"]] == [space.column("id")[int(r)].as_py() for r in rows]
-    expression = "lerp('7', 'Film [8], The (1968)', 0.5)"
+    expression = "lerp('7', 'Film [b8], The (1968)', 0.5)"
     code, out, _ = call(["space", "neighbors", str(films), expression, "-k", "45"], capsys)
     assert code == 0
-    assert "Film [9], The (1969)" in out  # brackets are text, not markup
+    assert "Film [b9], The (1969)" in out  # brackets are text, not markup
     code, out, _ = call(["space", "neighbors", str(films), "7", "--split", "test", "--json"], capsys)
     found = [entry["id"] for entry in json.loads(out)["neighbors"]]
     assert found
@@ -119,7 +119,7 @@ def test_point(films: Path, capsys: pytest.CaptureFixture[str]) -> None:
     space = VectorSpace.load(films)
     np.testing.assert_allclose(point["values"], (space["7"].values + space["8"].values) / 2, rtol=1e-5)
     assert point["row"] is None
-    assert point["support"]["sources"] == ["Film [7], The (1967)", "Film [8], The (1968)"]
+    assert point["support"]["sources"] == ["Film [b7], The (1967)", "Film [b8], The (1968)"]
     code, out, _ = call(["space", "point", str(films), "7"], capsys)
     assert code == 0
     assert "support:" in out
@@ -130,7 +130,7 @@ def test_point(films: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "words"),
     [
         (["info", "nowhere"], "nowhere is not a space"),
-        (["neighbors", "{films}", "Film [7]"], "did you mean 'Film [7], The (1967)'"),
+        (["neighbors", "{films}", "Film [b7]"], "did you mean 'Film [b7], The (1967)'"),
         (["neighbors", "{films}", "7", "--split", "dev"], "--split must be one of train"),
         (["point", "{films}", "lerp('7', '8')"], "wrong arguments"),
         (["import", "{films}/nope.npy", "--name", "x", "--out", "{films}/../x"], "nope.npy does not exist"),

@@ -18,15 +18,11 @@ app = typer.Typer(no_args_is_help=True, help="Make, look at and check spaces of 
 Out = Annotated[Path, typer.Option("--out", help="Folder to write.")]
 Folder = Annotated[Path, typer.Argument(help="Folder of a space.")]
 Expression = Annotated[str, typer.Argument(help="Title, id, or expression such as lerp('A', 'B', 0.5).")]
-IdColumn = Annotated[
-    str | None, typer.Option("--id-column", help="Column of the ids; guessed where it is clear.")
-]
+IdColumn = Annotated[str | None, typer.Option("--id-column", help="Column of the ids; guessed where it is clear.")]
 ListColumn = Annotated[
     list[str], typer.Option("--list-column", help="COLUMN:SIGN splits text into a list, e.g. 'genres:|'.")
 ]
-Null = Annotated[
-    list[str], typer.Option("--null", help="Text that stands for unknown, e.g. '(no genres listed)'.")
-]
+Null = Annotated[list[str], typer.Option("--null", help="Text that stands for unknown, e.g. '(no genres listed)'.")]
 Extract = Annotated[
     list[str],
     typer.Option("--extract", help=r"NEW=COLUMN:REGEX makes a column, e.g. 'year=title:\((\d{4})\)\s*$'."),
@@ -41,21 +37,15 @@ def import_(
     out: Out,
     name: Annotated[str, typer.Option("--name", help="Name of the space and of its slot, e.g. film.")],
     ids: Annotated[Path | None, typer.Option("--ids", help="Ids, row by row: csv, parquet or txt.")] = None,
-    key: Annotated[
-        str | None, typer.Option("--key", help="Array, tensor or column that holds the vectors.")
-    ] = None,
+    key: Annotated[str | None, typer.Option("--key", help="Array, tensor or column that holds the vectors.")] = None,
     metadata: Annotated[Path | None, typer.Option("--metadata", help="Table joined by id.")] = None,
     id_column: IdColumn = None,
     list_column: ListColumn = [],  # noqa: B006 - typer reads defaults, nobody changes them
     null: Null = [],  # noqa: B006
     extract: Extract = [],  # noqa: B006
     rename: Rename = [],  # noqa: B006
-    missing: Annotated[
-        str, typer.Option("--missing", help="Vectors without metadata: error, drop or keep.")
-    ] = "error",
-    drop_bad_rows: Annotated[
-        bool, typer.Option("--drop-bad-rows", help="Leave out NaN, infinity, zeros.")
-    ] = False,
+    missing: Annotated[str, typer.Option("--missing", help="Vectors without metadata: error, drop or keep.")] = "error",
+    drop_bad_rows: Annotated[bool, typer.Option("--drop-bad-rows", help="Leave out NaN, infinity, zeros.")] = False,
     metric: Annotated[str, typer.Option("--metric", help="cosine, dot or euclidean.")] = "cosine",
     split_by: Annotated[
         str | None, typer.Option("--split-by", help="Column hashed for the split: title, else id.")
@@ -95,9 +85,7 @@ def import_(
 def factorize(
     ratings: Annotated[Path, typer.Argument(help="Ratings: csv, tsv, parquet or jsonl.")],
     out: Out,
-    items: Annotated[
-        Path | None, typer.Option("--items", help="Metadata of the items, joined by id.")
-    ] = None,
+    items: Annotated[Path | None, typer.Option("--items", help="Metadata of the items, joined by id.")] = None,
     id_column: IdColumn = None,
     user_column: Annotated[str | None, typer.Option("--user-column")] = None,
     item_column: Annotated[str | None, typer.Option("--item-column")] = None,
@@ -106,25 +94,17 @@ def factorize(
     null: Null = [],  # noqa: B006
     extract: Extract = [],  # noqa: B006
     rename: Rename = [],  # noqa: B006
-    item_name: Annotated[
-        str, typer.Option("--item-name", help="Name of the item space, e.g. film.")
-    ] = "item",
+    item_name: Annotated[str, typer.Option("--item-name", help="Name of the item space, e.g. film.")] = "item",
     user_name: Annotated[str, typer.Option("--user-name", help="Name of the user space.")] = "user",
-    holdout: Annotated[
-        float, typer.Option("--holdout-ratings", help="Share of each user's ratings set aside.")
-    ] = 0.2,
+    holdout: Annotated[float, typer.Option("--holdout-ratings", help="Share of each user's ratings set aside.")] = 0.2,
     min_ratings: Annotated[int, typer.Option("--min-ratings", help="Leave out items with fewer.")] = 5,
     dim: Annotated[int, typer.Option("--dim", help="Dimension of the vectors.")] = 64,
     feedback: Annotated[str, typer.Option("--feedback", help="implicit or explicit.")] = "implicit",
     iterations: Annotated[int, typer.Option("--iterations")] = 15,
     l2: Annotated[float, typer.Option("--l2", help="Regularisation.")] = 5.0,
-    scale_l2: Annotated[
-        bool, typer.Option("--scale-l2", help="Multiply it by a row's number of ratings.")
-    ] = False,
+    scale_l2: Annotated[bool, typer.Option("--scale-l2", help="Multiply it by a row's number of ratings.")] = False,
     unobserved: Annotated[float, typer.Option("--unobserved", help="Weight of unobserved pairs.")] = 0.1,
-    alpha: Annotated[
-        float, typer.Option("--alpha", help="Weight 1 + alpha * rating of observed pairs.")
-    ] = 0.0,
+    alpha: Annotated[float, typer.Option("--alpha", help="Weight 1 + alpha * rating of observed pairs.")] = 0.0,
     biases: Annotated[bool, typer.Option("--biases/--no-biases", help="Of explicit ratings.")] = True,
     licence: Licence = "",
     seed: Seed = 0,
@@ -190,9 +170,7 @@ def neighbors(
     folder: Folder,
     expression: Expression,
     k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 10,
-    split: Annotated[
-        str | None, typer.Option("--split", help="Search train, validation or test only.")
-    ] = None,
+    split: Annotated[str | None, typer.Option("--split", help="Search train, validation or test only.")] = None,
     as_json: Json = False,
 ) -> None:
     """List the nearest entities of a point."""
@@ -212,6 +190,7 @@ def point(
     from dataclasses import asdict
 
     from rich.console import Group
+    from rich.text import Text
 
     space, at = _point(folder, expression)
     support, found = space.support(at), _neighbors(space, at, k, None)
@@ -231,7 +210,7 @@ def point(
         "neighbors": found,
         "values": at.values,
     }
-    emit(document, Group(*lines, _neighbor_table("neighbours", found)), as_json)
+    emit(document, Group(*map(Text, lines), _neighbor_table("neighbours", found)), as_json)
 
 
 @app.command()
@@ -312,6 +291,8 @@ def _card(space: VectorSpace, folder: Path) -> dict[str, Any]:
 
 
 def _show_card(card: dict[str, Any], as_json: bool) -> None:
+    from rich.markup import escape
+
     splits = ", ".join(f"{count} {name}" for name, count in card["splits"].items())
     columns = ", ".join(f"{name} ({kind})" for name, kind in card["columns"].items())
     shown = (
@@ -321,4 +302,4 @@ def _show_card(card: dict[str, Any], as_json: bool) -> None:
         f"fingerprint {card['fingerprint'][:12]}, {card['folder']}"
         + (f"\nlicence: {card['licence']}" if card["licence"] else "")
     )
-    emit(card, shown, as_json)
+    emit(card, escape(shown), as_json)

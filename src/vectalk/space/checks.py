@@ -37,8 +37,7 @@ def check_vectors(name: str, vectors: np.ndarray) -> np.ndarray:
     vectors = np.asarray(vectors) if not isinstance(vectors, np.ndarray) else vectors
     if vectors.ndim != 2 or 0 in vectors.shape or not np.issubdtype(vectors.dtype, np.number):
         raise SpaceError(
-            f"space {name!r}: vectors must be a table of numbers [N, D], "
-            f"not {vectors.dtype} of shape {vectors.shape}"
+            f"space {name!r}: vectors must be a table of numbers [N, D], not {vectors.dtype} of shape {vectors.shape}"
         )
     if vectors.dtype not in (np.float32, np.float16):
         vectors = vectors.astype(np.float32)
@@ -60,13 +59,9 @@ def splits(table: pa.Table, rule: str) -> np.ndarray:
 def check_entities(name: str, table: pa.Table, rows: int, split_by: str) -> pa.Table:
     """Return the entities with ids as text, or raise a SpaceError that names what is wrong."""
     if "id" not in table.column_names:
-        raise SpaceError(
-            f"space {name!r}: the entities have no column 'id'; they have {', '.join(table.column_names)}"
-        )
+        raise SpaceError(f"space {name!r}: the entities have no column 'id'; they have {', '.join(table.column_names)}")
     if table.num_rows != rows:
-        raise SpaceError(
-            f"space {name!r}: {rows} vectors but {table.num_rows} entities; row i must belong to vector i"
-        )
+        raise SpaceError(f"space {name!r}: {rows} vectors but {table.num_rows} entities; row i must belong to vector i")
     ids = [None if value is None else str(value) for value in table["id"].to_pylist()]
     if None in ids:
         raise SpaceError(f"space {name!r}: row {ids.index(None)} has no id")
@@ -74,9 +69,7 @@ def check_entities(name: str, table: pa.Table, rows: int, split_by: str) -> pa.T
     repeated = [str(c["values"]) for c in counts if c["counts"].as_py() > 1]
     if repeated:
         shown = ", ".join(map(repr, repeated[:5]))
-        raise SpaceError(
-            f"space {name!r}: {len(repeated)} ids stand more than once ({shown}); ids must be unique"
-        )
+        raise SpaceError(f"space {name!r}: {len(repeated)} ids stand more than once ({shown}); ids must be unique")
     table = table.set_column(table.column_names.index("id"), "id", pa.array(ids))
     if "split" in table.column_names:
         unknown = set(table["split"].to_pylist()) - set(split.SPLITS)

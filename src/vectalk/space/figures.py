@@ -40,9 +40,7 @@ def rating_figures(row: np.ndarray, rating: np.ndarray, rows: int) -> dict[str, 
     return {"n_ratings": count, "mean_rating": np.round(mean, 2), "rating_sd": np.round(np.sqrt(variance), 2)}
 
 
-def user_figures(
-    user: np.ndarray, item: np.ndarray, rating: np.ndarray, users: int, items: pa.Table
-) -> pa.Table:
+def user_figures(user: np.ndarray, item: np.ndarray, rating: np.ndarray, users: int, items: pa.Table) -> pa.Table:
     """Return the figures of users, one row each.
 
     Args:

@@ -51,9 +51,7 @@ def nearest(
         return best_rows, best
     step = max(1, BLOCK_FLOATS // max(len(queries), vectors.shape[1]))
     for start in range(0, total, step):
-        block_rows = (
-            np.arange(start, min(start + step, total)) if rows is None else rows[start : start + step]
-        )
+        block_rows = np.arange(start, min(start + step, total)) if rows is None else rows[start : start + step]
         block = vectors[block_rows[0] : block_rows[-1] + 1] if rows is None else vectors[block_rows]
         scores = similarity(queries, block, metric)
         if exclude is not None:

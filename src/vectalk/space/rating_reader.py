@@ -47,9 +47,7 @@ def read_ratings(
     for key, values in read.items():
         empty = pc.or_kleene(pc.is_null(values), pc.equal(values, ""))
         if pc.any(empty).as_py():
-            raise SpaceError(
-                f"{path}, {_line(path, int(np.flatnonzero(empty)[0]))}: no {key} in column {names[key]!r}"
-            )
+            raise SpaceError(f"{path}, {_line(path, int(np.flatnonzero(empty)[0]))}: no {key} in column {names[key]!r}")
     read["rating"] = _numbers(table[names["rating"]], names["rating"], path)
     if names["timestamp"]:
         read["timestamp"] = table[names["timestamp"]]
@@ -98,8 +96,7 @@ def _is_number(value: Any) -> bool:
 
 def _check_pairs(table: pa.Table, path: str | Path) -> None:
     codes = [
-        table[key].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
-        for key in ("user", "item")
+        table[key].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64) for key in ("user", "item")
     ]
     pair = codes[0] * (int(codes[1].max()) + 1) + codes[1]
     order = np.argsort(pair, kind="stable")

@@ -131,9 +131,7 @@ def factorize(
     return Factorization(VectorSpace.load(out / "items"), VectorSpace.load(out / "users"), factors, summary)
 
 
-def _divide(
-    table: pa.Table, holdout: float, min_ratings: int, seed: int
-) -> tuple[pa.Table, pa.Table, dict[str, int]]:
+def _divide(table: pa.Table, holdout: float, min_ratings: int, seed: int) -> tuple[pa.Table, pa.Table, dict[str, int]]:
     """Set ratings aside, then drop the items that the rest says too little about."""
     user_ids, user = _rows(table["user"])
     item_ids, item = _rows(table["item"])
@@ -171,28 +169,19 @@ def _item_entities(
         return columns.apply(pa.table({"id": ids}), "the ratings (no --items given)")
     where = "the items" if isinstance(items, pa.Table) else str(items)
     table = (
-        items
-        if isinstance(items, pa.Table)
-        else read_table(items, ("id", "title", *([id_name] if id_name else [])))
+        items if isinstance(items, pa.Table) else read_table(items, ("id", "title", *([id_name] if id_name else [])))
     )
     source = id_column(table, id_name, where, "--id-column")
-    table = columns.apply(
-        table.rename_columns(["id" if n == source else n for n in table.column_names]), where
-    )
+    table = columns.apply(table.rename_columns(["id" if n == source else n for n in table.column_names]), where)
     keys = as_text(table["id"]).combine_chunks()
     if len(pc.unique(keys)) < len(keys):
         raise SpaceError(f"{where}: column {source!r} holds an id more than once; keep one row an item")
     at = pc.index_in(ids, keys)
     if at.null_count == len(ids):
         raise SpaceError(
-            f"{where}: none of the {len(ids)} rated items stands in column {source!r}; "
-            "name another with --id-column"
+            f"{where}: none of the {len(ids)} rated items stands in column {source!r}; name another with --id-column"
         )
-    found = {
-        name: table[name].combine_chunks().take(at)
-        for name in table.column_names
-        if name not in ("id", "split")
-    }
+    found = {name: table[name].combine_chunks().take(at) for name in table.column_names if name not in ("id", "split")}
     if "title" in found:  # an item without metadata keeps its id as a name
         found["title"] = pc.coalesce(found["title"].cast(pa.string()), ids)
     return pa.table({"id": ids, **found})
@@ -200,7 +189,5 @@ def _item_entities(
 
 def _put(table: pa.Table, name: str, values: np.ndarray) -> pa.Table:
     if name in table.column_names:
-        raise SpaceError(
-            f"the items have a column {name!r} of their own; rename it with --rename {name}=other_name"
-        )
+        raise SpaceError(f"the items have a column {name!r} of their own; rename it with --rename {name}=other_name")
     return table.append_column(name, pa.array(values))

@@ -36,9 +36,7 @@ def read_vectors(path: str | Path, key: str | None = None) -> tuple[np.ndarray, 
     """
     path = Path(path)
     if not path.is_file():
-        raise SpaceError(
-            f"{path} does not exist" if not path.exists() else f"{path} is a folder; name a file in it"
-        )
+        raise SpaceError(f"{path} does not exist" if not path.exists() else f"{path} is a folder; name a file in it")
     table = None
     try:
         if path.suffix == ".npy":
@@ -54,9 +52,7 @@ def read_vectors(path: str | Path, key: str | None = None) -> tuple[np.ndarray, 
             tensors = load_file(path)
             vectors = tensors[_choose(list(tensors), key, path, "tensor")]
         else:
-            raise SpaceError(
-                f"{path}: unknown kind of vectors {path.suffix!r}; allowed are {', '.join(SOURCES)}"
-            )
+            raise SpaceError(f"{path}: unknown kind of vectors {path.suffix!r}; allowed are {', '.join(SOURCES)}")
     except SpaceError:
         raise
     except Exception as error:  # each format breaks in its own way
@@ -114,9 +110,7 @@ def import_space(
     if dtype not in ("float32", "float16"):
         raise SpaceError(f"dtype must be float32 or float16, not {dtype!r}")
     vectors, own = read_vectors(source, key)
-    facts = (
-        None if metadata is None else _with_id(read_table(metadata, _text(id_name)), id_name, str(metadata))
-    )
+    facts = None if metadata is None else _with_id(read_table(metadata, _text(id_name)), id_name, str(metadata))
     if ids is not None:
         own = _read_ids(Path(ids), id_name)
     elif own is not None and own.num_columns:
@@ -180,15 +174,11 @@ def _from_columns(table: pa.Table, key: str | None, path: Path) -> tuple[np.ndar
     if not is_list(values.type):
         raise SpaceError(f"{path}: column {chosen!r} holds {values.type}, not lists of numbers")
     if values.null_count:
-        raise SpaceError(
-            f"{path}: row {int(np.flatnonzero(values.is_null())[0])} of column {chosen!r} has no vector"
-        )
+        raise SpaceError(f"{path}: row {int(np.flatnonzero(values.is_null())[0])} of column {chosen!r} has no vector")
     lengths = pc.list_value_length(values).to_numpy(zero_copy_only=False)
     if len(lengths) and (lengths != lengths[0]).any():
         row = int(np.flatnonzero(lengths != lengths[0])[0])
-        raise SpaceError(
-            f"{path}: row {row} of column {chosen!r} has {lengths[row]} numbers, row 0 has {lengths[0]}"
-        )
+        raise SpaceError(f"{path}: row {row} of column {chosen!r} has {lengths[row]} numbers, row 0 has {lengths[0]}")
     flat = values.flatten().to_numpy(zero_copy_only=False)
     return flat.reshape(len(values), -1), table.drop_columns([chosen])
 
@@ -216,18 +206,14 @@ def _unique(ids: pa.ChunkedArray, where: str) -> None:
     counts = pc.value_counts(ids.combine_chunks())
     repeated = [str(c["values"]) for c in counts.filter(pc.greater(counts.field("counts"), 1))[:3]]
     if repeated:
-        raise SpaceError(
-            f"{where}: ids must be unique; these stand more than once: {', '.join(map(repr, repeated))}"
-        )
+        raise SpaceError(f"{where}: ids must be unique; these stand more than once: {', '.join(map(repr, repeated))}")
 
 
 def _join(own: pa.Table, facts: pa.Table, where: str, missing: Missing) -> tuple[pa.Table, np.ndarray]:
     """Return own columns with those of `facts`, and the rows of `own` that were kept."""
     clash = sorted((set(own.column_names) & set(facts.column_names)) - {"id"})
     if clash:
-        raise SpaceError(
-            f"{where}: columns {', '.join(clash)} stand beside the vectors too; rename or remove them"
-        )
+        raise SpaceError(f"{where}: columns {', '.join(clash)} stand beside the vectors too; rename or remove them")
     _unique(facts["id"], where)
     at = pc.index_in(own["id"], facts["id"].combine_chunks()).combine_chunks()
     lost = np.flatnonzero(at.is_null().to_numpy(zero_copy_only=False))

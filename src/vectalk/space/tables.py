@@ -80,9 +80,7 @@ def read_table(path: str | Path, text: Sequence[str] = ("id", "title")) -> pa.Ta
 
     path = Path(path)
     if not path.is_file():
-        raise SpaceError(
-            f"{path} does not exist" if not path.exists() else f"{path} is a folder; name a file in it"
-        )
+        raise SpaceError(f"{path} does not exist" if not path.exists() else f"{path} is a folder; name a file in it")
     kind = path.name.lower().removesuffix(".gz").rpartition(".")[2]
     try:
         if kind in ("csv", "tsv"):
@@ -99,9 +97,7 @@ def read_table(path: str | Path, text: Sequence[str] = ("id", "title")) -> pa.Ta
             return pyarrow.json.read_json(path)
     except (pa.ArrowException, ValueError, OSError) as error:
         raise SpaceError(f"{path} cannot be read as {kind}: {' '.join(str(error).split())}") from None
-    raise SpaceError(
-        f"{path}: unknown kind of table {kind!r}; allowed are {', '.join(READERS)}, also with .gz"
-    )
+    raise SpaceError(f"{path}: unknown kind of table {kind!r}; allowed are {', '.join(READERS)}, also with .gz")
 
 
 def column(table: pa.Table, name: str, where: str) -> str:
@@ -123,9 +119,7 @@ def id_column(table: pa.Table, wanted: str | None, where: str, option: str) -> s
     ):
         if len(found) == 1:
             return found[0]
-    raise SpaceError(
-        f"{where}: which column holds the ids? Name it with {option}; there are {', '.join(names)}"
-    )
+    raise SpaceError(f"{where}: which column holds the ids? Name it with {option}; there are {', '.join(names)}")
 
 
 def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -159,18 +153,14 @@ def _extract(table: pa.Table, name: str, source: str, pattern: str, where: str) 
     found = [match.group(group) if match else None for match in matches]
     if table.num_rows and not any(found):
         example = next((text for text in texts if text is not None), None)
-        raise SpaceError(
-            f"{where}: extract {name!r}: {pattern!r} matches no value of {source!r}, e.g. not {example!r}"
-        )
+        raise SpaceError(f"{where}: extract {name!r}: {pattern!r} matches no value of {source!r}, e.g. not {example!r}")
     whole = all(value is None or re.fullmatch(r"-?\d{1,18}", value) for value in found)
     return pa.array([None if value is None else int(value) for value in found] if whole else found)
 
 
 def _split(table: pa.Table, name: str, sign: str, where: str) -> pa.Array:
     if not is_text(table[name].type):
-        raise SpaceError(
-            f"{where}: list column {name!r} holds {table[name].type}, not text to split at {sign!r}"
-        )
+        raise SpaceError(f"{where}: list column {name!r} holds {table[name].type}, not text to split at {sign!r}")
     # Unknown is an empty list: then "has no genres" and "genres unknown" need no two treatments.
     lists = [
         [part.strip() for part in text.split(sign) if part.strip()] if text is not None else []

@@ -133,19 +133,15 @@ class VectorSpace:
         if not (folder / "space.json").is_file():
             found = "no such folder" if not folder.exists() else "it has no space.json"
             raise SpaceError(
-                f"{folder} is not a space ({found}); "
-                "make one with `vectalk space import` or `vectalk space factorize`"
+                f"{folder} is not a space ({found}); make one with `vectalk space import` or `vectalk space factorize`"
             )
         card = read_json(folder / "space.json")
         try:
             vectors = np.load(folder / "vectors.npy", mmap_mode="r")
-            normalizer = Normalizer(
-                *(np.asarray(card["normalizer"][k], np.float32) for k in ("mean", "scale"))
-            )
+            normalizer = Normalizer(*(np.asarray(card["normalizer"][k], np.float32) for k in ("mean", "scale")))
             if vectors.shape != (card["rows"], card["dim"]):
                 raise SpaceError(
-                    f"{folder}: space.json says {card['rows']} x {card['dim']}, "
-                    f"vectors.npy is {vectors.shape}"
+                    f"{folder}: space.json says {card['rows']} x {card['dim']}, vectors.npy is {vectors.shape}"
                 )
             reference = folder / "support.npy"
             return cls(
@@ -279,9 +275,7 @@ class VectorSpace:
         try:
             return expression.evaluate(text, self, functions)
         except expression.ExpressionError:
-            if any(sign in text for sign in "'\"") or any(
-                f"{name}(" in text for name in expression.FUNCTIONS
-            ):
+            if any(sign in text for sign in "'\"") or any(f"{name}(" in text for name in expression.FUNCTIONS):
                 raise
             self.find(text)  # a bare title with a slip: name the closest ones
             raise
