@@ -1,0 +1,118 @@
+"""Ask a generator many questions, keeping the answers as they come: they are the dear part of an evaluation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from vectalk.errors import EvaluationError
+from vectalk.space import VectorSpace
+
+CHUNK = 128  # questions between two writes
+
+Slots = dict[str, tuple[str, np.ndarray]]
+"""Slot name -> (space, vector [D])."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is going on, how much is done, and how much there is."""
+
+
+class Generator(Protocol):
+    """What answers questions about vectors, greedily: the same question has the same answer."""
+
+    spaces: dict[str, VectorSpace]
+
+    def generate(self, prompts: Sequence[str], slots: Sequence[Slots], *, max_new_tokens: int) -> list[str]:
+        """Return an answer for each prompt and the vectors in its slots."""
+        ...
+
+
+class Answers:
+    """Answers by question. The same question is asked once, whatever condition asks it.
+
+    So the mean control costs one answer a prompt, and the shuffled control, which permutes the vectors among
+    the test entities, costs nothing beyond the answers with the right ones.
+
+    Args:
+        generator: what is asked.
+        path: where answers are kept as they come; those found there are reused.
+        identity: tells the generator and its weights from any other.
+        max_new_tokens: longest answer.
+        progress: see `Progress`.
+    """
+
+    def __init__(
+        self, generator: Generator, path: Path, *, identity: str, max_new_tokens: int, progress: Progress
+    ) -> None:
+        self.generator, self.path, self.progress = generator, path, progress
+        self.identity, self.max_new_tokens = identity, max_new_tokens
+        self._known: dict[str, str] = {}
+        if path.is_file():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    row = json.loads(line)
+                except json.JSONDecodeError:  # the last line of an interrupted run may be torn
+                    continue
+                self._known[row["key"]] = row["answer"]
+
+    def __call__(self, questions: Sequence[tuple[str, Slots]], what: str) -> list[str]:
+        """Return an answer for each question; `what` names them in the progress."""
+        keys = [self._key(prompt, slots) for prompt, slots in questions]
+        first = {key: i for i, key in reversed(list(enumerate(keys)))}
+        asked = sorted(i for key, i in first.items() if key not in self._known)
+        for start in range(0, len(asked), CHUNK):
+            self.progress(what, start, len(asked))
+            chunk = asked[start : start + CHUNK]
+            prompts, slots = [questions[i][0] for i in chunk], [questions[i][1] for i in chunk]
+            found = self.generator.generate(prompts, slots, max_new_tokens=self.max_new_tokens)
+            if len(found) != len(chunk):
+                raise EvaluationError(f"the generator gave {len(found)} answers to {len(chunk)} questions")
+            self._keep({keys[i]: answer for i, answer in zip(chunk, found, strict=True)})
+        self.progress(what, len(asked), len(asked))
+        return [self._known[key] for key in keys]
+
+    def _keep(self, found: Mapping[str, str]) -> None:
+        self._known.update(found)
+        lines = [json.dumps({"key": key, "answer": answer}, ensure_ascii=False) for key, answer in found.items()]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # Begins with a line end, so that a torn last line spoils no new one.
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write("\n" + "\n".join(lines))
+
+    def _key(self, prompt: str, slots: Slots) -> str:
+        digest = hashlib.sha256(f"{self.identity}\0{self.max_new_tokens}\0{prompt}".encode())
+        for slot in sorted(slots):
+            space, vector = slots[slot]
+            digest.update(f"\0{slot}\0{space}\0".encode() + np.asarray(vector, np.float32).tobytes())
+        return digest.hexdigest()
+
+
+def run_identity(generator: Any) -> str:
+    """Return what tells a generator and its weights from any other.
+
+    Its own `fingerprint` where it has one; else, of a run folder, its card and the size and time of its weights.
+    """
+    if getattr(generator, "fingerprint", None):
+        return str(generator.fingerprint)
+    digest = hashlib.sha256(type(generator).__qualname__.encode())
+    path = run_path(generator)
+    folder = Path(path) if path else None
+    if folder is not None and folder.is_dir():
+        card = folder / "elm.json"
+        digest.update(card.read_bytes() if card.is_file() else b"")
+        for file in sorted(folder.rglob("*.safetensors")):
+            if "checkpoints" not in file.parts:
+                stat = file.stat()
+                digest.update(f"{file.relative_to(folder)} {stat.st_size} {stat.st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def run_path(generator: Any) -> str | None:
+    """Return the folder of a generator's run, where it has one."""
+    path = getattr(getattr(generator, "run", generator), "path", None)
+    return None if path is None else str(path)
