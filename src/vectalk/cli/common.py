@@ -13,7 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 Json = Annotated[bool, typer.Option("--json", help="Machine output alone on stdout; the rest goes to stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no logs.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
-Device = Annotated[str, typer.Option("--device", help="`cpu`, `cuda`, `cuda:1`, `mps`; `auto` takes the best there is.")]
+Device = Annotated[
+    str, typer.Option("--device", help="`cpu`, `cuda`, `cuda:1`, `mps`; `auto` takes the best there is.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output folder where it exists.")]
 
 out = Console(highlight=False)

@@ -1,7 +1,7 @@
 """`vectalk corpus build|show`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,7 +34,7 @@ def build(
     if tasks:
         joined = joined.only([name.strip() for name in tasks.split(",")])
     spaces = {name: VectorSpace.load(place) for name, place in pairs(space, "--space").items()}
-    jobs: dict[str, int] = {}
+    jobs: dict[str, Any] = {}
     with progress(quiet) as bar:
 
         def tell(task: str, done: int, total: int) -> None:

@@ -45,7 +45,9 @@ class ElmAdapter(PreTrainedModel):
     config: ElmAdapterConfig
     base_model_prefix = "adapter"
     main_input_name = "vectors"
-    _keep_in_fp32_modules_strict = ("first", "second", "skip")
+    _keep_in_fp32_modules_strict = ["first", "second", "skip"]  # noqa: RUF012
+    mean: Tensor
+    scale: Tensor
 
     def __init__(self, config: ElmAdapterConfig) -> None:
         super().__init__(config)

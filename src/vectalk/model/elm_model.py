@@ -51,7 +51,7 @@ class ElmModel(nn.Module):
             if space not in batch.vectors:
                 # Every adapter takes part in every step, else processes that share gradients wait for each other.
                 if self.training:
-                    embeds = embeds + 0.0 * adapter(adapter.mean[None]).sum()
+                    embeds = embeds + 0.0 * adapter(adapter.get_buffer("mean")[None]).sum()
                 continue
             vectors, mask = batch.vectors[space], batch.vector_mask[space]
             if vectors.shape[-1] != adapter.config.vector_dim:
@@ -100,4 +100,5 @@ class ElmModel(nn.Module):
     @torch.no_grad()
     def generate(self, batch: Batch, **settings: Any) -> Tensor:
         """Generate from a left-padded batch; returns new token ids only, [B * num_return_sequences, new]."""
-        return self.llm.generate(inputs_embeds=self.embed(batch), attention_mask=batch.attention_mask, **settings)
+        llm: Any = self.llm
+        return llm.generate(inputs_embeds=self.embed(batch), attention_mask=batch.attention_mask, **settings)

@@ -98,7 +98,8 @@ def load_llm(name: str, *, revision: str | None = None, device: str = "auto", dt
             model = AutoModelForCausalLM.from_pretrained(source, revision=revision, dtype=wanted)
     except (OSError, ValueError, KeyError) as error:
         raise _unloadable(name, error) from None
-    return wrap(model.to(place).eval(), tokenizer, name, getattr(model.config, "_commit_hash", None))
+    model = torch.nn.Module.to(model, place).eval()
+    return wrap(model, tokenizer, name, getattr(model.config, "_commit_hash", None))
 
 
 def load_tokenizer(name: str, *, revision: str | None = None) -> PreTrainedTokenizerBase:

@@ -124,8 +124,9 @@ class Run:
                 )
             if space.fingerprint != card.fingerprint:
                 raise RunError(
-                    f"run {self.path} was trained on space {name!r} of fingerprint {card.fingerprint[:12]}, {place} has "
-                    f"{space.fingerprint[:12]}: ids or vectors changed; give the right folder with --space {name}=DIR"
+                    f"run {self.path} was trained on space {name!r} of fingerprint {card.fingerprint[:12]}, "
+                    f"{place} has {space.fingerprint[:12]}: ids or vectors changed; "
+                    f"give the right folder with --space {name}=DIR"
                 )
             opened[name] = space
         return opened

@@ -108,7 +108,7 @@ class Examples:
                 space = self.spaces[space_name]
                 if shuffle is not None:
                     row = self._other(made, i + shuffle, space_name, row)
-                vector = np.asarray(space.vectors[row], np.float32)
+                vector: np.ndarray = np.asarray(space.vectors[row], np.float32)
                 if rng is not None:
                     vector = vector + self.noise * space.normalizer.scale * rng.standard_normal(len(vector), np.float32)
                 given[slot] = vector
