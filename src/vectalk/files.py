@@ -26,6 +26,23 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_free(path: str | Path, *, overwrite: bool = False) -> None:
+    """Raise a VectalkError where something is in the way of a new folder that may not be replaced."""
+    path = Path(path)
+    if path.exists() and not overwrite and (path.is_file() or any(path.iterdir())):
+        raise VectalkError(f"{path} exists already; name another folder, or pass --overwrite to replace it")
+
+
+def new_folder(path: str | Path, *, overwrite: bool = False) -> Path:
+    """Make an empty folder for work that is resumed rather than written whole, and return it."""
+    path = Path(path)
+    check_free(path, overwrite=overwrite)
+    if path.exists():
+        shutil.rmtree(path)
+    path.mkdir(parents=True)
+    return path
+
+
 @contextmanager
 def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder that becomes `path` when the block ends well.
@@ -34,8 +51,7 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
         VectalkError: `path` exists and is not an empty folder, and `overwrite` is false.
     """
     path = Path(path)
-    if path.exists() and not overwrite and (path.is_file() or any(path.iterdir())):
-        raise VectalkError(f"{path} exists already; name another folder, or pass --overwrite to replace it")
+    check_free(path, overwrite=overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     try:

@@ -84,9 +84,10 @@ class AttributeReader:
                 self.prepare([row])
             return self._near[row]
         raw = self.space.column(self.column)[row].as_py()
-        return None if raw is None else self._value(raw)
+        return None if raw is None else self.from_metadata(raw)
 
-    def _value(self, raw: Any) -> Any:
+    def from_metadata(self, raw: Any) -> Any:
+        """Return the value that a metadata entry stands for."""
         if self.kind in ("list", "titles"):
             return [str(item) for item in raw if item is not None] or None
         if self.kind == "decade":
