@@ -27,7 +27,8 @@ tasks:
     states: [genres, decade, rating, hidden]
     prompts: ["Summarise {film}.", "What is {film}?"]
     facts:
-      - ["{{ film.genres | listed | capital }} of the {{ film.decade }}.", "From the {{ film.decade }}: {{ film.genres | listed }}."]
+      - - "{{ film.genres | listed | capital }} of the {{ film.decade }}."
+        - "From the {{ film.decade }}: {{ film.genres | listed }}."
       - ["It is rated {{ film.rating }}."]
       - ["Near {{ film.similar | titles }}."]
   - name: both
@@ -35,7 +36,8 @@ tasks:
     about: lerp(a, b, 0.5)
     prompts: ["What have {a} and {b} in common?"]
     facts:
-      - ["The first is {{ a.genres | listed }} of the {{ a.decade }}, the second {{ b.genres | listed }} of the {{ b.decade }}."]
+      - - "The first is {{ a.genres | listed }} of the {{ a.decade }},
+          the second {{ b.genres | listed }} of the {{ b.decade }}."
   - name: improve
     slots: {film: film}
     prompts: ["How could {film} be better?"]

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from linear_world import DIM, SUITE, make_space, truth
 
+from linear_world import DIM, SUITE, make_space, truth
 from vectalk.errors import EvaluationError
 from vectalk.evaluation.metrics import majority, sample_f1
 from vectalk.evaluation.probe import Coding, Probe, known_values, tune
@@ -58,7 +58,8 @@ def test_a_curved_attribute_is_left_to_the_networks() -> None:
     assert probe.scores["mlp"] > 0.85
 
 
-def test_probes_are_seeded(space: VectorSpace) -> None:
+def test_probes_are_seeded() -> None:
+    space = make_space(250)
     attribute, points = reader(space, "rating"), space.vectors[:20]
     one, again, two = (Probe.fit(attribute, seed=s, candidates=("mlp",)).predict(points) for s in (1, 1, 2))
     assert one == again

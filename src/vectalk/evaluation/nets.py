@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 Target = Literal["list", "category", "number"]
-BATCH, EPOCHS, PATIENCE = 256, 200, 15
+BATCH, EPOCHS, PATIENCE = 256, 200, 10
 
 
 class Ensemble(nn.Module):

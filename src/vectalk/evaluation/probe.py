@@ -149,7 +149,7 @@ def _scorer(name: str, reader: AttributeReader, coding: Coding, train: Known, va
             return y[np.searchsorted(train[0], found)].mean(axis=1)  # rows of a split are in order
 
         return vote
-    shapes = {"linear": (0, 1), "mlp": (256, 4)}
+    shapes = {"linear": (0, 1), "mlp": (128, 4)}
     if name not in shapes:
         raise EvaluationError(f"unknown probe {name!r}; take of {', '.join(CANDIDATES)}")
     hidden, members = shapes[name]

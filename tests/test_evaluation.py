@@ -1,0 +1,310 @@
+"""The evaluation of generators whose worth is known: one that reads the vector, one that never looks."""
+
+import importlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from linear_world import SUITE, Blind, Oracle, make_corpus
+from vectalk.cli.main import main
+from vectalk.errors import EvaluationError, SuiteError
+from vectalk.evaluation import evaluate, table
+from vectalk.evaluation.answers import Answers
+from vectalk.evaluation.conditions import Conditions, Facts, derangement, gaussian
+from vectalk.space import VectorSpace
+from vectalk.tasks import Corpus, Suite
+
+SUMMARY = ["summary"]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return make_corpus(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def probes_are_fitted_once(corpus: Corpus) -> Iterator[None]:
+    """The probes depend on corpus and seed alone, so that the tests may share them."""
+    known = Facts(corpus, 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importlib.import_module("vectalk.evaluation.evaluate"), "Facts", lambda *_: known)
+        yield
+
+
+@pytest.fixture(scope="module")
+def oracle_rows(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any]], Path]:
+    out = tmp_path_factory.mktemp("oracle")
+    return evaluate(Oracle(corpus), corpus, out, conditions=("copy_text", "vote_text", "gaussian")), out
+
+
+def figure(rows: list[dict[str, Any]], metric: str, condition: str = "elm", task: str = "summary") -> dict[str, Any]:
+    (row,) = [r for r in rows if (r["task"], r["metric"], r["condition"]) == (task, metric, condition)]
+    return row
+
+
+def value(*arguments: Any) -> float:
+    return figure(*arguments)["value"]
+
+
+# ---- what the figures mean
+
+
+@pytest.mark.parametrize("attribute", ["genres", "decade", "rating"])
+def test_a_perfect_generator_recovers_everything(oracle_rows: tuple, attribute: str) -> None:
+    rows, _ = oracle_rows
+    assert value(rows, f"score/{attribute}") > 0.99
+    found = figure(rows, f"recovery/{attribute}")
+    assert 0.99 <= found["value"] <= 1.2
+    assert 0.97 <= found["low"] <= found["value"] <= found["high"]
+    assert value(rows, f"recovery/{attribute}", "probe_text") == pytest.approx(1, abs=1e-6)
+    assert value(rows, f"recovery/{attribute}", "majority") == pytest.approx(0, abs=1e-6)
+    assert 0.3 < value(rows, f"recovery/{attribute}", "copy_text") < 0.95
+
+
+def test_controls_that_lost_the_vector_recover_nothing(oracle_rows: tuple) -> None:
+    rows, _ = oracle_rows
+    for control in ("shuffled", "mean", "gaussian"):
+        for attribute in ("genres", "decade", "rating"):
+            assert value(rows, f"recovery/{attribute}", control) < 0.35
+        assert abs(value(rows, "sc", control)) < 0.25
+        assert value(rows, "recall@10", control) < 0.3
+
+
+def test_a_blind_generator_recovers_nothing(corpus: Corpus, tmp_path: Path) -> None:
+    rows = evaluate(Blind(corpus), corpus, tmp_path, tasks=SUMMARY)
+    for attribute in ("genres", "decade", "rating"):
+        assert value(rows, f"recovery/{attribute}") < 0.15
+        assert value(rows, f"score/{attribute}") == value(rows, f"score/{attribute}", "shuffled")
+    n = figure(rows, "distinct")["n"]
+    assert value(rows, "distinct") == 1 / n
+    assert abs(value(rows, "nsc")) < 0.2
+    assert value(rows, "mrr") < 0.15
+
+
+def test_consistency_ranks_the_conditions(oracle_rows: tuple) -> None:
+    rows, _ = oracle_rows
+    for task in ("summary", "both"):
+        own, right, wrong = (value(rows, "sc", c, task) for c in ("own_text", "elm", "shuffled"))
+        assert right > wrong + 0.4
+        assert own > wrong + 0.4
+        assert value(rows, "nsc", "own_text", task) == pytest.approx(1)
+        assert value(rows, "nsc", "shuffled", task) == pytest.approx(0)
+        assert value(rows, "nsc", "elm", task) == pytest.approx((right - wrong) / (own - wrong))
+        assert value(rows, "recall@10", "elm", task) > value(rows, "recall@10", "shuffled", task) + 0.2
+        gap = figure(rows, "sc_minus_probe_text", "elm", task)
+        assert gap["value"] == pytest.approx(right - value(rows, "sc", "probe_text", task))
+        assert gap["low"] < gap["value"] < gap["high"]
+
+
+def test_what_has_no_place_is_not_measured(oracle_rows: tuple) -> None:
+    rows, out = oracle_rows
+    # `improve` is about no vector: no consistency. `hidden` is stated by no text: no recovery, and a note.
+    assert {r["metric"] for r in rows if r["task"] == "improve"} == {"distinct"}
+    assert not [r for r in rows if "hidden" in r["metric"]]
+    notes = json.loads((out / "config.json").read_text())["notes"]
+    assert [note for note in notes if "'hidden': not readable, the extractor scores 0.00" in note]
+
+
+def test_files(corpus: Corpus, oracle_rows: tuple) -> None:
+    rows, out = oracle_rows
+    assert sorted(f.name for f in out.iterdir()) == ["answers.jsonl", "config.json", "metrics.jsonl"]
+    assert [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()] == rows
+    assert set(rows[0]) == {"space", "task", "metric", "condition", "value", "low", "high", "n"}
+    config = json.loads((out / "config.json").read_text())
+    assert {"elm", "shuffled", "mean", "majority", "probe_text", "own_text"} <= set(config["conditions"])
+    assert set(config["probes"]) == {"film/genres", "film/decade", "film/rating", "film/hidden"}
+    assert set(config["readback"]) == {"summary", "both"}
+    answers = [json.loads(line) for line in (out / "answers.jsonl").read_text().splitlines()]
+    shown = next(a for a in answers if a["task"] == "summary" and a["condition"] == "own_text")
+    assert shown["answer"] == shown["reference"]
+    assert shown["slots"]["film"]["title"] == corpus.spaces["film"].title(shown["slots"]["film"]["row"])
+    tests = set(corpus.spaces["film"].rows("test").tolist())
+    assert all(slot["row"] in tests for a in answers for slot in a["slots"].values())
+
+
+# ---- generation
+
+
+def test_each_question_is_asked_once(corpus: Corpus, tmp_path: Path) -> None:
+    """Shuffled vectors are those of other test entities, and the mean is one vector."""
+    oracle = Oracle(corpus)
+    rows = evaluate(oracle, corpus, tmp_path, tasks=SUMMARY, limit=20)
+    assert oracle.asked == 21
+    assert figure(rows, "sc")["n"] == 20
+
+
+def test_an_interrupted_evaluation_goes_on(corpus: Corpus, tmp_path: Path) -> None:
+    class Fragile(Oracle):
+        def generate(self, prompts: Sequence[str], slots: Sequence[dict], *, max_new_tokens: int) -> list[str]:
+            if self.asked >= 40:
+                raise KeyboardInterrupt
+            return super().generate(prompts, slots, max_new_tokens=max_new_tokens)
+
+        fingerprint = "the same weights"
+
+    class Whole(Oracle):
+        fingerprint = "the same weights"
+
+    wanted = evaluate(Oracle(corpus), corpus, tmp_path / "whole", tasks=["summary", "both"], limit=30)
+    fragile, whole = Fragile(corpus), Whole(corpus)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(fragile, corpus, tmp_path / "out", tasks=["summary", "both"], limit=30)
+    kept = tmp_path / "out" / "answers.partial.jsonl"
+    kept.write_text(kept.read_text() + '\n{"key": "torn')
+    assert not (tmp_path / "out" / "metrics.jsonl").exists()
+    assert evaluate(whole, corpus, tmp_path / "out", tasks=["summary", "both"], limit=30) == wanted
+    assert fragile.asked + whole.asked == 2 * (30 + 1)
+    assert not kept.exists()
+
+
+def test_answers_of_another_run_are_not_reused(corpus: Corpus, tmp_path: Path) -> None:
+    question = [("What is {film}?", {"film": ("film", corpus.spaces["film"].vectors[0])})]
+    options: dict[str, Any] = {"path": tmp_path / "kept.jsonl", "progress": lambda *_: None}
+    for number, (identity, tokens) in enumerate([("a", 9), ("b", 9), ("a", 8), ("a", 9)]):
+        oracle = Oracle(corpus)
+        Answers(oracle, identity=identity, max_new_tokens=tokens, **options)(question, "film")
+        assert oracle.asked == (number < 3)
+
+
+def test_a_generator_must_answer_each_question(corpus: Corpus, tmp_path: Path) -> None:
+    class Short(Oracle):
+        def generate(self, prompts: Sequence[str], slots: Sequence[dict], *, max_new_tokens: int) -> list[str]:
+            return ["one"]
+
+    with pytest.raises(EvaluationError, match="1 answers to 20 questions"):
+        evaluate(Short(corpus), corpus, tmp_path, tasks=SUMMARY, limit=20)
+
+
+# ---- conditions
+
+
+def test_derangement_leaves_nothing_in_place() -> None:
+    for n in (2, 3, 10, 101):
+        for seed in range(10):
+            order = derangement(n, seed)
+            assert sorted(order) == list(range(n))
+            assert not (order == np.arange(n)).any()
+    with pytest.raises(EvaluationError, match="at least 2"):
+        derangement(1, 0)
+
+
+def test_gaussian_has_the_moments_of_the_space() -> None:
+    rng = np.random.default_rng(0)
+    vectors = (rng.standard_normal((4000, 3)) @ [[2, 1, 0], [0, 1, 0], [0, 0, 0.1]] + [5, 0, -1]).astype(np.float32)
+    space = VectorSpace.create("s", vectors, {"id": [str(i) for i in range(4000)]})
+    drawn = gaussian(space, 20_000, 0)
+    np.testing.assert_allclose(drawn.mean(0), vectors.mean(0), atol=0.1)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(vectors.T), atol=0.25)
+    assert not (drawn[:, None] == vectors[None, :200]).all(-1).any()
+
+
+def test_rivals_see_training_entities_only(corpus: Corpus) -> None:
+    space, task = corpus.spaces["film"], corpus.suite.task("summary")
+    examples, references = list(corpus.examples("test", "summary")), list(corpus.examples("train", "summary"))
+    conditions = Conditions(corpus, task, examples, references, Facts(corpus, 0), None, 0)  # type: ignore[arg-type]
+    known = {reference.target: reference.slots["film"][1] for reference in references}
+    near, _ = space.neighbors(space.vectors[[e.slots["film"][1] for e in examples]], 1, split_name="train")
+    assert [known[text] for text in conditions.texts("copy_text")] == near[:, 0].tolist()
+    pairs = list(corpus.examples("test", "both"))
+    both = Conditions(corpus, corpus.suite.task("both"), pairs, [], Facts(corpus, 0), None, 0)  # type: ignore[arg-type]
+    a, b = (
+        space.metadata(int(space.neighbors(space[pairs[0].slots[s][1]], 1, split_name="train")[0][0])) for s in "ab"
+    )
+    text = both.texts("copy_text")[0]
+    assert f"of the {a['year']}s, the second" in text
+    assert text.endswith(f"of the {b['year']}s.")
+
+
+def test_a_task_without_grammar_leaves_spelled_conditions_out(corpus: Corpus, tmp_path: Path) -> None:
+    tasks = [t.model_copy(update={"facts": []}) for t in corpus.suite.tasks if t.name in ("summary", "both")]
+    bare = Corpus(corpus.path, corpus.card, corpus.suite.model_copy(update={"tasks": tasks}), corpus.spaces)
+    rows = evaluate(Oracle(corpus), bare, tmp_path, limit=20)
+    ran = {task: {r["condition"] for r in rows if r["task"] == task} - {"probe"} for task in ("summary", "both")}
+    assert ran["summary"] == {"elm", "shuffled", "mean", "copy_text", "own_text"}
+    assert ran["both"] == ran["summary"] - {"copy_text"}
+    assert value(rows, "recovery/decade") > 0.95  # scores need no spelled text
+    notes = json.loads((tmp_path / "config.json").read_text())["notes"]
+    assert [n for n in notes if n.startswith("probe_text not run: task 'summary'")]
+
+
+# ---- bad input
+
+
+def test_bad_input_is_named(corpus: Corpus, tmp_path: Path) -> None:
+    oracle = Oracle(corpus)
+    with pytest.raises(EvaluationError, match="unknown conditions guess; there are elm, shuffled"):
+        evaluate(oracle, corpus, tmp_path, conditions=("guess",))
+    with pytest.raises(EvaluationError, match="limit must be at least 2"):
+        evaluate(oracle, corpus, tmp_path, limit=1)
+    with pytest.raises(SuiteError, match="no task 'nothing'"):
+        evaluate(oracle, corpus, tmp_path, tasks=["nothing"])
+    oracle.spaces = {}
+    with pytest.raises(EvaluationError, match="asks about space 'film', the run knows none"):
+        evaluate(oracle, corpus, tmp_path)
+    space = corpus.spaces["film"]
+    other = VectorSpace.create("film", np.asarray(space.vectors) + 1, {"id": [str(i) for i in range(len(space))]})
+    oracle.spaces = {"film": other}
+    with pytest.raises(EvaluationError, match="has fingerprint"):
+        evaluate(oracle, corpus, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_task_without_test_examples_is_named(corpus: Corpus, tmp_path: Path) -> None:
+    suite = Suite.parse(SUITE.replace("name: improve", "name: other"), "linear")
+    renamed = Corpus(corpus.path, corpus.card, suite, corpus.spaces)
+    with pytest.raises(EvaluationError, match="0 test examples of task 'other'"):
+        evaluate(Oracle(corpus), renamed, tmp_path, tasks=["other"])
+
+
+# ---- the table and the verb
+
+
+def test_markdown(oracle_rows: tuple) -> None:
+    rows, _ = oracle_rows
+    text = table.markdown([r for r in rows if r["task"] == "summary"])
+    head, _, *body = text.splitlines()[2:]
+    assert head == "|  | genres | decade | rating | SC | nSC | R@10 | distinct |"
+    assert [line.split(" | ")[0].strip("| ") for line in body][:3] == ["elm", "shuffled", "mean"]
+    found = figure(rows, "recovery/genres")
+    assert f"| {found['value']:.2f} [{found['low']:.2f}, {found['high']:.2f}] |" in body[0]
+
+
+def test_a_figure_that_is_not_defined_shows_as_a_dash() -> None:
+    row = {"task": "t", "metric": "nsc", "condition": "elm", "value": None, "low": None, "high": None, "n": 3}
+    assert "| elm | - |" in table.markdown([row])
+
+
+@pytest.fixture
+def fake_talk(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads = SimpleNamespace(from_pretrained=lambda run, *, spaces, device: Oracle(corpus))
+    monkeypatch.setitem(sys.modules, "vectalk.talk", SimpleNamespace(ELM=loads))
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as exit_:
+        main(["evaluate", *arguments])
+    output = capsys.readouterr()
+    return int(exit_.value.code or 0), output.out, output.err
+
+
+@pytest.mark.usefixtures("fake_talk")
+def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("run", "--out", str(tmp_path / "out"), "--tasks", "summary, both", "--limit", "20")
+    code, out, err = call(capsys, *options, "--json", "--quiet")
+    rows = json.loads(out)
+    assert (code, err) == (0, "")
+    assert {r["task"] for r in rows} == {"summary", "both"}
+    assert [json.loads(s) for s in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()] == rows
+    code, out, err = call(capsys, *options)
+    assert code == 0
+    assert "summary (20 test examples)" in out
+    assert f"written to {tmp_path / 'out'}" in err
+    code, out, err = call(capsys, *options, "--tasks", "nothing")
+    assert (code, out) == (2, "")
+    assert err.startswith("vectalk: error: suite 'linear' has no task 'nothing'")
