@@ -92,7 +92,10 @@ class Oracle:
         """What the generator makes of a vector."""
         return vector
 
-    def generate(self, prompts: Sequence[str], slots: Sequence[dict], *, max_new_tokens: int) -> list[str]:
+    def generate(
+        self, prompts: Sequence[str], slots: Sequence[dict], *, max_new_tokens: int, progress: Any
+    ) -> list[str]:
+        progress(0, len(prompts))
         self.asked += len(prompts)
         return [
             self.teacher.spell(self.tasks[p], {name: truth(self.see(v)) for name, (_, v) in s.items()}, p) or ""

@@ -133,18 +133,20 @@ def test_files(corpus: Corpus, oracle_rows: tuple) -> None:
 
 def test_each_question_is_asked_once(corpus: Corpus, tmp_path: Path) -> None:
     """Shuffled vectors are those of other test entities, and the mean is one vector."""
-    oracle = Oracle(corpus)
-    rows = evaluate(oracle, corpus, tmp_path, tasks=SUMMARY, limit=20)
+    oracle, told = Oracle(corpus), []
+    rows = evaluate(oracle, corpus, tmp_path, tasks=SUMMARY, limit=20, progress=lambda *news: told.append(news))
     assert oracle.asked == 21
+    assert ("summary: elm", 0, 20) in told
+    assert told.index(("summary: elm", 20, 20)) > told.index(("summary: elm", 0, 20))
     assert figure(rows, "sc")["n"] == 20
 
 
 def test_an_interrupted_evaluation_goes_on(corpus: Corpus, tmp_path: Path) -> None:
     class Fragile(Oracle):
-        def generate(self, prompts: Sequence[str], slots: Sequence[dict], *, max_new_tokens: int) -> list[str]:
+        def generate(self, prompts: Sequence[str], slots: Sequence[dict], **settings: Any) -> list[str]:
             if self.asked >= 40:
                 raise KeyboardInterrupt
-            return super().generate(prompts, slots, max_new_tokens=max_new_tokens)
+            return super().generate(prompts, slots, **settings)
 
         fingerprint = "the same weights"
 
@@ -174,7 +176,7 @@ def test_answers_of_another_run_are_not_reused(corpus: Corpus, tmp_path: Path) -
 
 def test_a_generator_must_answer_each_question(corpus: Corpus, tmp_path: Path) -> None:
     class Short(Oracle):
-        def generate(self, prompts: Sequence[str], slots: Sequence[dict], *, max_new_tokens: int) -> list[str]:
+        def generate(self, prompts: Sequence[str], slots: Sequence[dict], **settings: Any) -> list[str]:
             return ["one"]
 
     with pytest.raises(EvaluationError, match="1 answers to 20 questions"):

@@ -27,8 +27,15 @@ class Generator(Protocol):
 
     spaces: dict[str, VectorSpace]
 
-    def generate(self, prompts: Sequence[str], slots: Sequence[Slots], *, max_new_tokens: int) -> list[str]:
-        """Return an answer for each prompt and the vectors in its slots."""
+    def generate(
+        self,
+        prompts: Sequence[str],
+        slots: Sequence[Slots],
+        *,
+        max_new_tokens: int,
+        progress: Callable[[int, int], None],
+    ) -> list[str]:
+        """Return an answer for each prompt and the vectors in its slots; tell progress (done, total)."""
         ...
 
 
@@ -66,10 +73,14 @@ class Answers:
         first = {key: i for i, key in reversed(list(enumerate(keys)))}
         asked = sorted(i for key, i in first.items() if key not in self._known)
         for start in range(0, len(asked), CHUNK):
-            self.progress(what, start, len(asked))
             chunk = asked[start : start + CHUNK]
             prompts, slots = [questions[i][0] for i in chunk], [questions[i][1] for i in chunk]
-            found = self.generator.generate(prompts, slots, max_new_tokens=self.max_new_tokens)
+            found = self.generator.generate(
+                prompts,
+                slots,
+                max_new_tokens=self.max_new_tokens,
+                progress=lambda done, _, start=start: self.progress(what, start + done, len(asked)),  # type: ignore[misc]
+            )
             if len(found) != len(chunk):
                 raise EvaluationError(f"the generator gave {len(found)} answers to {len(chunk)} questions")
             self._keep({keys[i]: answer for i, answer in zip(chunk, found, strict=True)})
