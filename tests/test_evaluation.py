@@ -1,6 +1,7 @@
 """The evaluation of generators whose worth is known: one that reads the vector, one that never looks."""
 
 import importlib
+import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from linear_world import SUITE, Blind, Oracle, make_corpus
 from vectalk.cli.main import main
@@ -280,6 +282,18 @@ def test_markdown(oracle_rows: tuple) -> None:
 def test_a_figure_that_is_not_defined_shows_as_a_dash() -> None:
     row = {"task": "t", "metric": "nsc", "condition": "elm", "value": None, "low": None, "high": None, "n": 3}
     assert "| elm | - |" in table.markdown([row])
+
+
+def test_the_table_of_the_terminal_is_narrow(oracle_rows: tuple) -> None:
+    rows, _ = oracle_rows
+    console = Console(width=80, file=io.StringIO(), record=True)
+    for one in table.rich_tables(rows):
+        console.print(one)
+    text = console.export_text()
+    assert "…" not in text
+    found = figure(rows, "recovery/genres")
+    for name, key in (("elm", "value"), ("  95 % from", "low"), ("  to", "high")):
+        assert f"│ {name:<11} │ {f'{found[key]:.2f}':>6} │" in text
 
 
 @pytest.fixture

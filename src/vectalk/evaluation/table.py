@@ -21,26 +21,23 @@ def columns(rows: Sequence[Metric]) -> dict[str, str]:
     return {**shown, **{name: label for name, label in NAMES.items() if name in present}}
 
 
-def cell(row: Metric | None, interval: bool) -> str:
-    """Return a figure as text, with its interval if wanted and known."""
-    if row is None or row["value"] is None:
-        return "-"
-    value = f"{row['value']:.2f}"
-    return f"{value} [{row['low']:.2f}, {row['high']:.2f}]" if interval and row["low"] is not None else value
+def cell(value: float | None) -> str:
+    """Return a figure as text; a dash where it is not defined."""
+    return "-" if value is None else f"{value:.2f}"
 
 
-def lines(rows: Sequence[Metric], task: str) -> tuple[list[str], list[list[str]]]:
-    """Return heads and lines of one task: a condition a line, a metric a column."""
+def lines(rows: Sequence[Metric], task: str) -> tuple[list[str], dict[str, list[Metric]]]:
+    """Return the heads of one task's table, and for each condition the metric of each column."""
     rows = [r for r in rows if r["task"] == task]
     shown = columns(rows)
     found = {(r["condition"], r["metric"]): r for r in rows}
     conditions = dict.fromkeys(r["condition"] for r in rows if r["condition"] != "probe")
-    body = [[c, *(cell(found.get((c, m)), c == WITH_INTERVAL) for m in shown)] for c in conditions]
-    return ["", *shown.values()], body
+    missing = {"value": None, "low": None, "high": None}
+    return ["", *shown.values()], {c: [found.get((c, m), missing) for m in shown] for c in conditions}
 
 
 def rich_tables(rows: Sequence[Metric]) -> list[Table]:
-    """Return a table for each task, for rich."""
+    """Return a table for each task, for rich; the model's interval stands below it, so that columns stay narrow."""
     from rich.table import Table
 
     tables = []
@@ -50,8 +47,11 @@ def rich_tables(rows: Sequence[Metric]) -> list[Table]:
         table = Table(title=f"{task} ({n} test examples)", title_justify="left", title_style="bold")
         for place, head in enumerate(heads):
             table.add_column(head, justify="right" if place else "left", no_wrap=True)
-        for line in body:
-            table.add_row(*line, style="bold" if line[0] == WITH_INTERVAL else None)
+        for condition, found in body.items():
+            model = condition == WITH_INTERVAL
+            table.add_row(condition, *(cell(r["value"]) for r in found), style="bold" if model else None)
+            for name, bound in (("  95 % from", "low"), ("  to", "high")) if model else ():
+                table.add_row(name, *("" if r[bound] is None else cell(r[bound]) for r in found), style="dim")
         tables.append(table)
     return tables
 
@@ -61,7 +61,13 @@ def markdown(rows: Sequence[Metric]) -> str:
     parts = []
     for task in dict.fromkeys(r["task"] for r in rows):
         heads, body = lines(rows, task)
-        rule = ["---", *["---:"] * (len(heads) - 1)]
-        table = "\n".join(f"| {' | '.join(line)} |" for line in (heads, rule, *body))
-        parts.append(f"**{task}**\n\n{table}\n")
+        written = [heads, ["---", *["---:"] * (len(heads) - 1)]]
+        for condition, found in body.items():
+            written.append([condition, *(_with_interval(r, condition == WITH_INTERVAL) for r in found)])
+        parts.append(f"**{task}**\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in written))
     return "\n".join(parts)
+
+
+def _with_interval(row: Metric, wanted: bool) -> str:
+    known = wanted and row["low"] is not None
+    return f"{cell(row['value'])} [{row['low']:.2f}, {row['high']:.2f}]" if known else cell(row["value"])
