@@ -3,6 +3,7 @@
 One object does all three, so that what a text states and what is read from a text cannot drift apart.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ from vectalk.space.split import TRAIN
 Kind = Literal["list", "category", "decade", "band", "number", "titles", "neighbors"]
 UNREAD = ("titles", "neighbors")  # said in quotes, never read back as an attribute
 _QUOTED = re.compile("“[^”]*”")
+_DECADE = re.compile(r"(?<![\w-])-?\d*0s(?!\w)")
 
 
 class Attribute(BaseModel):
@@ -59,6 +61,13 @@ class Attribute(BaseModel):
         return self
 
 
+def is_missing(raw: Any) -> bool:
+    """Return whether a metadata entry says nothing: null, a blank, or a number that is none (NaN, infinity)."""
+    if isinstance(raw, str):
+        return not raw.strip()
+    return raw is None or (isinstance(raw, float) and not math.isfinite(raw))
+
+
 class AttributeReader:
     """An attribute bound to a space: values of rows, their words, and what a text says of them.
 
@@ -84,12 +93,12 @@ class AttributeReader:
                 self.prepare([row])
             return self._near[row]
         raw = self.space.column(self.column)[row].as_py()
-        return None if raw is None else self.from_metadata(raw)
+        return None if is_missing(raw) else self.from_metadata(raw)
 
     def from_metadata(self, raw: Any) -> Any:
         """Return the value that a metadata entry stands for."""
         if self.kind in ("list", "titles"):
-            return [str(item) for item in raw if item is not None] or None
+            return [str(item) for item in raw if not is_missing(item)] or None
         if self.kind == "decade":
             return f"{int(raw) // 10 * 10}s"
         if self.kind == "band":
@@ -118,7 +127,7 @@ class AttributeReader:
         """Quantiles of the training entities that part the bands."""
         raw = [self.space.column(self.column)[int(r)].as_py() for r in self.space.rows(TRAIN)]
         bands = len(self.attribute.labels)
-        known = [float(x) for x in raw if x is not None]
+        known = [float(x) for x in raw if not is_missing(x)]
         return np.quantile(known, np.arange(1, bands) / bands) if known else np.zeros(bands - 1)
 
     @cached_property
@@ -158,6 +167,9 @@ class AttributeReader:
         if self.kind == "number":
             found = re.search(self.attribute.pattern, text)
             return None if found is None else float(found.group())
+        if self.kind == "decade":  # any decade, not only those of training entities
+            found = _DECADE.search(text)
+            return None if found is None else found.group()
         if not self.vocabulary:
             return [] if self.kind == "list" else None
         pattern, values = self._spoken

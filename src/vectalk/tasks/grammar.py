@@ -13,8 +13,10 @@ from functools import lru_cache
 from typing import Any
 
 import jinja2
-from jinja2 import nodes
+from jinja2 import meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from vectalk.errors import SuiteError
 
 
 class MissingFactError(Exception):
@@ -88,16 +90,33 @@ def _compiled(wording: str) -> jinja2.Template:
     return ENVIRONMENT.from_string(wording)
 
 
-def facts_used(wording: str) -> set[tuple[str, str]]:
-    """Return the (slot, attribute) pairs that a wording reads; raises on a syntax error."""
+def facts_used(wording: str) -> set[tuple[str, str | None]]:
+    """Return the (slot, attribute) pairs that a wording reads; raises on a syntax error.
+
+    The attribute is None where a name stands alone, which says nothing of any entity.
+    """
     tree = ENVIRONMENT.parse(wording)
     ENVIRONMENT.from_string(wording)  # unknown filters show only here
-    return {(node.node.name, node.attr) for node in tree.find_all(nodes.Getattr) if isinstance(node.node, nodes.Name)}
+    free = meta.find_undeclared_variables(tree) - set(ENVIRONMENT.globals)
+    pairs: set[tuple[str, str | None]] = set()
+    owners: set[int] = set()
+    for node in tree.find_all(nodes.Getattr):
+        if isinstance(node.node, nodes.Name):
+            pairs.add((node.node.name, node.attr))
+            owners.add(id(node.node))
+    alone = {name.name for name in tree.find_all(nodes.Name) if id(name) not in owners and name.name in free}
+    return pairs | {(name, None) for name in alone}
 
 
 def render(wording: str, facts: Mapping[str, Facts]) -> str | None:
-    """Write one wording, or return None where a fact that it needs is missing."""
+    """Write one wording, or return None where a fact that it needs is missing.
+
+    Raises:
+        SuiteError: the wording asks for what facts cannot do.
+    """
     try:
         return " ".join(_compiled(wording).render(facts).split())
     except MissingFactError:
         return None
+    except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise SuiteError(f"wording {wording!r} cannot be written: {error}") from None

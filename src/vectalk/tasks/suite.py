@@ -114,6 +114,9 @@ class Suite(BaseModel):
                 for slot, attribute in used:
                     if slot not in known:
                         raise ValueError(f"{place}: {slot!r} is not a slot; slots are {sorted(known)}")
+                    if attribute is None:
+                        example = next(iter(known[slot]), "ATTRIBUTE")
+                        raise ValueError(f"{place}: {slot!r} alone says nothing; write e.g. {slot}.{example}")
                     if attribute not in known[slot]:
                         near = closest(attribute, list(known[slot])) or sorted(known[slot])
                         raise ValueError(f"{place}: no attribute {attribute!r}; did you mean {', '.join(near)}?")
@@ -142,10 +145,14 @@ class Suite(BaseModel):
             SuiteError: there is no such suite, or it is malformed; names file and field.
         """
         path = Path(name_or_path)
-        if path.suffix in (".yaml", ".yml") or path.exists():
+        if path.suffix in (".yaml", ".yml") or path.is_file():
             if not path.is_file():
                 raise SuiteError(f"suite file {path} does not exist")
-            return cls.parse(path.read_text(encoding="utf-8"), str(path))
+            try:
+                text = path.read_text(encoding="utf-8")
+            except UnicodeDecodeError as error:
+                raise SuiteError(f"suite {path}: not a text in UTF-8: {error}") from None
+            return cls.parse(text, str(path))
         packaged = resources.files("vectalk.tasks") / "suites" / f"{name_or_path}.yaml"
         if not packaged.is_file():
             raise SuiteError(

@@ -1,0 +1,73 @@
+"""What many tests share: a world of islands whose truth is known, tiny LLMs, and one small trained run."""
+
+import os
+
+# One thread: results are then the same in every process, and small matrices are quickest so.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+from pathlib import Path
+
+import pytest
+
+from vectalk.demo.base_llm import make_base_llm, texts_of, train_tokenizer
+from vectalk.demo.world import World
+from vectalk.model.run import Run
+from vectalk.space import VectorSpace
+from vectalk.tasks import Corpus
+from vectalk.training import TrainConfig
+from vectalk.training.trainer import train
+from worlds import CONFIG, chat_tokenizer, make_islands, save_llm
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder under which everything shared lies; tests read it and leave it as it is."""
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture(scope="session")
+def world() -> World:
+    return World.make()
+
+
+@pytest.fixture(scope="session")
+def corpus(shared: Path) -> Corpus:
+    """400 islands and the questions about them."""
+    return make_islands(shared)
+
+
+@pytest.fixture(scope="session")
+def islands(corpus: Corpus) -> VectorSpace:
+    return corpus.spaces["island"]
+
+
+@pytest.fixture(scope="session")
+def tokenizer(corpus: Corpus):
+    """A byte-level BPE tokenizer with an end token and no chat template."""
+    return train_tokenizer((f"{question or ''}\n{target}" for question, target in texts_of(corpus, "train")), 400)
+
+
+@pytest.fixture(scope="session")
+def chat(tokenizer):
+    """The same with a chat template and the special tokens that it takes."""
+    return chat_tokenizer(tokenizer)
+
+
+@pytest.fixture(scope="session")
+def random_llm(shared: Path, tokenizer) -> Path:
+    """The folder of a two-layer Llama that has learned nothing."""
+    return save_llm("llama", tokenizer, shared / "random-llama")
+
+
+@pytest.fixture(scope="session")
+def base_llm(corpus: Corpus, shared: Path) -> Path:
+    """The folder of a small Llama that has read about islands, but seen no vector."""
+    return make_base_llm(corpus, shared / "llm", hidden=64, layers=2, vocabulary=512, steps=200, batch_size=32, lr=4e-3)
+
+
+@pytest.fixture(scope="session")
+def run(corpus: Corpus, base_llm: Path, shared: Path) -> Run:
+    """A small trained run: it reads its vectors, if not well."""
+    return train(corpus, str(base_llm), shared / "run", TrainConfig.load(None, dict(CONFIG)), device="cpu")

@@ -1,0 +1,389 @@
+"""Suites, the facts teacher and the reader of attributes: what is written is true, and is read back."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from vectalk.demo.world import RICHES, World, islands_suite
+from vectalk.errors import CorpusError, SuiteError
+from vectalk.space import VectorSpace
+from vectalk.tasks import FactsTeacher, Suite
+from vectalk.tasks.attributes import Attribute, AttributeReader
+from vectalk.tasks.suite import packaged_suites, pieces_of, slots_in
+
+SUITE: dict[str, Any] = {
+    "name": "small",
+    "attributes": {"film": {"genres": {"kind": "list"}, "decade": {"kind": "decade", "column": "year"}}},
+    "tasks": [
+        {
+            "name": "summary",
+            "slots": {"film": "film"},
+            "about": "film",
+            "states": ["genres"],
+            "prompts": ["Summarise {film}."],
+            "facts": ["A film of {{ film.genres | listed }}.", "Made in the {{ film.decade }}."],
+        }
+    ],
+}
+
+
+def space_of(**columns: Any) -> VectorSpace:
+    rows = len(next(iter(columns.values())))
+    vectors = np.random.default_rng(0).standard_normal((rows, 4)).astype(np.float32)
+    names = {"id": [str(n) for n in range(rows)], "title": [f"Film {n}" for n in range(rows)]}
+    return VectorSpace.create("film", vectors, {**names, "split": ["train"] * rows, **columns})
+
+
+# ---- prompts
+
+
+def test_slots_are_single_braces_only() -> None:
+    assert slots_in("Compare {a} with {b}, not {{c}} nor {1} nor { d }.") == ["a", "b"]
+    pieces = pieces_of("{a}, {{b}} and {c}")
+    assert pieces == [("a", True), (", {b} and ", False), ("c", True)]
+
+
+# ---- suites
+
+
+@pytest.mark.parametrize(("name", "spaces"), [("movies", ["film"]), ("users", ["user"])])
+def test_packaged_suites_load(name: str, spaces: list[str]) -> None:
+    suite = Suite.load(name)
+    assert (suite.name, suite.spaces) == (name, spaces)
+    assert name in packaged_suites()
+    assert all(task.facts for task in suite.tasks)
+
+
+def test_the_suite_of_islands_loads() -> None:
+    suite = islands_suite()
+    assert [task.name for task in suite.tasks] == ["summary", "visitor", "similarities"]
+    assert suite.task("similarities").slots == {"a": "island", "b": "island"}
+
+
+@pytest.mark.parametrize("name", [*packaged_suites(), "islands"])
+def test_a_written_suite_reads_as_itself(name: str, tmp_path: Path) -> None:
+    suite = islands_suite() if name == "islands" else Suite.load(name)
+    (tmp_path / "suite.yaml").write_text(suite.dump(), encoding="utf-8")
+    assert Suite.load(tmp_path / "suite.yaml") == suite
+
+
+def test_joining_and_choosing() -> None:
+    both = Suite.join([Suite.load("movies"), Suite.load("users")])
+    assert both.spaces == ["film", "user"]
+    assert [task.name for task in both.only(["user_profile", "summary"]).tasks] == ["user_profile", "summary"]
+    with pytest.raises(SuiteError, match=r"no task 'sumary'; it has summary"):
+        both.only(["sumary"])
+    with pytest.raises(SuiteError, match=r"'summary' stands more than once"):
+        Suite.join([Suite.load("movies"), Suite.load("movies")])
+
+
+def changed(change: Callable[[dict[str, Any]], Any]) -> str:
+    values = yaml.safe_load(yaml.safe_dump(SUITE))
+    change(values)
+    return yaml.safe_dump(values)
+
+
+def put(name: str, value: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda suite: suite["tasks"][0].update({name: value})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.update(colour="red"), r"colour: Extra inputs"),
+        (put("promts", []), r"tasks\.0\.promts: Extra inputs"),
+        (put("prompts", []), r"tasks\.0\.prompts: .*at least 1"),
+        (put("prompts", ["Summarise it."]), r"prompts\[0\] 'Summarise it\.' holds the slots \[\], .* \['film'\]"),
+        (put("prompts", ["{film}?", "{film} {b}"]), r"prompts\[1\] .* holds the slots \['b', 'film'\]"),
+        (put("slots", {}), r"tasks\.0\.slots"),
+        (put("slots", {"a": "film", "b": "film", "c": "film"}), r"tasks\.0\.slots"),
+        (put("name", "Sum mary"), r"tasks\.0\.name"),
+        (put("about", "lerp(a, b, 0.5)"), r"about .* names none of the slots \['film'\]"),
+        (put("states", ["colour"]), r"task 'summary': states 'colour'"),
+        (put("facts", ["{{ film.genre }}."]), r"task 'summary': facts\[0\].*no attribute 'genre'; did you mean genres"),
+        (put("facts", ["{{ user.genres }}."]), r"facts\[0\].*'user' is not a slot; slots are \['film'\]"),
+        (put("facts", ["{{ genres | listed }}."]), r"facts\[0\].*'genres' is not a slot"),
+        (put("facts", ["{{ film }}."]), r"facts\[0\].*film"),
+        (put("facts", ["fine", "{{ film.genres | listed"]), r"facts\[1\] .*(end of|unexpected)"),
+        (put("facts", ["{{ film.genres | liste }}"]), r"facts\[0\] .*[Nn]o filter named 'liste'"),
+        (lambda s: s["tasks"].append(s["tasks"][0]), r"'summary' stands more than once"),
+        (lambda s: s["attributes"]["film"]["genres"].update(kind="lists"), r"attributes\.film\.genres\.kind"),
+        (lambda s: s["attributes"]["film"].update(x={"kind": "band", "labels": ["a"]}), r"attributes\.film\.x: .*two"),
+        (
+            lambda s: s["attributes"]["film"].update(x={"kind": "number", "pattern": "("}),
+            r"attributes\.film\.x: pattern is not a valid pattern",
+        ),
+    ],
+)
+def test_a_malformed_suite_is_refused_by_file_and_field(change, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(changed(change), encoding="utf-8")
+    with pytest.raises(SuiteError, match=message) as refused:
+        Suite.load(path)
+    assert str(path) in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["tasks: [", "", "just words", "- a\n- b", "name: x\ttasks: {"])
+def test_bad_yaml_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SuiteError, match=re.escape(str(path))):
+        Suite.load(path)
+
+
+def test_a_file_of_bytes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"\xff\xfe\x00name")
+    with pytest.raises(SuiteError, match=re.escape(str(path))):
+        Suite.load(path)
+
+
+def test_an_unknown_suite_names_those_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SuiteError, match=r"no suite 'music'; the package has .*movies"):
+        Suite.load("music")
+    with pytest.raises(SuiteError, match=r"music\.yaml does not exist"):
+        Suite.load("music.yaml")
+    (tmp_path / "movies").mkdir()  # a folder of that name does not hide the suite
+    monkeypatch.chdir(tmp_path)
+    assert Suite.load("movies").name == "movies"
+
+
+# ---- the teacher
+
+
+def small_teacher(**columns: Any) -> FactsTeacher:
+    return FactsTeacher(Suite.model_validate(SUITE), {"film": space_of(**columns)})
+
+
+def test_the_teacher_writes_what_the_metadata_say() -> None:
+    teacher = small_teacher(genres=[["Comedy", "Sci-Fi", "Drama"], ["Drama"]], year=[1999, 2000])
+    task = teacher.suite.task("summary")
+    assert teacher.write(task, {"film": 0}, "0") == "A film of comedy, sci-fi and drama. Made in the 1990s."
+    assert teacher.write(task, {"film": 1}, "0") == "A film of drama. Made in the 2000s."
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan")])
+def test_a_missing_fact_drops_its_sentence(nothing: Any) -> None:
+    teacher = small_teacher(genres=[["Drama"], [], None, [None]], year=[nothing, 1980.0, nothing, nothing])
+    task = teacher.suite.task("summary")
+    texts = [teacher.write(task, {"film": row}, "0") for row in range(4)]
+    assert texts == ["A film of drama.", "Made in the 1980s.", None, None]
+
+
+def test_blank_values_are_missing() -> None:
+    teacher = small_teacher(genres=[["", "Drama"], [" "]], year=[1980, 1980])
+    task = teacher.suite.task("summary")
+    assert teacher.write(task, {"film": 0}, "0") == "A film of drama. Made in the 1980s."
+    assert teacher.write(task, {"film": 1}, "0") == "Made in the 1980s."
+
+
+def test_a_missing_column_drops_its_sentence() -> None:
+    teacher = small_teacher(year=[1999])
+    assert teacher.write(teacher.suite.task("summary"), {"film": 0}, "0") == "Made in the 1990s."
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan")])
+@pytest.mark.parametrize("column", ["riches", "settled", "inhabitants"])
+def test_no_text_states_what_the_metadata_lack(column: str, nothing: Any, islands: VectorSpace) -> None:
+    if column == "riches" and nothing is not None:
+        nothing = [None]
+    table = islands.entities.to_pydict()
+    table[column] = [nothing if n % 2 else value for n, value in enumerate(table[column])]
+    space = VectorSpace.create("island", np.asarray(islands.vectors), table, metric="euclidean")
+    suite = islands_suite()
+    teacher = FactsTeacher(suite, {"island": space})
+    name = {"riches": "riches", "settled": "decade", "inhabitants": "people"}[column]
+    reader = teacher.readers["island"][name]
+    stated = 0
+    for row in range(100):
+        for task in suite.tasks:
+            for seed in range(3):
+                text = teacher.write(task, dict.fromkeys(task.slots, row), f"{seed}") or ""
+                assert not re.search(r"\b(None|nan|NaN|Undefined|null)\b", text), text
+                if row % 2:
+                    assert not reader.read(text), text
+                else:
+                    stated += bool(reader.read(text))
+    assert stated >= 150  # where the metadata have it, it is said
+
+
+def test_bands_are_quantiles_of_known_training_values() -> None:
+    counts = [1.0, 2.0, 4.0, 5.0, None, float("nan")]
+    attribute = Attribute(kind="band", column="n", labels=["few", "many"])
+    reader = AttributeReader("audience", attribute, space_of(n=counts))
+    assert [reader.value(row) for row in range(6)] == ["few", "few", "many", "many", None, None]
+
+
+def test_seeds_give_variety_and_the_same_again(islands: VectorSpace) -> None:
+    suite = islands_suite()
+    teacher, again = FactsTeacher(suite, {"island": islands}), FactsTeacher(suite, {"island": islands})
+    task = suite.task("summary")
+    texts = [teacher.write(task, {"island": 5}, str(seed)) for seed in range(40)]
+    assert texts == [again.write(task, {"island": 5}, str(seed)) for seed in range(40)]
+    assert len(set(texts)) == 6  # 3 wordings of the first sentence, 2 of the second
+
+
+def test_a_fact_that_is_missing_does_not_shift_the_other_choices() -> None:
+    suite = Suite.model_validate(SUITE)
+    task = suite.tasks[0].model_copy(update={"facts": [["A {{ film.genres | listed }}"], ["x", "y", "z"]]})
+    teacher = small_teacher(genres=[["Drama"], None], year=[1990, 1990])
+    for seed in range(10):
+        full, bare = (teacher.write(task, {"film": row}, str(seed)) for row in (0, 1))
+        assert full is not None
+        assert full.split()[-1].lower() == (bare or "").lower()
+
+
+def test_a_wording_that_cannot_be_rendered_is_named() -> None:
+    suite = Suite.model_validate(SUITE)
+    task = suite.tasks[0].model_copy(update={"facts": [["{{ film.decade.upper(3) }}"]]})
+    with pytest.raises(SuiteError, match=r"film\.decade\.upper"):
+        small_teacher(genres=[["Drama"]], year=[1990]).write(task, {"film": 0}, "0")
+
+
+def test_tasks_without_grammar_and_suites_without_their_spaces_are_refused(islands: VectorSpace) -> None:
+    task = islands_suite().tasks[0].model_copy(update={"facts": []})
+    teacher = FactsTeacher(islands_suite(), {"island": islands})
+    with pytest.raises(CorpusError, match="'summary' has no `facts`"):
+        teacher.write(task, {"island": 0}, "0")
+    with pytest.raises(CorpusError, match="--space film=DIR"):
+        FactsTeacher(Suite.load("movies"), {"island": islands})
+
+
+def test_the_brief_names_no_titles_and_no_numbers(islands: VectorSpace) -> None:
+    teacher = FactsTeacher(islands_suite(), {"island": islands})
+    values = teacher.values("island", 3)
+    brief = teacher.brief("island", 3)
+    assert brief == f"riches: {', '.join(values['riches'])}; decade: {values['decade']}; people: {values['people']}"
+
+
+# ---- the reader
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_the_reader_inverts_what_the_teacher_wrote(corpus, split: str) -> None:
+    teacher = FactsTeacher(corpus.suite, corpus.spaces)
+    seen = 0
+    for example in corpus.examples(split):
+        task = corpus.suite.task(example.task)
+        for name in task.states:
+            row = example.slots["island"][1]
+            read = teacher.readers["island"][name].read(example.target)
+            assert read == teacher.values("island", row)[name], example.target
+            seen += 1
+    assert seen == corpus.card["tasks"][f"{split}/summary"] * 3 + corpus.card["tasks"][f"{split}/visitor"]
+
+
+def test_the_truth_of_the_world_is_what_the_teacher_says(world: World, islands: VectorSpace) -> None:
+    teacher = FactsTeacher(islands_suite(), {"island": islands})
+    for row in range(50):
+        truth, values = world.truth(islands.vectors[row]), teacher.values("island", row)
+        assert values["riches"] == truth["riches"]
+        assert values["decade"] == f"{truth['settled'] // 10 * 10}s"
+
+
+def test_every_stated_attribute_of_the_packaged_films_is_read_back() -> None:
+    rng = np.random.default_rng(0)
+    genres = ["Sci-Fi", "Film-Noir", "Children", "IMAX", "Comedy", "Drama", "War", "Crime"]
+    rows = 120
+    space = space_of(
+        genres=[[str(g) for g in rng.choice(genres, rng.integers(1, 4), replace=False)] for _ in range(rows)],
+        year=[int(y) for y in rng.integers(1930, 2020, rows)],
+        n_ratings=[int(n) for n in rng.integers(1, 1000, rows)],
+        mean_rating=[float(x) for x in rng.uniform(1, 5, rows)],
+        rating_sd=[float(x) for x in rng.uniform(0, 2, rows)],
+    )
+    suite = Suite.load("movies")
+    teacher = FactsTeacher(suite, {"film": space})
+    checked = 0
+    for task in suite.tasks:
+        if len(task.slots) > 1:
+            continue
+        for row in range(rows):
+            text = teacher.write(task, dict.fromkeys(task.slots, row), f"{row}")
+            for name in task.states:
+                assert text is not None
+                assert teacher.readers["film"][name].read(text) == teacher.values("film", row)[name], text
+                checked += 1
+    assert checked >= 6 * rows
+
+
+def test_every_stated_attribute_of_the_packaged_users_is_read_back() -> None:
+    rng = np.random.default_rng(0)
+    genres, rows = ["Sci-Fi", "Film-Noir", "Children", "Comedy", "Drama", "War"], 80
+
+    def some(pool: list[str], most: int) -> list[list[str]]:
+        return [[str(g) for g in rng.choice(pool, rng.integers(1, most), replace=False)] for _ in range(rows)]
+
+    vectors = rng.standard_normal((rows, 4)).astype(np.float32)
+    table = {
+        "id": [str(n) for n in range(rows)],
+        "split": ["train"] * rows,
+        "liked_genres": some(genres, 4),
+        "top_genres": some(genres, 4),
+        "disliked_genres": some(genres, 3),
+        "liked_decades": some(["1980s", "1990s", "2000s"], 3),
+        "mean_rating": [float(x) for x in rng.uniform(1, 5, rows)],
+        "n_ratings": [int(n) for n in rng.integers(1, 1000, rows)],
+        "liked_titles": [["War and Comedy (1990)", "Drama"]] * rows,
+    }
+    suite = Suite.load("users")
+    teacher = FactsTeacher(suite, {"user": VectorSpace.create("user", vectors, table)})
+    task = suite.task("user_profile")
+    for row in range(rows):
+        text = teacher.write(task, {"user": row}, f"{row}")
+        assert text is not None
+        for name in task.states:
+            assert teacher.readers["user"][name].read(text) == teacher.values("user", row)[name], text
+
+
+def test_quoted_titles_are_not_read(islands: VectorSpace) -> None:
+    reader = FactsTeacher(islands_suite(), {"island": islands}).readers["island"]["riches"]
+    assert reader.read("It pleases friends of “Salt and Honey” and of “Amber”.") == []
+    assert reader.read("Friends of “Salt and Honey” who want pearls.") == ["pearls"]
+
+
+def test_a_title_that_holds_a_value_is_not_read_as_one() -> None:
+    titles = ["A Comedy of Horrors (1999)", "Drama Queen (1980)", "Plain “Comedy” (1999)", "War"]
+    space = VectorSpace.create(
+        "film",
+        np.eye(4, dtype=np.float32) + 1,
+        {
+            "id": list("abcd"),
+            "title": titles,
+            "genres": [["Comedy"], ["Drama"], ["Horror"], ["War"]],
+            "year": [1999, 1980, 1999, 1970],
+            "split": ["train"] * 4,
+        },
+    )
+    suite = Suite.load("movies")
+    teacher, task = FactsTeacher(suite, {"film": space}), suite.task("movie_to_viewer")
+    named = set()
+    for row in range(4):
+        for seed in range(12):
+            text = teacher.write(task, {"film": row}, str(seed)) or ""
+            named |= {title for title in titles if title in text}
+            assert teacher.readers["film"]["genres"].read(text) == teacher.values("film", row)["genres"], text
+            assert teacher.readers["film"]["decade"].read(text) == teacher.values("film", row)["decade"], text
+    assert {titles[0], titles[1]} <= named  # the trap was set
+
+
+def test_words_inside_words_are_not_read(islands: VectorSpace) -> None:
+    reader = FactsTeacher(islands_suite(), {"island": islands}).readers["island"]["riches"]
+    assert reader.read("Salty honeymoon with Timbers.") == []
+    assert reader.read("SALT, Honey; salt") == ["salt", "honey"]
+    assert set(reader.vocabulary) == set(RICHES)
+
+
+def test_numbers_and_parts_of_a_text(islands: VectorSpace) -> None:
+    number = AttributeReader("n", Attribute(kind="number", column="settled", within=r"in (\S+)"), islands)
+    assert number.read("3 ships came in 1750.") == 1750.0
+    assert number.read("3 ships came.") is None
+    part = AttributeReader("riches", Attribute(kind="list", within=r"wants ([^.]*)\."), islands)
+    assert part.read("Rich in salt. Someone wants honey and pearls.") == ["honey", "pearls"]
+    assert AttributeReader("colour", Attribute(kind="category"), islands).read("red") is None
+    assert AttributeReader("colours", Attribute(kind="list"), islands).read("red") == []
