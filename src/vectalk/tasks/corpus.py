@@ -78,10 +78,17 @@ class Corpus:
             found = "no such folder" if not folder.exists() else "it has no corpus.json"
             raise CorpusError(f"{folder} is not a corpus ({found}); make one with `vectalk corpus build`")
         card = read_json(folder / "corpus.json")
+        try:
+            known = {name: (space["path"], space["fingerprint"]) for name, space in card["spaces"].items()}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CorpusError(f"{folder}/corpus.json is malformed: it lacks {error}; build the corpus again") from None
+        unknown = set(spaces or {}) - set(known)
+        if unknown:
+            raise CorpusError(f"corpus {folder} has no space {sorted(unknown)[0]!r}; it has {', '.join(known)}")
         opened = {}
-        for name, known in card["spaces"].items():
-            place = Path((spaces or {}).get(name) or folder / known["path"])
-            opened[name] = open_space(name, place, known["fingerprint"], f"corpus {folder}")
+        for name, (path_then, fingerprint) in known.items():
+            place = Path((spaces or {}).get(name) or folder / path_then)
+            opened[name] = open_space(name, place, fingerprint, f"corpus {folder}")
         return cls(folder, card, Suite.load(folder / "suite.yaml"), opened)
 
     def table(self, split_name: str) -> pa.Table:
