@@ -1,4 +1,4 @@
-"""Corpora: nothing of validation or test leaks into training, a seed gives the same again, nothing is left half made."""
+"""Corpora: nothing of validation or test leaks into training, a seed gives the same, nothing is half made."""
 
 import json
 import re

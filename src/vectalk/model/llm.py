@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
@@ -95,9 +96,17 @@ def load_llm(name: str, *, revision: str | None = None, device: str = "auto", dt
     tokenizer = load_tokenizer(name, revision=revision)
     try:
         with hushed():
-            model = AutoModelForCausalLM.from_pretrained(source, revision=revision, dtype=wanted)
-    except (OSError, ValueError, KeyError) as error:
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                source, revision=revision, dtype=wanted, output_loading_info=True
+            )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise _unloadable(name, error) from None
+    model, report = loaded
+    if report["missing_keys"]:  # the library would go on with random weights in their place
+        missing = sorted(report["missing_keys"])
+        raise LanguageModelError(
+            f"LLM {name!r} lacks {len(missing)} of its weights ({missing[0]}, ...): it is not a whole causal LLM"
+        )
     model = torch.nn.Module.to(model, place).eval()
     return wrap(model, tokenizer, name, getattr(model.config, "_commit_hash", None))
 
