@@ -3,7 +3,9 @@
 A sentence is a list of wordings; one whose facts are all at hand is picked. Where no wording can be written, the
 sentence is left out: a text never states what the metadata lack.
 
-    {{ film.genres | listed }}          "comedy, crime and drama"
+    {{ film.genres | series }}          "comedy, crime, drama": best where a model must decide how long a list is, since
+                                        after each value it has one way to go on and one to stop
+    {{ film.genres | listed }}          "comedy, crime and drama": two ways to go on share what speaks against stopping
     {{ a.genres | shared(b.genres) }}   what two lists have in common (a wording that needs it fails without)
     {{ film.similar | titles }}         “Alien (1979)” and “Heat (1995)”
 """
@@ -46,6 +48,12 @@ def _listed(values: list[str] | str, word: str = "and") -> str:
     return values[0] if len(values) == 1 else f"{', '.join(values[:-1])} {word} {values[-1]}"
 
 
+def _series(values: list[str]) -> str:
+    if not values:
+        raise MissingFactError("an empty list")
+    return ", ".join(values)
+
+
 def _shared(a: list[str], b: list[str]) -> list[str]:
     return [value for value in a if value in b]
 
@@ -76,6 +84,7 @@ def _capital(phrase: str) -> str:
 ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
 ENVIRONMENT.filters.update(
     listed=_listed,
+    series=_series,
     shared=_shared,
     only=_only,
     titles=_titles,
