@@ -1,0 +1,142 @@
+"""Real vectors, from files to a measured model, with the command line alone.
+
+    python benchmarks/movielens.py --space foreign --llm small --seeds 3
+    python benchmarks/movielens.py --space own --llm path/to/an/llm
+
+`foreign`: vectors of films that others fitted to MovieLens 25M, with titles, years and genres from `movies.csv`.
+`own`: our own factorisation of MovieLens latest-small, films and users. `small` trains a base LLM from nothing on
+texts of training entities; any other value is a hub name or a folder. Every step is a `vectalk` command, printed
+before it runs and kept in the result. Finished steps are not done again; `--fresh` starts anew.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from common import ROOT, data_folder, parser, write_result
+
+WORK = ROOT / "runs" / "movielens"
+FACTS = ["--list-column", "genres:|", "--null", "(no genres listed)", "--extract", r"year=title:\((\d{4})\)\s*$"]
+BOUND = {"foreign": ["film"], "own": ["film", "user"]}
+SUITES = {"foreign": ["movies"], "own": ["movies", "users"]}
+
+
+def main() -> None:
+    """Run all steps and write the result."""
+    arguments = parser(__doc__)
+    arguments.add_argument("--space", choices=sorted(BOUND), default="foreign")
+    arguments.add_argument("--llm", default="small", help="`small`, a hub name, or a folder")
+    arguments.add_argument("--label", help="name of the LLM in keys and tables (default: its last part)")
+    arguments.add_argument("--seeds", type=int, default=1)
+    arguments.add_argument("--config", default=str(ROOT / "benchmarks" / "movielens.yaml"))
+    arguments.add_argument("--encoder", default="minilm")
+    arguments.add_argument("--limit", type=int, help="test examples of each task at most")
+    arguments.add_argument("--fresh", action="store_true")
+    given = arguments.parse_args()
+    data, label = data_folder(given.data), given.label or Path(given.llm).name
+    work = WORK / given.space
+    steps = Steps(data, given.fresh)
+    spaces = make_spaces(steps, data, work, given.space)
+    bound = [part for name, place in spaces.items() for part in ("--space", f"{name}={place}")]
+    suites = [part for name in SUITES[given.space] for part in ("--suite", name)]
+    steps.vectalk(work / "corpus", "corpus", "build", *bound, *suites, "--teacher", "facts")
+    llm = given.llm
+    if llm == "small":
+        llm = str(work / "llm-small")
+        steps.run(Path(llm), [sys.executable, "-m", "vectalk.demo.base_llm", str(work / "corpus"), "--steps", "800"])
+    evaluations = []
+    for seed in range(given.seeds):
+        run = work / f"run-{label}-{seed}"
+        train = ["train", str(work / "corpus"), "--llm", llm, "--config", given.config, "--seed", str(seed)]
+        if (run / "checkpoints").is_dir() and not (run / "elm.json").is_file():
+            train.append("--resume")
+        steps.vectalk(run, *train, made=run / "elm.json")
+        limit = ["--limit", str(given.limit)] if given.limit else []
+        out = run / "evaluation"
+        steps.vectalk(out, "evaluate", str(run), "--encoder", given.encoder, *limit, made=out / "metrics.jsonl")
+        evaluations.append([json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()])
+    command = "python " + shlex.join(["benchmarks/movielens.py", *sys.argv[1:]])
+    name = f"movielens-{given.space}-{label}"
+    path = write_result(
+        name,
+        command.replace(str(given.data), "DATA") if given.data else command,
+        figures(evaluations, f"{given.space}_{label}", bars=(given.space, label) == ("foreign", "small")),
+        steps=steps.commands,
+        seeds=given.seeds,
+        tables=evaluations,
+    )
+    print(f"written to {path}")
+
+
+def make_spaces(steps: Steps, data: Path, work: Path, which: str) -> dict[str, Path]:
+    """Make the spaces and return their folders by name."""
+    films = data / "movielens-latest-small"
+    licence = ["--licence", "GroupLens: research use, no commercial use; see the MovieLens README"]
+    if which == "own":
+        out = work / "factors"
+        names = ["--item-name", "film", "--user-name", "user"]
+        items = ["--items", str(films / "movies.csv"), *FACTS, *names, *licence]
+        steps.vectalk(out, "space", "factorize", str(films / "ratings.csv"), *items)
+        return {"film": out / "items", "user": out / "users"}
+    foreign = data / "movielens-25m-item-vectors"
+    source = [str(foreign / "vectors.npy"), "--ids", str(foreign / "ids.csv"), "--metadata", str(films / "movies.csv")]
+    options = ["--name", "film", "--missing", "drop", "--split-by", "title", *FACTS, *licence]
+    steps.vectalk(work / "film", "space", "import", *source, *options)
+    return {"film": work / "film"}
+
+
+class Steps:
+    """Runs commands, each once, and keeps how they were written."""
+
+    def __init__(self, data: Path, fresh: bool) -> None:
+        self.data, self.fresh = data, fresh
+        self.commands: list[str] = []
+
+    def vectalk(self, out: Path, *words: str, made: Path | None = None) -> None:
+        """Run a verb that writes `out`, unless `made` (or `out`) is there."""
+        self.run(out, [str(Path(sys.executable).with_name("vectalk")), *words], made)
+
+    def run(self, out: Path, command: list[str], made: Path | None = None) -> None:
+        """Run a command with `--out`, unless what it makes is there."""
+        command = [*command, "--out", str(out)]
+        shown = shlex.join([Path(command[0]).name, *(word for word in command[1:] if word != "--resume")])
+        self.commands.append(shown.replace(str(self.data), "DATA").replace(str(ROOT) + "/", ""))
+        if self.fresh and out.exists():
+            shutil.rmtree(out)
+        if (made or out).exists():
+            return
+        print(f"$ {self.commands[-1]}", file=sys.stderr, flush=True)
+        subprocess.run(command, check=True, cwd=ROOT)
+
+
+def figures(evaluations: list[list[dict[str, Any]]], prefix: str, bars: bool) -> dict[str, float]:
+    """Return the mean over seeds of what was measured for the model and its shuffled control.
+
+    The lower bounds are means of the seeds' bounds, each a bootstrap over entities.
+    """
+    found: dict[str, float] = {}
+    kept = ("recovery/", "sc", "nsc", "recall@10", "sc_minus_probe_text")
+    for row in evaluations[0]:
+        if row["condition"] not in ("elm", "shuffled", "copy_text", "probe_text") or not row["metric"].startswith(kept):
+            continue
+        same = [r for rows in evaluations for r in rows if all(r[k] == row[k] for k in ("task", "metric", "condition"))]
+        key = "_".join([prefix, row["task"], row["metric"].replace("/", "_").replace("@", "_at_"), row["condition"]])
+        found[key] = sum(r["value"] for r in same) / len(same)
+        if row["condition"] == "elm" and row["low"] is not None:
+            found[f"{key}_low"] = sum(r["low"] for r in same) / len(same)
+    if bars:  # the keys that the project's bars are named by
+        for bar, metric in (("recovery_genres", "recovery_genres"), ("recovery_decade", "recovery_decade")):
+            found[bar] = found[f"{prefix}_summary_{metric}_elm"]
+            found[f"{bar}_low"] = found[f"{prefix}_summary_{metric}_elm_low"]
+        found["sc_minus_probe_text_low"] = found[f"{prefix}_summary_sc_minus_probe_text_elm_low"]
+    return found
+
+
+if __name__ == "__main__":
+    main()
