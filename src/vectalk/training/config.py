@@ -1,10 +1,10 @@
 """Settings of a training run: typed, checked once, saved resolved beside the result."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vectalk.errors import TrainingError
 from vectalk.model.adapter import Kind
@@ -100,6 +100,18 @@ class TrainConfig(BaseModel):
     seed: int = 0
     dtype: str = "auto"
 
+    @model_validator(mode="after")
+    def _stages_agree(self) -> "TrainConfig":
+        stages = [stage for stage in (self.stage1, self.stage2) if stage.steps]
+        if not stages:
+            raise ValueError("stage1.steps and stage2.steps are both 0: nothing would be trained")
+        if len({stage.llm for stage in stages} - {"frozen"}) > 1:
+            raise ValueError(
+                f"stage1.llm is {self.stage1.llm!r} and stage2.llm is {self.stage2.llm!r}: a run trains the LLM in one "
+                "way; make one of them 'frozen', or both the same"
+            )
+        return self
+
     @classmethod
     def load(cls, path: str | Path | None, overrides: dict[str, object] | None = None) -> "TrainConfig":
         """Read a YAML file and put `overrides` (dotted names) on top.
@@ -107,20 +119,24 @@ class TrainConfig(BaseModel):
         Raises:
             TrainingError: the file is missing or a field is wrong; names file, field and what is allowed.
         """
-        values: dict = {}
+        values: Any = {}
         if path is not None:
             if not Path(path).is_file():
                 raise TrainingError(f"config file {path} does not exist")
             try:
                 values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-            except yaml.YAMLError as error:
+            except (yaml.YAMLError, UnicodeDecodeError) as error:
                 raise TrainingError(f"config {path}: not valid YAML: {error}") from None
+        if not isinstance(values, dict):
+            raise TrainingError(f"config {path}: it must map settings to values, not be a {type(values).__name__}")
         defaults = cls().model_dump()
         for name, value in (overrides or {}).items():
             *parents, last = name.split(".")
             place = values
             for parent in parents:
                 place = place.setdefault(parent, {})
+                if not isinstance(place, dict):
+                    raise TrainingError(f"setting {name}: {parent} is {place!r} in {path}, which has no parts")
             place[last] = value
         for stage in ("stage1", "stage2"):  # a file may name just what it changes
             if isinstance(values.get(stage), dict):
@@ -128,7 +144,12 @@ class TrainConfig(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            problems = [f"{'.'.join(map(str, p['loc']))}: {p['msg']} (given {p['input']!r})" for p in error.errors()]
+            problems = [
+                f"{'.'.join(map(str, p['loc']))}: {p['msg']} (given {p['input']!r})"
+                if p["loc"]
+                else p["msg"].removeprefix("Value error, ")
+                for p in error.errors()
+            ]
             raise TrainingError(f"config {path or 'given'}: " + "; ".join(problems[:5])) from None
 
     def dump(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ def finish(trainer: Trainer, progress: Progress) -> Run:
         with atomic_folder(out / "weights.tmp", overwrite=True) as part:
             save_model(part, model, trainer.trained, trainer.peft_model)
         for made in (out / "weights.tmp").iterdir():
+            if (out / made.name).is_dir():  # left by a process that was stopped right here
+                shutil.rmtree(out / made.name)
             os.replace(made, out / made.name)
         (out / "weights.tmp").rmdir()
         card = _card(trainer)

@@ -55,10 +55,19 @@ def learning_rate(stage: StageConfig, step: int) -> float:
     return 0.1 + 0.45 * (1.0 + math.cos(math.pi * min(done, 1.0)))
 
 
-def prepare(model: ElmModel, stage: StageConfig, lora: LoraConfig) -> Any:
-    """Freeze what a stage does not train; returns the PEFT model of a low-rank stage, else None."""
-    peft_model = None
-    if stage.llm == "lora":
+def prepare(model: ElmModel, stage: StageConfig, lora: LoraConfig, peft_model: Any = None) -> Any:
+    """Freeze what a stage does not train; returns the PEFT model of a low-rank stage, this one's or an earlier one's.
+
+    Args:
+        model: adapters and LLM.
+        stage: what is trained.
+        lora: shape of a low-rank update.
+        peft_model: the one that an earlier stage made, which is trained on.
+    """
+    if stage.llm == "lora" and peft_model is not None:
+        for name, parameter in model.llm.named_parameters():
+            parameter.requires_grad_("lora_" in name)
+    elif stage.llm == "lora":
         import peft
 
         peft_model = peft.get_peft_model(

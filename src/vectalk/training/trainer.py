@@ -84,7 +84,7 @@ class Trainer:
             "revision": revision,
             "config": config.model_dump(),
         }
-        self._claim_folder(identity, resume)
+        self._check_folder(identity, resume)
         torch.manual_seed(config.seed)
         self.language = load_llm(llm, revision=revision, device=device, dtype=config.dtype)
         self.accelerator = Accelerator(cpu=self.language.model.device.type == "cpu")
@@ -118,10 +118,14 @@ class Trainer:
             )
         self.peft_model: Any = None
         self.trained = "frozen"
+        if not resume and self.accelerator.is_main_process:
+            self._claim_folder(identity)
+        self.accelerator.wait_for_everyone()
 
     # ---- the folder
 
-    def _claim_folder(self, identity: dict[str, Any], resume: bool) -> None:
+    def _check_folder(self, identity: dict[str, Any], resume: bool) -> None:
+        """Refuse a folder that is not ours to write into."""
         known = self.checkpoints / "identity.json"
         if (self.out / "elm.json").is_file():
             raise TrainingError(f"{self.out} is a finished run; name another folder with --out, or remove it")
@@ -138,7 +142,10 @@ class Trainer:
             return
         if self.out.exists() and (self.out.is_file() or any(self.out.iterdir())):
             raise TrainingError(f"{self.out} is not empty; go on with --resume, or name another folder with --out")
-        write_json(known, identity)
+
+    def _claim_folder(self, identity: dict[str, Any]) -> None:
+        """Write what makes the folder ours; last of all checks, so that a run that cannot start leaves nothing."""
+        write_json(self.checkpoints / "identity.json", identity)
         write_text(self.out / "config.yaml", self.config.dump())
         write_text(self.out / "tasks.yaml", self.corpus.suite.dump())
 
@@ -171,7 +178,7 @@ class Trainer:
             checkpoint.load_weights(self.model, self._best(number))
 
     def _enter(self, stage: StageConfig) -> None:
-        self.peft_model = prepare(self.model, stage, self.config.lora) or self.peft_model
+        self.peft_model = prepare(self.model, stage, self.config.lora, self.peft_model)
         self.trained = stage.llm if stage.llm != "frozen" else self.trained
 
     def _best(self, number: int) -> Path:
