@@ -1,7 +1,7 @@
 """Training: the vector comes to count, only what should move moves, the best is kept, bad settings are named."""
 
 import json
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -292,7 +292,7 @@ def test_the_rate_rises_and_falls_to_a_tenth() -> None:
     rates = [learning_rate(stage, step) for step in range(100)]
     assert rates[:10] == pytest.approx([0.1 * n for n in range(1, 11)])
     assert max(rates) == rates[10] == 1.0
-    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a > b for a, b in pairwise(rates[10:]))
     assert rates[-1] == pytest.approx(0.1, abs=0.01)
     assert learning_rate(stage, 1000) == pytest.approx(0.1)
     constant = StageConfig(steps=100, warmup=0.0, schedule="constant")

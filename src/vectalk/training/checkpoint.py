@@ -69,6 +69,12 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda p: int(p.name.split("-")[1]))
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a process that was killed while writing left behind."""
+    for part in folder.glob(".step-*.tmp"):
+        shutil.rmtree(part, ignore_errors=True)
+
+
 def read_state(checkpoint: Path) -> dict[str, Any]:
     """Return the state that was written with a checkpoint."""
     return read_json(checkpoint / "state.json")

@@ -160,7 +160,8 @@ class Trainer:
         else:
             prompt, _ = self.train_set.prompt(0)
             self.report.message(f"one example, what is learned between »«:\n{self.prompts.show(prompt)}")
-        self._truncate_log(progress.total if saved else -1)
+        self._truncate_log(progress if saved else None)
+        checkpoint.remove_unfinished(self.checkpoints)
         for number, stage in enumerate(self.stages, start=1):
             if number < progress.stage or stage.steps == 0:
                 self._restore_best(number, stage)
@@ -283,12 +284,14 @@ class Trainer:
             with self.log_path.open("a", encoding="utf-8") as log:
                 log.write(json.dumps({**row, "seconds": round(progress.seconds, 2)}) + "\n")
 
-    def _truncate_log(self, total: int) -> None:
+    def _truncate_log(self, reached: Progress | None) -> None:
         """Drop what was logged after the checkpoint that is gone on from; it will be logged again."""
+        last = (reached.stage, reached.step) if reached is not None else (0, 0)
         if self.log_path.exists():
             rows = self.log_path.read_text(encoding="utf-8").splitlines()
-            whole = [row for row in rows if row.endswith("}")]
-            write_text(self.log_path, "".join(f"{row}\n" for row in whole if json.loads(row)["total"] <= total))
+            whole = [(json.loads(row), row) for row in rows if row.endswith("}")]
+            kept = [row for values, row in whole if (values["stage"], values["step"]) <= last]
+            write_text(self.log_path, "".join(f"{row}\n" for row in kept))
 
     def clean(self) -> None:
         """Remove the checkpoints that only serve to resume."""
