@@ -178,13 +178,8 @@ class ELM:
         """Ask one question; yields pieces of text as they come, and the Answer last."""
         decoding = decoding_from(settings)
         points = self.bind(question, bindings or {})
-        pieces = []
-        for piece in self.engine.stream(question, as_slots(points), decoding):
-            pieces.append(piece)
-            yield piece
-        text = "".join(pieces)
-        length = len(self.prompts.tokenizer(text, add_special_tokens=False).input_ids)
-        yield self._answer(question, points, text.strip(), length < decoding.max_new_tokens, decoding, neighbors)
+        text, finished = yield from self.engine.stream(question, as_slots(points), decoding)
+        yield self._answer(question, points, text, finished, decoding, neighbors)
 
     def generate(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -103,15 +103,20 @@ class TransformersEngine:
             progress(start + len(chosen), len(order))
         return answers
 
-    def stream(self, question: str, slots: Mapping[str, tuple[str, np.ndarray]], decoding: Decoding) -> Iterator[str]:
-        """Answer one question, piece by piece."""
+    def stream(
+        self, question: str, slots: Mapping[str, tuple[str, np.ndarray]], decoding: Decoding
+    ) -> Generator[str, None, tuple[str, bool]]:
+        """Answer one question, piece by piece; returns the whole text, and whether it ended by itself."""
+        if decoding.beams > 1:
+            raise PromptError(f"beams is {decoding.beams}, but a beam is known only at its end: ask without streaming")
         prompt = self.prompt(question, slots)
         streamer = TextIteratorStreamer(self.prompts.tokenizer, skip_special_tokens=True)
         failed: list[BaseException] = []
+        made: list[torch.Tensor] = []
 
         def work() -> None:
             try:
-                self._run([prompt], [slots], decoding, streamer=streamer)
+                made.append(self._run([prompt], [slots], decoding, streamer=streamer))
             except BaseException as error:  # told to the reader, which would wait for ever otherwise
                 failed.append(error)
                 streamer.end()
@@ -122,6 +127,7 @@ class TransformersEngine:
         thread.join()
         if failed:
             raise failed[0]
+        return self._text(made[0][0].tolist())
 
     def _run(
         self,
