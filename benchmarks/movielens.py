@@ -49,7 +49,8 @@ def main() -> None:
     llm = given.llm
     if llm == "small":
         llm = str(work / "llm-small")
-        steps.run(Path(llm), [sys.executable, "-m", "vectalk.demo.base_llm", str(work / "corpus"), "--steps", "800"])
+        make = [sys.executable, "-m", "vectalk.demo.base_llm", str(work / "corpus")]
+        steps.run(Path(llm), [*make, "--hidden", "128", "--layers", "3", "--steps", "800"])
     evaluations = []
     for seed in range(given.seeds):
         run = work / f"run-{label}-{seed}"

@@ -34,6 +34,9 @@ class Attribute(BaseModel):
         words: how values are said, where not as lower case.
         labels: names of the bands, lowest first.
         count: how many neighbours.
+        order: how a list is said: `given` as the metadata have it, or `common`: the value that most training entities
+            have comes first. A greedy reader of vectors can then still add what is rarer, while after a rare value
+            it could not go back; the lists of MovieLens are alphabetical, which means nothing.
         within: a pattern whose first group is the part of a text that states this attribute, for texts that
             name values of several attributes.
         pattern: what a number looks like in a text.
@@ -46,6 +49,7 @@ class Attribute(BaseModel):
     words: dict[str, str] = Field(default_factory=dict)
     labels: list[str] = Field(default_factory=list)
     count: int = Field(3, ge=1, le=20)
+    order: Literal["given", "common"] = "given"
     within: str | None = None
     pattern: str = r"-?\d+(?:\.\d+)?"
 
@@ -141,7 +145,19 @@ class AttributeReader:
             counts.update(value if isinstance(value, list) else [] if value is None else [value])
         return [value for value, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
 
+    @cached_property
+    def _rank(self) -> dict[str, int]:
+        return {value: place for place, value in enumerate(self.vocabulary)}
+
     # ---- to and from words
+
+    def words(self, value: Any) -> Any:
+        """Return how a value is said: a list of strings in its order, a string, or a number as it is."""
+        if isinstance(value, list):
+            if self.attribute.order == "common":
+                value = sorted(value, key=lambda v: self._rank.get(v, len(self._rank)))
+            return [self.say(v) for v in value]
+        return self.say(value) if isinstance(value, str) else value
 
     def say(self, value: str) -> str:
         """Return how one value is written in a text."""

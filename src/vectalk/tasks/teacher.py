@@ -70,15 +70,7 @@ class FactsTeacher:
 
     def words(self, space: str, values: Values) -> grammar.Facts:
         """Turn attribute values into the words that the grammar takes."""
-        readers = self.readers[space]
-        said = {
-            name: [readers[name].say(v) for v in value]
-            if isinstance(value, list)
-            else readers[name].say(value)
-            if isinstance(value, str)
-            else value
-            for name, value in values.items()
-        }
+        said = {name: self.readers[space][name].words(value) for name, value in values.items()}
         return grammar.Facts(said)
 
     def write(self, task: Task, rows: Mapping[str, int], seed: str) -> str | None:
@@ -107,6 +99,6 @@ class FactsTeacher:
         for name, value in self.values(space, row).items():
             if value is None or readers[name].kind in ("number", *UNREAD):
                 continue
-            said = [readers[name].say(v) for v in (value if isinstance(value, list) else [value])]
+            said = readers[name].words(value if isinstance(value, list) else [value])
             parts.append(f"{name.replace('_', ' ')}: {', '.join(said)}")
         return "; ".join(parts)

@@ -1,0 +1,29 @@
+"""Run every benchmark that needs no real data, then those that do, where it is; `make bench`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from common import ROOT, parser
+
+ALONE = [["startup.py"]]
+WITH_DATA = [
+    ["wals.py"],
+    ["movielens.py", "--space", "foreign", "--seeds", "3"],
+    ["movielens.py", "--space", "own"],
+]
+
+
+def main() -> None:
+    """Run them one after the other; the page is written even where one is left out for want of data."""
+    given = parser(__doc__).parse_args()
+    data = ["--data", given.data] if given.data else []
+    for words in [*ALONE, *([*w, *data] for w in WITH_DATA)]:
+        print("$ python benchmarks/" + " ".join(words), flush=True)
+        subprocess.run([sys.executable, str(ROOT / "benchmarks" / words[0]), *words[1:]], cwd=ROOT, check=False)
+    subprocess.run([sys.executable, str(ROOT / "benchmarks" / "readme.py")], cwd=ROOT, check=True)
+
+
+if __name__ == "__main__":
+    main()

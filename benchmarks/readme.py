@@ -1,0 +1,75 @@
+"""Write benchmarks/README.md from benchmarks/results/*.json; `--check` says whether it is up to date."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from common import ROOT
+from vectalk.evaluation.table import markdown
+from vectalk.files import write_text
+
+PLACE = ROOT / "benchmarks" / "README.md"
+HEAD = """# Benchmarks
+
+Each is one command, run from the root of the repository after `make bench` has installed what it needs. This page is
+made from `benchmarks/results/*.json` by `python benchmarks/readme.py`; no figure is typed by hand. Benchmarks on real
+data take its folder as `--data`; the data are not part of this repository. MovieLens is by GroupLens (F. M. Harper and
+J. A. Konstan, *The MovieLens Datasets: History and Context*, 2015), who ask that results on the small data set not be
+taken for research results.
+
+Columns: recovery of an attribute (0 is a guess of the majority, 1 a direct probe of the vector), SC (cosine between the
+vector and what the text reads back as), nSC (SC between shuffled and own text), R@10 (share of answers whose read-back
+has its own vector among the 10 nearest of the test set), distinct (share of distinct answers). Intervals are 95 %
+bootstraps over test entities.
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    parts = [HEAD]
+    for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
+        parts.append(section(path.stem, json.loads(path.read_text(encoding="utf-8"))))
+    return "\n".join(parts)
+
+
+def section(name: str, result: dict[str, Any]) -> str:
+    """Return one benchmark's section."""
+    lines = [f"## {name}", "", f"{result['date']}, {result['device']}, commit {result['commit']}.", ""]
+    lines += ["```", *result.get("steps", [result["command"]]), "```", ""]
+    if "steps" in result:
+        lines[-1:] = ["", f"All of these at once: `{result['command']}`", ""]
+    if "tables" in result:
+        seeds = (
+            f"Seed 0 of {result['seeds']}; the figures below are means over the seeds.\n" if result["seeds"] > 1 else ""
+        )
+        lines += [seeds + markdown(result["tables"][0])]
+    figures = {k: v for k, v in result["figures"].items() if "tables" not in result or _kept(k)}
+    lines += [
+        "| figure | value |",
+        "| --- | ---: |",
+        *(f"| `{key}` | {value:g} |" for key, value in figures.items()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _kept(key: str) -> bool:
+    """Say whether a figure of a large table is listed: the model's own, which the table shows for one seed only."""
+    return "_elm" in key or key.startswith(("recovery_", "sc_"))
+
+
+def main() -> None:
+    """Write or check the page."""
+    text = page()
+    if "--check" in sys.argv:
+        if not PLACE.is_file() or Path(PLACE).read_text(encoding="utf-8") != text:
+            sys.exit("benchmarks/README.md does not match benchmarks/results; run `python benchmarks/readme.py`")
+        return
+    write_text(PLACE, text)
+
+
+if __name__ == "__main__":
+    main()
