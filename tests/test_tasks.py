@@ -387,3 +387,11 @@ def test_numbers_and_parts_of_a_text(islands: VectorSpace) -> None:
     assert part.read("Rich in salt. Someone wants honey and pearls.") == ["honey", "pearls"]
     assert AttributeReader("colour", Attribute(kind="category"), islands).read("red") is None
     assert AttributeReader("colours", Attribute(kind="list"), islands).read("red") == []
+
+
+def test_a_list_is_said_commonest_first_where_the_suite_asks_for_it() -> None:
+    space = space_of(genres=[["Crime", "Drama"]] * 30 + [["Animation", "Drama"]] * 20 + [["Crime", "Animation"]] * 10)
+    teacher = FactsTeacher(Suite.load("movies"), {"film": space})
+    reader = teacher.readers["film"]["genres"]
+    order = [reader.say(value) for value in reader.vocabulary]
+    assert reader.words(["Animation", "Crime", "Drama"]) == order
