@@ -307,7 +307,9 @@ def test_every_stated_attribute_of_the_packaged_films_is_read_back() -> None:
             text = teacher.write(task, dict.fromkeys(task.slots, row), f"{row}")
             for name in task.states:
                 assert text is not None
-                assert teacher.readers["film"][name].read(text) == teacher.values("film", row)[name], text
+                read, true = teacher.readers["film"][name].read(text), teacher.values("film", row)[name]
+                # A list is said in an order of its own, commonest first.
+                assert (sorted(read) == sorted(true)) if isinstance(true, list) else (read == true), text
                 checked += 1
     assert checked >= 6 * rows
 
