@@ -1,6 +1,7 @@
 """Talking to a trained run: one question or many, points of every kind, grounds with every answer."""
 
 import json
+import re
 from itertools import islice
 
 import numpy as np
@@ -39,8 +40,7 @@ def test_an_answer_is_what_the_model_learned_to_write(elm: ELM, title: str) -> N
     assert answer.finished
     assert answer.question == "Describe {island}."
     assert str(answer) == answer.text
-    reader = [word for word in ("settled in the", "came here in the", "Settled in the") if word in answer.text]
-    assert reader, answer.text
+    assert re.search(r"([Ss]ettled|came here) in the \d{4}s", answer.text), answer.text
 
 
 def test_answers_follow_the_vector(elm: ELM, corpus: Corpus, world: World, space: VectorSpace) -> None:
@@ -64,9 +64,7 @@ def test_many_are_one_by_one_in_order(elm: ELM, space: VectorSpace) -> None:
     questions, bindings = [], []
     for n, row in enumerate(space.rows("test")[:12]):
         kind = n % 3
-        questions.append(
-            ["Describe {island}.", "Who should visit {island}?", "What do {a} and {b} have in common?"][kind]
-        )
+        questions.append(wordings[kind])
         point, other = space[int(row)], space[int(row) - 1]
         bindings.append({"island": point} if kind < 2 else {"a": point, "b": other})
     calls: list[tuple[int, int]] = []
@@ -166,10 +164,9 @@ def test_expressions_are_points(elm: ELM, space: VectorSpace) -> None:
 
 
 def test_a_slot_of_any_name_takes_the_only_space(elm: ELM, title: str) -> None:
-    by_slot = elm.ask("Describe {a}.", {"a": f"island:'{title}'"}).text
-    assert (
-        by_slot == elm.ask("Describe {a}.", {"a": title}).text == elm.ask("Describe {island}.", {"island": title}).text
-    )
+    expected = elm.ask("Describe {island}.", {"island": title}).text
+    for bound in (f"island:'{title}'", title):
+        assert elm.ask("Describe {a}.", {"a": bound}).text == expected
 
 
 def test_the_slot_twice_is_the_vector_twice(elm: ELM, title: str) -> None:
@@ -305,7 +302,7 @@ def test_a_space_that_moved_is_given(run: Run, corpus: Corpus, tmp_path) -> None
     with pytest.raises(RunError, match="no space 'film'; it has island"):
         Run.load(run.path).spaces({"film": moved.path})
     smaller = World.make(dim=9).space(40).save(tmp_path / "smaller")
-    with pytest.raises(RunError, match="vectors of 16 dimensions for 'island', .* has 9"):
+    with pytest.raises(RunError, match=r"vectors of 16 dimensions for 'island', .* has 9"):
         vt.ELM.from_pretrained(run.path, spaces={"island": smaller.path})
     other = World.make(seed=9).space(40).save(tmp_path / "other")
     with pytest.raises(RunError, match=f"of fingerprint .* has {other.fingerprint[:12]}.*--space island=DIR"):

@@ -38,9 +38,15 @@ def ask(
 
     elm = ELM.from_pretrained(run, spaces=pairs(space or [], "--space"), llm=llm, device=device)
     bindings = dict(pairs(bind or [], "--bind"))
-    settings = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
+    settings = {
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "top_p": top_p,
+        "beams": beams,
+        "seed": seed,
+    }
     if as_json or beams > 1:  # a beam is known only at its end
-        answer = elm.ask(question, bindings, neighbors=neighbors, beams=beams, **settings)
+        answer = elm.ask(question, bindings, neighbors=neighbors, **settings)
         emit(answer.to_dict(), answer.text, as_json)
     else:
         for piece in elm.stream(question, bindings, neighbors=neighbors, **settings):

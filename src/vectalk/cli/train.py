@@ -54,7 +54,12 @@ def train(
     from vectalk.tasks import Corpus
     from vectalk.training import TrainConfig, Trainer
 
-    overrides: dict[str, Any] = {name: yaml.safe_load(value) for name, value in pairs(set_ or [], "--set").items()}
+    overrides: dict[str, Any] = {}
+    for name, value in pairs(set_ or [], "--set").items():
+        try:
+            overrides[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise typer.BadParameter(f"--set {name}: {value!r} is no value that YAML knows") from None
     if lora:
         overrides["stage2.llm"] = "lora"
     if seed is not None:

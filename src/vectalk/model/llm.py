@@ -90,6 +90,8 @@ def load_llm(name: str, *, revision: str | None = None, device: str = "auto", dt
     """
     source = _source(name)
     place = pick_device(device)
+    if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
+        raise LanguageModelError(f"unknown dtype {dtype!r}; take auto, float32, bfloat16 or float16")
     wanted: Any = dtype
     if dtype == "auto" and place.type == "cpu":
         wanted = torch.float32  # half precision is slow and inexact there

@@ -80,7 +80,7 @@ class TrainConfig(BaseModel):
         save_every: optimiser steps between checkpoints.
         keep: how many of the last checkpoints stay.
         seed: of everything random.
-        dtype: type of the LLM's weights, `auto` or a torch name.
+        dtype: type of the LLM's weights; `auto` is float32 on a CPU and the checkpoint's own type elsewhere.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -98,7 +98,7 @@ class TrainConfig(BaseModel):
     save_every: int = Field(500, ge=1)
     keep: int = Field(2, ge=1)
     seed: int = 0
-    dtype: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
     @model_validator(mode="after")
     def _stages_agree(self) -> "TrainConfig":
