@@ -167,6 +167,13 @@ def test_a_tokenizer_that_starts_texts_keeps_its_start_token(tokenizer: PreTrain
     assert PromptFormat(tokenizer, {"island": 2})("Describe {island}.", SPACES, "Salt.").ids == ids[1:]
 
 
+def test_an_end_of_several_tokens_is_learned_whole(chat: PreTrainedTokenizerFast) -> None:
+    template = "{% for m in messages %}{{ m['content'] }}. Over.<|im_end|>\n{% endfor %}"
+    prompts = PromptFormat(chat, {}, template)
+    assert chat.decode(supervised(prompts("Why", {}, "Salt"))) == "Salt. Over.<|im_end|>"
+    assert prompts.stop_ids == sorted({chat.eos_token_id, chat.convert_tokens_to_ids("<|im_end|>")})
+
+
 def test_a_template_that_drops_the_question_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
     deaf = "{% for m in messages %}{{ m['content'] if m['role'] == 'assistant' else '' }}{% endfor %}"
     with pytest.raises(LanguageModelError, match="drops what the user"):
