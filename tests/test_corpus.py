@@ -240,6 +240,16 @@ def test_a_replaced_space_is_noticed(tmp_path: Path) -> None:
         Corpus.load(made.path)
 
 
+def test_the_same_vectors_with_another_split_are_noticed(tmp_path: Path) -> None:
+    made = make_islands(tmp_path, rows=40)
+    space = made.spaces["island"]
+    table = space.entities.drop_columns(["split"])
+    other = VectorSpace.create("island", np.array(space.vectors), table, metric=space.metric, split_by="title")
+    assert other.save(tmp_path / "islands", overwrite=True).fingerprint == space.fingerprint
+    with pytest.raises(CorpusError, match=r"its split differs \(it is split by title\).*--space island=DIR"):
+        Corpus.load(made.path)
+
+
 def test_a_space_that_moved_is_named(tmp_path: Path) -> None:
     made = make_islands(tmp_path, rows=40)
     shutil.move(tmp_path / "islands", tmp_path / "elsewhere")

@@ -33,7 +33,7 @@ def make(rows: int = 400, dim: int = 8, seed: int = 0, **options) -> VectorSpace
 def test_a_saved_space_is_the_same_space(tmp_path: Path) -> None:
     space = make(metric="euclidean", split_by="title", licence="for research")
     opened = space.save(tmp_path / "films")
-    for attribute in ("name", "metric", "split_by", "licence", "fingerprint", "dim", "column_names"):
+    for attribute in ("name", "metric", "split_by", "licence", "fingerprint", "split_hash", "dim", "column_names"):
         assert getattr(opened, attribute) == getattr(space, attribute)
     assert len(opened) == len(space)
     np.testing.assert_array_equal(opened.vectors, space.vectors)
@@ -58,7 +58,7 @@ def test_half_precision_stays_half(tmp_path: Path) -> None:
     opened.verify()
 
 
-@pytest.mark.parametrize("target", ["vectors", "ids"])
+@pytest.mark.parametrize("target", ["vectors", "ids", "split"])
 def test_tampering_is_found(tmp_path: Path, target: str) -> None:
     space = make()
     space.save(tmp_path / "films")
@@ -67,12 +67,25 @@ def test_tampering_is_found(tmp_path: Path, target: str) -> None:
         changed[7, 3] += 1e-3
         np.save(tmp_path / "films" / "vectors.npy", changed)
     else:
-        ids = space.entities["id"].to_pylist()
-        ids[0], ids[1] = ids[1], ids[0]
-        swapped = space.entities.set_column(0, "id", pa.array(ids))
+        values = space.column("id" if target == "ids" else "split").to_pylist()
+        other = next(n for n, value in enumerate(values) if value != values[0])
+        values[0], values[other] = values[other], values[0]
+        name = "id" if target == "ids" else "split"
+        swapped = space.entities.set_column(space.column_names.index(name), name, pa.array(values))
         pa.parquet.write_table(swapped, tmp_path / "films" / "entities.parquet")
     with pytest.raises(SpaceError, match="changed since it was made"):
         VectorSpace.load(tmp_path / "films").verify()
+
+
+def test_the_fingerprint_is_of_vectors_and_the_split_has_a_hash_of_its_own(tmp_path: Path) -> None:
+    by_id, by_title = make(split_by="id"), make(split_by="title")
+    assert by_id.fingerprint == by_title.fingerprint
+    assert by_id.split_hash != by_title.split_hash
+    by_id.save(tmp_path / "films")
+    card = json.loads((tmp_path / "films" / "space.json").read_text())
+    assert card.pop("split_hash") == by_id.split_hash
+    (tmp_path / "films" / "space.json").write_text(json.dumps(card))
+    assert VectorSpace.load(tmp_path / "films").split_hash == by_id.split_hash  # one saved before it was stored
 
 
 def test_a_folder_that_is_no_space(tmp_path: Path) -> None:

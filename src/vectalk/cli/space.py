@@ -215,12 +215,12 @@ def point(
 
 @app.command()
 def verify(folder: Folder, as_json: Json = False) -> None:
-    """Recompute the fingerprint of a space; exit code 2 where the files are not what was saved."""
+    """Recompute the fingerprint and the split's hash of a space; exit code 2 where the files are not what was saved."""
     from vectalk.space import VectorSpace
 
     space = VectorSpace.load(folder)
     space.verify()
-    shown = f"{folder}: {len(space)} vectors and ids are what was saved ({space.fingerprint[:12]})"
+    shown = f"{folder}: {len(space)} vectors, ids and split are what was saved ({space.fingerprint[:12]})"
     emit({"folder": str(folder), "ok": True, "fingerprint": space.fingerprint}, shown, as_json)
 
 

@@ -1,4 +1,4 @@
-"""What makes vectors and entities a space: checks that name what is wrong, and the fingerprint."""
+"""What makes vectors and entities a space: checks that name what is wrong, the fingerprint, the split's hash."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ def fingerprint(vectors: np.ndarray, ids: Sequence[str]) -> str:
     for start in range(0, len(vectors), 100_000):
         digest.update(np.ascontiguousarray(vectors[start : start + 100_000]).tobytes())
     return digest.hexdigest()
+
+
+def split_hash(column: pa.ChunkedArray) -> str:
+    """Return the sha256 over the split of each row: the same vectors may be parted in several ways."""
+    places = pc.index_in(column, pa.array(split.SPLITS))
+    return hashlib.sha256(np.asarray(pc.fill_null(places, -1), np.int8).tobytes()).hexdigest()
 
 
 def bad_rows(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

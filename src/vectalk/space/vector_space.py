@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from vectalk.errors import SpaceError, UnknownEntityError
 from vectalk.files import atomic_folder, read_json, write_json
 from vectalk.space import expression, split, support
-from vectalk.space.checks import check_entities, check_vectors, fingerprint, splits
+from vectalk.space.checks import check_entities, check_vectors, fingerprint, split_hash, splits
 from vectalk.space.neighbors import METRICS, Metric, nearest
 from vectalk.space.normalizer import Normalizer
 from vectalk.space.point import Point
@@ -29,7 +29,8 @@ class VectorSpace:
     """A space of N vectors of dimension D; row i of the vectors belongs to row i of the entities.
 
     Make one with `create`, open a saved one with `load`. Attributes: `name`, `vectors` [N, D] (memory-mapped
-    once saved), `metric`, `normalizer`, `split_by`, `fingerprint`, `licence`, `path`.
+    once saved), `metric`, `normalizer`, `split_by`, `fingerprint` (of ids and vectors), `split_hash`, `licence`,
+    `path`.
     """
 
     def __init__(
@@ -42,12 +43,14 @@ class VectorSpace:
         normalizer: Normalizer,
         split_by: str,
         fingerprint: str,
+        split_hash: str,
         licence: str = "",
         reference: np.ndarray | None = None,
         path: Path | None = None,
     ) -> None:
         self.name, self.vectors, self.metric, self.normalizer = name, vectors, metric, normalizer
-        self.split_by, self.fingerprint, self.licence, self.path = split_by, fingerprint, licence, path
+        self.split_by, self.fingerprint, self.split_hash = split_by, fingerprint, split_hash
+        self.licence, self.path = licence, path
         self._entities, self._reference = entities, reference
         self._columns: dict[str, pa.ChunkedArray] = {}
         self._rows: dict[str, np.ndarray] = {}
@@ -98,6 +101,7 @@ class VectorSpace:
             normalizer=Normalizer.fit(vectors[rows].astype(np.float32)),
             split_by=rule,
             fingerprint=fingerprint(vectors, table["id"].to_pylist()),
+            split_hash=split_hash(table["split"]),
             licence=licence,
         )
 
@@ -117,6 +121,7 @@ class VectorSpace:
                     "metric": self.metric,
                     "split_by": self.split_by,
                     "fingerprint": self.fingerprint,
+                    "split_hash": self.split_hash,
                     "licence": self.licence,
                     "normalizer": {
                         "mean": [float(x) for x in self.normalizer.mean],
@@ -143,15 +148,18 @@ class VectorSpace:
                 raise SpaceError(
                     f"{folder}: space.json says {card['rows']} x {card['dim']}, vectors.npy is {vectors.shape}"
                 )
-            reference = folder / "support.npy"
+            reference, entities = folder / "support.npy", folder / "entities.parquet"
+            # A space saved before its split was hashed is hashed when it is opened.
+            parted = card.get("split_hash") or split_hash(pq.read_table(entities, columns=["split"])["split"])
             return cls(
                 card["name"],
                 vectors,
-                folder / "entities.parquet",
+                entities,
                 metric=card["metric"],
                 normalizer=normalizer,
                 split_by=card["split_by"],
                 fingerprint=card["fingerprint"],
+                split_hash=parted,
                 licence=card.get("licence", ""),
                 reference=np.load(reference) if reference.is_file() else None,
                 path=folder,
@@ -160,10 +168,10 @@ class VectorSpace:
             raise SpaceError(f"{folder} is not a whole space: {error!r}; make it again") from None
 
     def verify(self) -> None:
-        """Recompute the fingerprint from ids and vectors.
+        """Recompute the fingerprint from ids and vectors, and the hash of the split.
 
         Raises:
-            SpaceError: the files are not the ones that the fingerprint was made of.
+            SpaceError: the files are not the ones that these were made of.
         """
         check_vectors(self.name, self.vectors)
         found = fingerprint(self.vectors, self.column("id").to_pylist())
@@ -171,6 +179,10 @@ class VectorSpace:
             raise SpaceError(
                 f"space {self.name!r} at {self.path}: fingerprint {self.fingerprint[:12]} was stored, "
                 f"the files give {found[:12]}: ids or vectors changed since it was made; import it again"
+            )
+        if split_hash(self.column("split")) != self.split_hash:
+            raise SpaceError(
+                f"space {self.name!r} at {self.path}: column 'split' changed since it was made; import it again"
             )
 
     # ---- what is in it

@@ -87,6 +87,7 @@ def build_corpus(
                     name: {
                         "path": relative(space.path, final),
                         "fingerprint": space.fingerprint,
+                        "split_hash": space.split_hash,
                         "dim": space.dim,
                     }
                     for name, space in spaces.items()

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vectalk.errors import CorpusError
+from vectalk.errors import CorpusError, VectalkError
 from vectalk.files import read_json
 from vectalk.space import VectorSpace
 from vectalk.space.split import SPLITS
@@ -79,16 +79,16 @@ class Corpus:
             raise CorpusError(f"{folder} is not a corpus ({found}); make one with `vectalk corpus build`")
         card = read_json(folder / "corpus.json")
         try:
-            known = {name: (space["path"], space["fingerprint"]) for name, space in card["spaces"].items()}
+            known = {name: (s["path"], s["fingerprint"], s.get("split_hash")) for name, s in card["spaces"].items()}
         except (KeyError, TypeError, AttributeError) as error:
             raise CorpusError(f"{folder}/corpus.json is malformed: it lacks {error}; build the corpus again") from None
         unknown = set(spaces or {}) - set(known)
         if unknown:
             raise CorpusError(f"corpus {folder} has no space {sorted(unknown)[0]!r}; it has {', '.join(known)}")
         opened = {}
-        for name, (path_then, fingerprint) in known.items():
+        for name, (path_then, fingerprint, split_hash) in known.items():
             place = Path((spaces or {}).get(name) or folder / path_then)
-            opened[name] = open_space(name, place, fingerprint, f"corpus {folder}")
+            opened[name] = open_space(name, place, fingerprint, split_hash, f"corpus {folder}")
         return cls(folder, card, Suite.load(folder / "suite.yaml"), opened)
 
     def table(self, split_name: str) -> pa.Table:
@@ -112,14 +112,41 @@ class Corpus:
                     yield Example(**row)
 
 
-def open_space(name: str, place: Path, fingerprint: str, user: str) -> VectorSpace:
-    """Open a space and check that it is the one that `user` (a corpus, a run) was made with."""
+def open_space(
+    name: str,
+    place: Path,
+    fingerprint: str,
+    split_hash: str | None,
+    user: str,
+    dim: int | None = None,
+    error: type[VectalkError] = CorpusError,
+) -> VectorSpace:
+    """Open a space and check that it is the one that `user` was made with.
+
+    Args:
+        name: of the space.
+        place: its folder.
+        fingerprint: that of its ids and vectors then.
+        split_hash: that of its split then: with another split, what was trained on would pass for unseen. None for
+            what was made before splits were hashed.
+        user: what was made with it, e.g. `corpus films`, for the message.
+        dim: its dimension then, for a clearer message.
+        error: what to raise.
+    """
     space = VectorSpace.load(place)
+    again = f"give the right folder with --space {name}=DIR, or make the corpus and the run again"
+    if dim is not None and space.dim != dim:
+        raise error(f"{user} was made with vectors of {dim} dimensions for {name!r}, {place} has {space.dim}; {again}")
     if space.fingerprint != fingerprint:
-        raise CorpusError(
+        raise error(
             f"{user} was made with space {name!r} of fingerprint {fingerprint[:12]}, but {place} has "
-            f"{space.fingerprint[:12]} (D={space.dim}): its ids or vectors changed; give the right folder with "
-            f"--space {name}=DIR, or make the corpus and the run again"
+            f"{space.fingerprint[:12]} (D={space.dim}): its ids or vectors changed; {again}"
+        )
+    if split_hash is not None and space.split_hash != split_hash:
+        raise error(
+            f"{user} was made with another split of space {name!r}: ids and vectors of {place} are the same, but its "
+            f"split differs (it is split by {space.split_by}), so entities seen in training would count as unseen; "
+            f"{again}"
         )
     return space
 
