@@ -128,9 +128,10 @@ def figures(evaluations: list[list[dict[str, Any]]], prefix: str, bars: bool) ->
             continue
         same = [r for rows in evaluations for r in rows if all(r[k] == row[k] for k in ("task", "metric", "condition"))]
         key = "_".join([prefix, row["task"], row["metric"].replace("/", "_").replace("@", "_at_"), row["condition"]])
-        found[key] = sum(r["value"] for r in same) / len(same)
-        if row["condition"] == "elm" and row["low"] is not None:
-            found[f"{key}_low"] = sum(r["low"] for r in same) / len(same)
+        # A recovery is not defined where the probe does not beat the majority.
+        for suffix, column in (("", "value"), *([("_low", "low")] if row["condition"] == "elm" else [])):
+            if all(r[column] is not None for r in same):
+                found[key + suffix] = sum(r[column] for r in same) / len(same)
     if bars:  # the keys that the project's bars are named by
         for bar, metric in (("recovery_genres", "recovery_genres"), ("recovery_decade", "recovery_decade")):
             found[bar] = found[f"{prefix}_summary_{metric}_elm"]

@@ -54,6 +54,7 @@ def test_the_demo_runs_from_vectors_to_answers(tmp_path, capsys, monkeypatch) ->
         "run",
         "evaluation",
         "samples.json",
+        "demo.json",
     }
 
 
@@ -63,6 +64,9 @@ def test_the_demo_does_not_overwrite_unless_told(tmp_path, capsys) -> None:
         main(["demo", "--quick", "--out", str(tmp_path)])
     assert stopped.value.code == 2
     assert "--overwrite" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["demo", "--quick", "--out", str(tmp_path), "--overwrite"])
+    assert "not made by vectalk" in capsys.readouterr().err
     assert (tmp_path / "mine.txt").read_text() == "dear to me"
 
 

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from vectalk.model import Batch, ElmAdapter, ElmAdapterConfig, ElmModel, Languag
 from vectalk.model.adapter import KINDS
 from vectalk.model.llm import check_embeddings, wrap
 from vectalk.model.prompt import IGNORED
-from vectalk.model.run import LlmCard, Run, RunCard, SpaceCard, save_model, write_card
+from vectalk.model.run import FrameCard, LlmCard, Run, RunCard, SpaceCard, save_model, write_card
 from vectalk.space import VectorSpace
 from vectalk.space.normalizer import Normalizer
 from vectalk.tasks import Corpus
@@ -419,9 +420,12 @@ with torch.no_grad():
 def card_for(model: ElmModel, prompts: PromptFormat, base: Path, trained: str) -> RunCard:
     return RunCard(
         llm=LlmCard(name=str(base), trained=trained, hidden_size=model.language.hidden_size),
-        spaces={n: SpaceCard(path="x", fingerprint="x", dim=DIMS[n], soft_tokens=SOFT[n]) for n in DIMS},
+        spaces={
+            n: SpaceCard(path="x", fingerprint="x", split_hash="x", dim=DIMS[n], soft_tokens=SOFT[n]) for n in DIMS
+        },
         template=prompts.template,
         template_hash=prompts.template_hash,
+        frame=FrameCard(**dataclasses.asdict(prompts.frame)),
         corpus="x",
         versions={},
     )
@@ -473,3 +477,15 @@ def test_a_run_on_a_llm_of_another_width_is_refused(run: Run, tokenizer, tmp_pat
     write_card(tmp_path / "run", card_for(model, prompts, base, "frozen"))
     with pytest.raises(RunError, match=r"LLM of width 64, .* has 32"):
         Run.load(tmp_path / "run").model("cpu")
+
+
+def test_code_of_a_model_folder_is_never_run(random_llm: Path, tmp_path: Path) -> None:
+    folder, marker = tmp_path / "llm", tmp_path / "ran"
+    shutil.copytree(random_llm, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "own.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
+    with pytest.raises(LanguageModelError, match="cannot be loaded"):
+        load_llm(str(folder), device="cpu")
+    assert not marker.exists()

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 from tokenizers.processors import TemplateProcessing
-from transformers import PreTrainedTokenizerFast
+from transformers import AddedToken, PreTrainedTokenizerFast
 
 from vectalk.errors import LanguageModelError, PromptError
 from vectalk.model import PromptFormat
@@ -184,3 +184,49 @@ def test_what_is_shown_marks_what_is_learned(tokenizer: PreTrainedTokenizerFast)
     prompts = PromptFormat(tokenizer, {"island": 4})
     shown = prompts.show(prompts("Describe {island}.", SPACES, "Salt."))
     assert shown == "Question: Describe {island: 4 soft tokens}.\nAnswer:\n»Salt.<|end|>«"
+
+
+def test_an_end_of_turn_that_the_tokenizer_has_no_name_for_ends_an_answer(tokenizer: PreTrainedTokenizerFast) -> None:
+    made = copy.deepcopy(tokenizer)
+    made.add_tokens([AddedToken("<end_of_turn>", special=True)], special_tokens=True)
+    made.chat_template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}<end_of_turn>\n{% endfor %}"
+    prompts = PromptFormat(made, {"island": 1})
+    assert prompts.end == (made.convert_tokens_to_ids("<end_of_turn>"),)
+    assert made.convert_tokens_to_ids("<end_of_turn>") in prompts.stop_ids
+
+
+def test_added_tokens_that_are_not_special_are_text_too(tokenizer: PreTrainedTokenizerFast) -> None:
+    made = copy.deepcopy(tokenizer)
+    made.add_tokens(["<think>"])
+    (think,) = made("<think>", add_special_tokens=False).input_ids
+    prompts = PromptFormat(made, {"island": 1})
+    prompt = prompts("What of <think> and {island}?", {"island": "island"}, "It is <think>ing.")
+    assert think not in prompt.ids
+    assert "<think> and" in prompts.show(prompt)
+
+
+def test_a_kept_frame_outlives_a_template_that_tells_the_date(chat: PreTrainedTokenizerFast) -> None:
+    chat = copy.deepcopy(chat)
+    chat.chat_template = "It is {{ today }}. " + str(chat.chat_template)
+    first = PromptFormat(chat, {"island": 1})
+    later = copy.deepcopy(chat)
+    later.chat_template = str(chat.chat_template).replace("{{ today }}", "Tuesday")
+    kept = PromptFormat(later, {"island": 1}, frame=first.frame)
+    question = ("Describe {island}.", {"island": "island"})
+    assert kept(*question).ids == first(*question).ids
+    assert PromptFormat(later, {"island": 1})(*question).ids != first(*question).ids
+
+
+def test_of_several_templates_the_default_is_taken(chat: PreTrainedTokenizerFast) -> None:
+    several = copy.deepcopy(chat)
+    several.chat_template = {"default": chat.chat_template, "tool_use": "{{ messages }}"}
+    assert PromptFormat(several, {"island": 1}).frame == PromptFormat(chat, {"island": 1}).frame
+    several.chat_template = {"tool_use": "{{ messages }}"}
+    with pytest.raises(LanguageModelError, match="'tool_use', and none is called 'default'"):
+        PromptFormat(several, {"island": 1})
+
+
+def test_models_that_can_think_are_asked_not_to(chat: PreTrainedTokenizerFast) -> None:
+    thinking = copy.deepcopy(chat)
+    thinking.chat_template = str(chat.chat_template) + "{% if enable_thinking is undefined %}<think>{% endif %}"
+    assert "<think>" not in PromptFormat(thinking, {"island": 1}).frame.after

@@ -1,19 +1,23 @@
 """Talking to a trained run: one question or many, points of every kind, grounds with every answer."""
 
+import copy
 import json
 import re
+import shutil
 from itertools import islice
 
 import numpy as np
 import pytest
 
 import vectalk as vt
-from vectalk.demo.world import World
+from vectalk.demo.world import World, islands_suite
 from vectalk.errors import ExpressionError, PromptError, RunError, UnknownEntityError, VectalkError
 from vectalk.model.run import Run
 from vectalk.space import VectorSpace
 from vectalk.talk import ELM, Answer
-from vectalk.tasks import Corpus
+from vectalk.tasks import Corpus, FactsTeacher, build_corpus
+from vectalk.training import TrainConfig, train
+from worlds import SHORT
 
 
 @pytest.fixture(scope="module")
@@ -307,3 +311,54 @@ def test_a_space_that_moved_is_given(run: Run, corpus: Corpus, tmp_path) -> None
     other = World.make(seed=9).space(40).save(tmp_path / "other")
     with pytest.raises(RunError, match=f"of fingerprint .* has {other.fingerprint[:12]}.*--space island=DIR"):
         vt.ELM.from_pretrained(run.path, spaces={"island": other.path})
+
+
+# ---- what must not leak in
+
+
+def test_a_space_may_have_had_another_name_where_it_was_made(elm: ELM, space: VectorSpace, title: str) -> None:
+    renamed = VectorSpace.load(space.path)
+    renamed.name = "rocks"
+    mine = elm.ask("Describe {island}.", {"island": renamed[title]})
+    assert mine.text == elm.ask("Describe {island}.", {"island": title}).text
+    assert mine.slots["island"].space == "island"
+
+
+def test_a_run_whose_spaces_are_named_by_the_corpus_alone_can_be_asked(tmp_path, base_llm) -> None:
+    suite, space = islands_suite().only(["summary"]), World.make().space(200)
+    space.name = "item"
+    saved = space.save(tmp_path / "items")
+    corpus = build_corpus({"island": saved}, suite, FactsTeacher(suite, {"island": saved}), tmp_path / "corpus")
+    settings = TrainConfig.load(None, {**SHORT, "stage2.steps": 0})
+    made = train(corpus, str(base_llm), tmp_path / "run", settings, device="cpu")
+    answer = ELM.from_pretrained(made.path, device="cpu").ask("Describe {island}.", {"island": saved["7"]})
+    assert answer.slots["island"].neighbors
+
+
+def test_a_slot_of_a_task_has_the_space_that_the_task_declares(elm: ELM, space: VectorSpace) -> None:
+    two = ELM(elm.run, elm.model, elm.prompts, {"island": space, "ship": copy.copy(space)})
+    assert two.point("a", "7", "What do {a} and {b} have in common?").space is space
+    with pytest.raises(PromptError, match="could be of any space"):
+        two.point("x", "7", "Where does {x} lie?")
+
+
+def test_samples_of_different_batches_differ(elm: ELM, title: str) -> None:
+    count = elm.engine.batch_size
+    asked = (["Describe {island}."] * (2 * count), [{"island": title}] * (2 * count))
+    texts = [a.text for a in elm.ask(*asked, temperature=1.5, seed=3, max_new_tokens=12)]
+    assert texts[:count] != texts[count:]
+
+
+def test_what_the_llm_recommends_for_sampling_does_not_change_greedy_answers(elm: ELM, tmp_path, title: str) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(elm.run.path, folder)
+    card = json.loads((folder / "elm.json").read_text())
+    card["spaces"]["island"]["path"] = str(elm.spaces["island"].path)
+    (folder / "elm.json").write_text(json.dumps(card))
+    recommended = {"repetition_penalty": 5.0, "no_repeat_ngram_size": 1, "do_sample": True, "eos_token_id": 1}
+    (folder / "llm" / "generation_config.json").write_text(json.dumps(recommended))
+    copied = ELM.from_pretrained(folder, device="cpu")
+    assert (
+        copied.ask("Describe {island}.", {"island": title}).text
+        == elm.ask("Describe {island}.", {"island": title}).text
+    )

@@ -11,6 +11,9 @@ from typing import Any
 
 from vectalk.errors import VectalkError
 
+# A folder that holds one of these was made here, and may be replaced where that is asked for.
+MARKERS = ("space.json", "corpus.json", "elm.json", "factors.json", "made.json", "demo.json", "state.json")
+
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
@@ -27,10 +30,17 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 
 def check_free(path: str | Path, *, overwrite: bool = False) -> None:
-    """Raise a VectalkError where something is in the way of a new folder that may not be replaced."""
+    """Raise a VectalkError where something is in the way of a new folder that may not be replaced.
+
+    Only what was made here is ever replaced: a slip in a name must not cost somebody's files.
+    """
     path = Path(path)
-    if path.exists() and not overwrite and (path.is_file() or any(path.iterdir())):
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not overwrite:
         raise VectalkError(f"{path} exists already; name another folder, or pass --overwrite to replace it")
+    if not any((path / marker).is_file() for marker in MARKERS):
+        raise VectalkError(f"{path} was not made by vectalk, so it is not replaced; name another folder, or remove it")
 
 
 def new_folder(path: str | Path, *, overwrite: bool = False) -> Path:
@@ -87,5 +97,5 @@ def read_json(path: str | Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise VectalkError(f"{path} does not exist") from None
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise VectalkError(f"{path} is not valid JSON: {error}") from None

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 Json = Annotated[bool, typer.Option("--json", help="Machine output alone on stdout; the rest goes to stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no logs.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
 Device = Annotated[
     str, typer.Option("--device", help="`cpu`, `cuda`, `cuda:1`, `mps`; `auto` takes the best there is.")
 ]
@@ -27,7 +27,8 @@ def emit(value: Any, shown: Any, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(value, ensure_ascii=False, default=_plain) + "\n")
     else:
-        out.print(shown, soft_wrap=True) if isinstance(shown, str) else out.print(shown)
+        # Titles and answers are text, never markup.
+        out.print(shown, soft_wrap=True, markup=False) if isinstance(shown, str) else out.print(shown)
 
 
 def _plain(value: Any) -> Any:
@@ -55,15 +56,6 @@ def progress(quiet: bool = False) -> Iterator[Progress]:
     )
     with Progress(*columns, console=err, disable=quiet or not err.is_terminal) as bar:
         yield bar
-
-
-def track(items: Sequence[Any], description: str, quiet: bool = False) -> Iterable[Any]:
-    """Iterate over items under a progress bar."""
-    with progress(quiet) as bar:
-        job = bar.add_task(description, total=len(items), note="")
-        for item in items:
-            yield item
-            bar.advance(job)
 
 
 def pairs(values: Sequence[str], option: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ def evaluate(
     corpus: Annotated[Path | None, typer.Option("--corpus", help="Corpus; the run's own when omitted.")] = None,
     space: Annotated[list[str] | None, typer.Option("--space", help="NAME=DIR: where a space is now.")] = None,
     tasks: Annotated[str | None, typer.Option("--tasks", help="Names of tasks with commas; all when omitted.")] = None,
+    llm: Annotated[str | None, typer.Option("--llm", help="Another place of the base LLM.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", help="Test examples of each task at most.")] = None,
     encoder: Annotated[
         str, typer.Option("--encoder", help="Text encoder: tfidf, minilm, or a sentence transformer.")
@@ -40,7 +41,7 @@ def evaluate(
     from vectalk.tasks import Corpus
 
     spaces = common.pairs(space or [], "--space")
-    model = ELM.from_pretrained(str(run), spaces=spaces, device=device)
+    model = ELM.from_pretrained(str(run), spaces=spaces, llm=llm, device=device)
     place = corpus or getattr(model, "corpus_path", None)
     if place is None:
         raise EvaluationError(f"{run} does not say which corpus it was trained on; give it with --corpus DIR")

@@ -291,8 +291,6 @@ def _card(space: VectorSpace, folder: Path) -> dict[str, Any]:
 
 
 def _show_card(card: dict[str, Any], as_json: bool) -> None:
-    from rich.markup import escape
-
     splits = ", ".join(f"{count} {name}" for name, count in card["splits"].items())
     columns = ", ".join(f"{name} ({kind})" for name, kind in card["columns"].items())
     shown = (
@@ -302,4 +300,4 @@ def _show_card(card: dict[str, Any], as_json: bool) -> None:
         f"fingerprint {card['fingerprint'][:12]}, {card['folder']}"
         + (f"\nlicence: {card['licence']}" if card["licence"] else "")
     )
-    emit(card, escape(shown), as_json)
+    emit(card, shown, as_json)

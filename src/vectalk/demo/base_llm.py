@@ -23,6 +23,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase,
 
 from vectalk.errors import TrainingError
 from vectalk.files import atomic_folder, write_json
+from vectalk.model.llm import hushed
 from vectalk.model.prompt import PromptFormat
 from vectalk.space.split import TRAIN, VALIDATION
 from vectalk.tasks.corpus import Corpus
@@ -132,7 +133,8 @@ def make_base_llm(
     with torch.no_grad():
         losses = [model(**_padded(held_out[i : i + 64])).loss.item() for i in range(0, len(held_out), 64)]
     with atomic_folder(out, overwrite=overwrite) as folder:
-        model.save_pretrained(folder)
+        with hushed():
+            model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         write_json(
             folder / "made.json",

@@ -7,7 +7,7 @@ be checked against the truth.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,7 @@ def run_demo(
         The rows of the evaluation's metrics, and the samples.
     """
     place = new_folder(out, overwrite=overwrite)
+    write_json(place / "demo.json", {"size": asdict(size), "seed": seed})
     world = World.make(seed=seed)
     space = world.space(size.islands).save(place / "islands")
     suite = islands_suite()

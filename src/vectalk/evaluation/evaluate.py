@@ -24,7 +24,7 @@ from vectalk.evaluation.metrics import (
     retrieval_ranks,
 )
 from vectalk.files import write_json, write_jsonl
-from vectalk.readback import ReadBack, SameEncoder, about_vectors
+from vectalk.readback import ReadBack, SameEncoder, about_vectors, check_encoder
 from vectalk.space.split import TEST, TRAIN, VALIDATION
 from vectalk.tasks import Corpus, Example, Task
 
@@ -76,7 +76,12 @@ def evaluate(
     chosen = [name for name in ALL if name in {*conditions, *REQUIRED}]
     if limit is not None and limit < 2:
         raise EvaluationError(f"the limit must be at least 2 test examples a task, not {limit}")
+    if same_encoder and encoder == "tfidf":
+        raise EvaluationError(
+            "`tfidf` is fitted to texts here, so it cannot have made a space; name the encoder that did"
+        )
     _check_spaces(generator, corpus)
+    check_encoder(encoder)
     out, wanted = Path(out), [corpus.suite.task(name) for name in tasks] if tasks else corpus.suite.tasks
     facts, identity = Facts(corpus, seed), run_identity(generator)
     partial = out / "answers.partial.jsonl"
@@ -85,8 +90,9 @@ def evaluate(
     written: list[dict[str, Any]] = []
     readbacks: dict[str, Any] = {}
     notes: list[str] = []
+    samples = {task.name: _sample(list(corpus.examples(TEST, task.name)), task, limit, seed) for task in wanted}
     for task in wanted:
-        examples = _sample(list(corpus.examples(TEST, task.name)), task, limit, seed)
+        examples = samples[task.name]
         references = list(corpus.examples(TRAIN, task.name))
         writer, texts = Conditions(corpus, task, examples, references, facts, answers, seed), {}
         for condition in chosen:
@@ -278,4 +284,9 @@ def _check_spaces(generator: Generator, corpus: Corpus) -> None:
             raise EvaluationError(
                 f"space {name!r} of the run has fingerprint {own.fingerprint[:12]}, that of the corpus "
                 f"{space.fingerprint[:12]}: evaluate on the space that the model was trained on"
+            )
+        if own.split_hash != space.split_hash:
+            raise EvaluationError(
+                f"space {name!r} of the corpus has another split than that of the run: what the model was trained on "
+                "would pass for unseen; evaluate on the space that the model was trained on"
             )

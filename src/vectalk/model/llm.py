@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from vectalk.errors import LanguageModelError
@@ -99,7 +99,7 @@ def load_llm(name: str, *, revision: str | None = None, device: str = "auto", dt
     try:
         with hushed():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                source, revision=revision, dtype=wanted, output_loading_info=True
+                source, revision=revision, dtype=wanted, output_loading_info=True, trust_remote_code=False
             )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise _unloadable(name, error) from None
@@ -121,7 +121,7 @@ def load_tokenizer(name: str, *, revision: str | None = None) -> PreTrainedToken
     """
     try:
         with hushed():
-            return AutoTokenizer.from_pretrained(_source(name), revision=revision)
+            return AutoTokenizer.from_pretrained(_source(name), revision=revision, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise _unloadable(name, error) from None
 
@@ -154,6 +154,9 @@ def wrap(
     if tokenizer.eos_token_id is None:
         raise LanguageModelError(f"LLM {name!r}: its tokenizer has no end-of-text token, so answers could not end")
     plain_head = check_embeddings(model, name)
+    # What a checkpoint recommends for sampling (a repetition penalty, say) would leak into every answer.
+    ids = {key: getattr(model.generation_config, key, None) for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    model.generation_config = GenerationConfig(**ids)
     with torch.no_grad():
         table = model.get_input_embeddings()
         size = min(int(model.config.get_text_config().vocab_size), 8192)

@@ -6,8 +6,10 @@ Text pieces and slots are tokenised apart: nothing that a user types can become 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -18,7 +20,7 @@ from vectalk.tasks.suite import pieces_of
 IGNORED = -100
 # For models without a chat template: a plain question and answer, written as a template so that a server can apply it.
 PLAIN_TEMPLATE = (
-    "{{ bos_token if starts_with_bos else '' }}{% for message in messages %}{% if message['role'] == 'assistant' %}"
+    "{% for message in messages %}{% if message['role'] == 'assistant' %}"
     "{{ message['content'] }}{{ eos_token }}\n{% else %}Question: {{ message['content'] }}\nAnswer:\n"
     "{% endif %}{% endfor %}"
 )
@@ -33,6 +35,21 @@ class SlotPlace:
     space: str
     start: int
     length: int
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the template writes around a question and its answer; kept with a run, since templates may tell the date.
+
+    Attributes:
+        before: up to the question.
+        after: from the question to the answer.
+        end: from the answer on.
+    """
+
+    before: str
+    after: str
+    end: str
 
 
 @dataclass(frozen=True)
@@ -60,24 +77,24 @@ class PromptFormat:
         tokenizer: the LLM's tokenizer; its chat template is used where it has one.
         soft_tokens: S of each space.
         template: a chat template that overrides the tokenizer's.
+        frame: what the template wrote when the model was trained; rendered anew where omitted.
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, soft_tokens: dict[str, int], template: str | None = None
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        soft_tokens: dict[str, int],
+        template: str | None = None,
+        frame: Frame | None = None,
     ) -> None:
         self.tokenizer, self.soft_tokens = tokenizer, soft_tokens
-        self.template = template or tokenizer.chat_template or PLAIN_TEMPLATE
-        if not isinstance(self.template, str):
-            raise LanguageModelError("the tokenizer holds several chat templates; choose one with `template`")
+        self.template = template or _template_of(tokenizer)
         self.pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
-        question = self._render([{"role": "user", "content": _USER}], generate=True)
-        turn = self._render([{"role": "user", "content": _USER}, {"role": "assistant", "content": _ANSWER}])
-        before, found, after = question.partition(_USER)
-        _, answered, end = turn.partition(_ANSWER)
-        if not found or not answered:
-            raise LanguageModelError("the chat template drops what the user or the assistant says; it cannot be used")
-        self.before, self.after = self._special(before), self._special(after)
-        self.end = self._end_of_answer(end)
+        self.frame = frame or self._rendered()
+        self.before, self.after = self._special(self.frame.before), self._special(self.frame.after)
+        self.end = self._end_of_answer(self.frame.end)
+        added = sorted((str(token) for token in tokenizer.get_added_vocab()), key=len, reverse=True)
+        self._added = re.compile("|".join(map(re.escape, added))) if added else None
         self._text = lru_cache(maxsize=65_536)(self._tokenise)
 
     @property
@@ -90,14 +107,22 @@ class PromptFormat:
         """Tokens that end an answer."""
         return sorted({self.end[-1], int(self.tokenizer.eos_token_id)})
 
+    def _rendered(self) -> Frame:
+        """Render the template around marks, and cut it there."""
+        asked = [{"role": "user", "content": _USER}]
+        before, found, after = self._render(asked, generate=True).partition(_USER)
+        _, answered, end = self._render([*asked, {"role": "assistant", "content": _ANSWER}]).partition(_ANSWER)
+        if not found or not answered:
+            raise LanguageModelError("the chat template drops what the user or the assistant says; it cannot be used")
+        return Frame(before, after, end)
+
     def _render(self, messages: list[dict[str, str]], generate: bool = False) -> str:
-        starts_with_bos = self.tokenizer("x").input_ids[:1] == [self.tokenizer.bos_token_id]
         rendered: Any = self.tokenizer.apply_chat_template(
             messages,
             chat_template=self.template,
             tokenize=False,
             add_generation_prompt=generate,
-            starts_with_bos=starts_with_bos,
+            enable_thinking=False,  # templates that do not know it ignore it
         )
         return str(rendered)
 
@@ -106,15 +131,25 @@ class PromptFormat:
         return tuple(self.tokenizer(text, add_special_tokens=False).input_ids) if text else ()
 
     def _tokenise(self, text: str) -> tuple[int, ...]:
-        """Tokenise what a person wrote, in which special tokens are just text."""
-        return tuple(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
+        """Tokenise what a person wrote, in which special and other added tokens are just text."""
+        # Such a token is cut behind its first letter and the parts tokenised apart, since not all tokenizers can be
+        # told to leave it alone.
+        cuts = [match.start() + 1 for match in self._added.finditer(text)] if self._added is not None else []
+        parts = [text[a:b] for a, b in pairwise([0, *cuts, len(text)])]
+        made = [self.tokenizer(p, add_special_tokens=False, split_special_tokens=True).input_ids for p in parts if p]
+        return tuple(token for ids in made for token in ids)
 
     def _end_of_answer(self, text: str) -> tuple[int, ...]:
-        ids, special = self._special(text), set(self.tokenizer.all_special_ids)
+        ids, special = self._special(text), self._special_ids()
         for i, token in enumerate(ids):
             if token in special:
                 return ids[: i + 1]
         return (int(self.tokenizer.eos_token_id),)
+
+    def _special_ids(self) -> set[int]:
+        """Ids of special tokens, also of those that the tokenizer has no name for (an end of turn, often)."""
+        unnamed = {i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}
+        return unnamed | set(self.tokenizer.all_special_ids)
 
     def __call__(self, question: str, spaces: dict[str, str], target: str | None = None) -> Prompt:
         """Tokenise a question.
@@ -171,3 +206,17 @@ class PromptFormat:
             parts.append(f"»{text}«" if supervised else text)
             i = j
         return "".join(parts)
+
+
+def _template_of(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return the tokenizer's chat template, its default one where there are several, or the plain form."""
+    template: Any = tokenizer.chat_template
+    if isinstance(template, dict):
+        if "default" not in template:
+            names = ", ".join(map(repr, template))
+            raise LanguageModelError(f"the tokenizer holds the chat templates {names}, and none is called 'default'")
+        template = template["default"]
+    if template:
+        return str(template)
+    starts_with_bos = tokenizer("x").input_ids[:1] == [tokenizer.bos_token_id]
+    return ("{{ bos_token }}" if starts_with_bos else "") + PLAIN_TEMPLATE

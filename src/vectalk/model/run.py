@@ -14,8 +14,9 @@ from vectalk.files import read_json, write_json
 from vectalk.model.adapter import ElmAdapter
 from vectalk.model.elm_model import ElmModel
 from vectalk.model.llm import LanguageModel, hushed, load_llm
-from vectalk.model.prompt import PromptFormat
+from vectalk.model.prompt import Frame, PromptFormat
 from vectalk.space import VectorSpace
+from vectalk.tasks.corpus import open_space
 from vectalk.tasks.suite import Suite
 
 FORMAT = 1
@@ -39,8 +40,19 @@ class SpaceCard(BaseModel):
 
     path: str
     fingerprint: str
+    split_hash: str
     dim: int
     soft_tokens: int
+
+
+class FrameCard(BaseModel):
+    """What the template wrote around question and answer (see `Frame`)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    before: str
+    after: str
+    end: str
 
 
 class RunCard(BaseModel):
@@ -53,6 +65,7 @@ class RunCard(BaseModel):
     spaces: dict[str, SpaceCard]
     template: str
     template_hash: str
+    frame: FrameCard
     corpus: str
     versions: dict[str, str]
 
@@ -116,18 +129,10 @@ class Run:
         opened = {}
         for name, card in self.card.spaces.items():
             place = Path((overrides or {}).get(name) or self.path / card.path)
-            space = VectorSpace.load(place)
-            if space.dim != card.dim:
-                raise RunError(
-                    f"run {self.path} was trained on vectors of {card.dim} dimensions for {name!r}, "
-                    f"{place} has {space.dim}"
-                )
-            if space.fingerprint != card.fingerprint:
-                raise RunError(
-                    f"run {self.path} was trained on space {name!r} of fingerprint {card.fingerprint[:12]}, "
-                    f"{place} has {space.fingerprint[:12]}: ids or vectors changed; "
-                    f"give the right folder with --space {name}=DIR"
-                )
+            space = open_space(
+                name, place, card.fingerprint, card.split_hash, f"run {self.path}", dim=card.dim, error=RunError
+            )
+            space.name = name  # within the run a space is called as its slots are, whatever it was called when made
             opened[name] = space
         return opened
 
@@ -157,7 +162,8 @@ class Run:
             adapters = {name: ElmAdapter.from_pretrained(self.path / "adapters" / name) for name in self.card.spaces}
         model = ElmModel(language, adapters).eval()
         soft_tokens = {name: space.soft_tokens for name, space in self.card.spaces.items()}
-        return model, PromptFormat(language.tokenizer, soft_tokens, self.card.template)
+        frame = Frame(**self.card.frame.model_dump())
+        return model, PromptFormat(language.tokenizer, soft_tokens, self.card.template, frame)
 
 
 def save_model(folder: Path, model: ElmModel, trained: str, peft_model: Any = None) -> None:

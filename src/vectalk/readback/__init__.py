@@ -1,6 +1,6 @@
 """From text back to a vector: frozen text encoders and a map fitted on reference texts alone."""
 
-from vectalk.readback.encoder import SentenceEncoder, TextEncoder, TfidfEncoder, get_encoder
+from vectalk.readback.encoder import SentenceEncoder, TextEncoder, TfidfEncoder, check_encoder, get_encoder
 from vectalk.readback.readback import ReadBack, SameEncoder, about_vectors
 
 __all__ = [
@@ -10,5 +10,6 @@ __all__ = [
     "TextEncoder",
     "TfidfEncoder",
     "about_vectors",
+    "check_encoder",
     "get_encoder",
 ]

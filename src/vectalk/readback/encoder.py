@@ -161,6 +161,13 @@ def get_encoder(name: str) -> TextEncoder:
     return TfidfEncoder() if name == "tfidf" else _sentence_encoder(name)
 
 
+def check_encoder(name: str) -> None:
+    """Raise an EvaluationError now, and not after hours of other work, where an encoder cannot be loaded."""
+    encoder = get_encoder(name)
+    if isinstance(encoder, SentenceEncoder):
+        _ = encoder.model
+
+
 @lru_cache(maxsize=2)
 def _sentence_encoder(name: str) -> SentenceEncoder:
     return SentenceEncoder(name)

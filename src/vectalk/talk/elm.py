@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
 
@@ -59,7 +61,7 @@ class ELM:
         model, prompts = opened.model(device, llm)
         return cls(opened, model, prompts, known)
 
-    @property
+    @cached_property
     def suite(self) -> Suite:
         """The tasks that it was trained on."""
         return self.run.suite
@@ -71,37 +73,50 @@ class ELM:
 
     # ---- asking
 
-    def point(self, slot: str, value: Binding) -> Point:
+    def point(self, slot: str, value: Binding, question: str | None = None) -> Point:
         """Turn what is bound to a slot into a point of its space.
 
         Args:
             slot: name of the slot; a slot named like a space takes points of it.
             value: a Point, a vector [D], or a title, id or expression; `film:'Alien (1979)'` names the space of a
                 slot that is called otherwise.
+            question: the question, which tells the spaces of its slots where it is one of a task's.
+
+        Returns:
+            A point of one of the run's own spaces.
 
         Raises:
             PromptError: the space of the slot is not known.
         """
         if isinstance(value, Point):
-            known = self.spaces.get(value.space.name)
-            if known is None or known.fingerprint != value.space.fingerprint:
+            # Vectors are known by their fingerprint: what a space is called where it was made is another matter.
+            same = [s for s in self.spaces.values() if s.fingerprint == value.space.fingerprint]
+            if not same:
                 raise PromptError(
                     f"slot {{{slot}}}: the point lies in space {value.space.name!r} ({value.space.fingerprint[:12]}), "
                     f"on which this model was not trained; it knows {self._known()}"
                 )
-            return value
+            meant = self._space_of(slot, question) if len(same) > 1 else same[0]
+            return replace(value, space=meant)
         if isinstance(value, str):
             name, sign, rest = value.partition(":")
             if sign and name.strip() in self.spaces:
                 return self.spaces[name.strip()].point(rest.strip())
-            return self._space_of(slot).point(value)
-        return Point(np.asarray(value, np.float32), self._space_of(slot), f"the vector given for {{{slot}}}")
+            return self._space_of(slot, question).point(value)
+        space = self._space_of(slot, question)
+        return Point(np.asarray(value, np.float32), space, f"the vector given for {{{slot}}}")
 
-    def _space_of(self, slot: str) -> VectorSpace:
+    def _space_of(self, slot: str, question: str | None) -> VectorSpace:
+        """Return the space of a slot: by its name, by the tasks that have it, or because there is only one."""
         if slot in self.spaces:
             return self.spaces[slot]
         if len(self.spaces) == 1:
             return next(iter(self.spaces.values()))
+        tasks = [task for task in self.suite.tasks if slot in task.slots]
+        asked = [task for task in tasks if question in task.prompts]
+        declared = {task.slots[slot] for task in asked or tasks}
+        if len(declared) == 1:
+            return self.spaces[declared.pop()]
         raise PromptError(
             f"slot {{{slot}}} could be of any space; name it like one ({self._known()}), or bind e.g. "
             f"{next(iter(self.spaces))}:'...'"
@@ -170,7 +185,7 @@ class ELM:
         for slot in bindings:
             if slot not in found:
                 raise PromptError(f"question {question!r} has no slot {{{slot}}} for the vector bound to it")
-        return {slot: self.point(slot, bindings[slot]) for slot in dict.fromkeys(found)}
+        return {slot: self.point(slot, bindings[slot], question) for slot in dict.fromkeys(found)}
 
     def stream(
         self, question: str, bindings: Bindings | None = None, *, neighbors: int = 5, **settings: Any

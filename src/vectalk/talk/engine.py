@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -97,7 +97,9 @@ class TransformersEngine:
         answers: list[tuple[str, bool]] = [("", False)] * len(prompts)
         for start in range(0, len(order), self.batch_size):
             chosen = order[start : start + self.batch_size]
-            ids = self._run([prompts[i] for i in chosen], [slots[i] for i in chosen], decoding)
+            # Each batch draws anew, else the same question would get the same answers batch after batch.
+            drawn = replace(decoding, seed=decoding.seed + start)
+            ids = self._run([prompts[i] for i in chosen], [slots[i] for i in chosen], drawn)
             for i, row in zip(chosen, ids.tolist(), strict=True):
                 answers[i] = self._text(row)
             progress(start + len(chosen), len(order))

@@ -97,7 +97,7 @@ class TrainConfig(BaseModel):
     eval_examples: int = Field(512, ge=2)
     save_every: int = Field(500, ge=1)
     keep: int = Field(2, ge=1)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
     @model_validator(mode="after")

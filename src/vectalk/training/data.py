@@ -13,6 +13,7 @@ from vectalk.model.batch import Batch, collate
 from vectalk.model.prompt import Prompt, PromptFormat
 from vectalk.space import VectorSpace
 
+LONGEST = 64  # examples tokenised beforehand; by characters, which is near enough
 POOL = 50  # batches among which examples are sorted by length
 
 
@@ -58,6 +59,7 @@ class Examples:
         context: int | None = None,
         noise: float = 0.0,
     ) -> None:
+        table = table.combine_chunks()  # else every batch looks through all chunks
         self.table, self.spaces, self.prompts, self.context, self.noise = (
             table,
             spaces,
@@ -70,6 +72,11 @@ class Examples:
 
     def __len__(self) -> int:
         return self.table.num_rows
+
+    def check_longest(self) -> None:
+        """Tokenise the longest examples, so that one that does not fit is found before training and not during it."""
+        if self.context is not None:
+            self._prompts(np.argsort(-self.lengths, kind="stable")[:LONGEST])
 
     def prompt(self, number: int) -> tuple[Prompt, dict[str, tuple[str, int]]]:
         """Return one example's prompt, labels included, and its slots (space, row)."""

@@ -6,12 +6,13 @@ import json
 import os
 import platform
 import shutil
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vectalk.files import atomic_folder, write_text
-from vectalk.model.run import LlmCard, Run, RunCard, SpaceCard, save_model, write_card
+from vectalk.model.run import FrameCard, LlmCard, Run, RunCard, SpaceCard, save_model, write_card
 from vectalk.tasks.corpus import relative
 from vectalk.training.stage import Progress
 
@@ -25,7 +26,8 @@ def finish(trainer: Trainer, progress: Progress) -> Run:
     """Write the finished run; elm.json comes last, since it is what makes the folder a run."""
     out, model = trainer.out, trainer.model
     if trainer.accelerator.is_main_process:
-        with atomic_folder(out / "weights.tmp", overwrite=True) as part:
+        shutil.rmtree(out / "weights.tmp", ignore_errors=True)
+        with atomic_folder(out / "weights.tmp") as part:
             save_model(part, model, trainer.trained, trainer.peft_model)
         for made in (out / "weights.tmp").iterdir():
             if (out / made.name).is_dir():  # left by a process that was stopped right here
@@ -50,6 +52,7 @@ def _card(trainer: Trainer) -> RunCard:
             name: SpaceCard(
                 path=relative(space.path, out),
                 fingerprint=space.fingerprint,
+                split_hash=space.split_hash,
                 dim=space.dim,
                 soft_tokens=trainer.config.adapter.soft_tokens,
             )
@@ -57,6 +60,7 @@ def _card(trainer: Trainer) -> RunCard:
         },
         template=trainer.prompts.template,
         template_hash=trainer.prompts.template_hash,
+        frame=FrameCard(**asdict(trainer.prompts.frame)),
         corpus=os.path.relpath(trainer.corpus.path.resolve(), out.resolve()),
         versions={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
     )

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,10 +19,12 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from vectalk.errors import RunError, TrainingError
+from vectalk.errors import TrainingError
 from vectalk.files import read_json, write_json, write_text
 from vectalk.model import ElmAdapter, ElmAdapterConfig, ElmModel, PromptFormat, load_llm
 from vectalk.model.batch import Batch
+from vectalk.model.llm import pick_device
+from vectalk.model.prompt import Frame
 from vectalk.model.run import Run
 from vectalk.space.split import TRAIN, VALIDATION
 from vectalk.tasks.corpus import Corpus
@@ -86,8 +89,15 @@ class Trainer:
         }
         self._check_folder(identity, resume)
         torch.manual_seed(config.seed)
-        self.language = load_llm(llm, revision=revision, device=device, dtype=config.dtype)
-        self.accelerator = Accelerator(cpu=self.language.model.device.type == "cpu")
+        place = pick_device(device)
+        full = any(stage.llm == "full" and stage.steps for stage in self.stages)
+        half = place.type == "cuda" and torch.cuda.is_bf16_supported()
+        self.accelerator = Accelerator(cpu=place.type == "cpu", mixed_precision="bf16" if half else "no")
+        if self.accelerator.num_processes > 1:
+            place = self.accelerator.device
+        # Weights that an optimiser moves are kept in float32: in bfloat16 small steps are rounded away.
+        dtype = "float32" if full and config.dtype == "auto" else config.dtype
+        self.language = load_llm(llm, revision=revision, device=str(place), dtype=dtype)
         shape = config.adapter
         adapters = {
             name: ElmAdapter.create(
@@ -107,7 +117,9 @@ class Trainer:
             for number, (name, space) in enumerate(corpus.spaces.items())
         }
         self.model = ElmModel(self.language, adapters)
-        self.prompts = PromptFormat(self.language.tokenizer, dict.fromkeys(corpus.spaces, shape.soft_tokens))
+        frame = Frame(**read_json(self.checkpoints / "frame.json")) if resume else None
+        soft_tokens = dict.fromkeys(corpus.spaces, shape.soft_tokens)
+        self.prompts = PromptFormat(self.language.tokenizer, soft_tokens, frame=frame)
         made = (self.prompts, self.language.context, config.vector_noise)
         self.train_set = Examples(corpus.table(TRAIN), corpus.spaces, *made)
         self.validation_set = Examples(corpus.table(VALIDATION), corpus.spaces, *made)
@@ -116,6 +128,8 @@ class Trainer:
                 f"corpus {corpus.path} has {len(self.train_set)} training and {len(self.validation_set)} validation "
                 "examples; training needs some of the first and at least two of the second (for early stopping)"
             )
+        self.train_set.check_longest()
+        self.validation_set.check_longest()
         self.peft_model: Any = None
         self.trained = "frozen"
         if not resume and self.accelerator.is_main_process:
@@ -145,6 +159,7 @@ class Trainer:
 
     def _claim_folder(self, identity: dict[str, Any]) -> None:
         """Write what makes the folder ours; last of all checks, so that a run that cannot start leaves nothing."""
+        write_json(self.checkpoints / "frame.json", asdict(self.prompts.frame))
         write_json(self.checkpoints / "identity.json", identity)
         write_text(self.out / "config.yaml", self.config.dump())
         write_text(self.out / "tasks.yaml", self.corpus.suite.dump())
@@ -188,7 +203,7 @@ class Trainer:
     def _run_stage(self, stage: StageConfig, progress: Progress, resumed: Path | None) -> None:
         self._enter(stage)
         raw = make_optimizer(self.model, stage, self.config.weight_decay)
-        model, optimizer = self.accelerator.prepare(self.model, raw)
+        model, optimizer = self.accelerator.prepare(self.model, raw, device_placement=[False, False])
         if resumed is not None:
             checkpoint.load_checkpoint(resumed, self.model, raw)
         else:
@@ -201,7 +216,10 @@ class Trainer:
             while progress.step < stage.steps and progress.waited < stage.patience:
                 started = time.perf_counter()
                 seed = [self.config.seed, progress.stage, progress.step]
-                batch = self.train_set.batch(next(order)[rank::world], noise_seed=seed).to(self.model.device)
+                numbers = next(order)
+                if len(numbers) < world:  # the end of an epoch; no process may be left without an example
+                    numbers = np.resize(numbers, world)
+                batch = self.train_set.batch(numbers[rank::world], noise_seed=seed).to(self.model.device)
                 loss, tokens = self._step(model, optimizer, raw, batch, learning_rate(stage, progress.step))
                 progress.step, progress.total = progress.step + 1, progress.total + 1
                 progress.seconds += time.perf_counter() - started
@@ -266,8 +284,9 @@ class Trainer:
         total = torch.zeros(2, dtype=torch.float64)
         for start in range(0, len(numbers), size):
             chosen = numbers[start : start + size]
-            loss, tokens = self.model(self.validation_set.batch(chosen, shuffle=shuffle).to(self.model.device))
-            total += torch.stack([loss.double().cpu(), tokens.double().cpu()])
+            with self.accelerator.autocast():
+                loss, tokens = self.model(self.validation_set.batch(chosen, shuffle=shuffle).to(self.model.device))
+            total += torch.stack([loss.cpu().double(), tokens.cpu().double()])
         return float(total[0] / total[1])
 
     # ---- writing
@@ -294,9 +313,12 @@ class Trainer:
             write_text(self.log_path, "".join(f"{row}\n" for row in kept))
 
     def clean(self) -> None:
-        """Remove the checkpoints that only serve to resume."""
+        """Remove what only serves to resume, and copies of the LLM; the adapters of a frozen stage are kept."""
         for old in checkpoint.list_checkpoints(self.checkpoints):
             shutil.rmtree(old)
+        for number, stage in enumerate(self.stages, start=1):
+            if stage.llm != "frozen":
+                self._best(number).unlink(missing_ok=True)
 
 
 def _difference(before: Any, now: Any) -> str:
@@ -342,6 +364,3 @@ class Silent:
 
     def step(self, stage: int, done: int, steps: int, note: str) -> None:
         """Show nothing."""
-
-
-__all__ = ["Reporter", "RunError", "Silent", "Trainer", "train"]
