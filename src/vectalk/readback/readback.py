@@ -18,7 +18,7 @@ from vectalk.tasks.corpus import Example
 
 STRENGTHS = tuple(float(x) for x in np.logspace(-3, 3, 13))
 FOLDS = 5
-MOST_TEXTS = 20_000
+MOST_TEXTS = 6_000  # a sentence encoder reads some ninety texts a second on one core, and a ridge needs no more
 
 
 def about_vectors(examples: Sequence[Example], about: str | None, space: VectorSpace) -> np.ndarray:
