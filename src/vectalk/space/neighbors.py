@@ -16,8 +16,13 @@ def similarity(queries: np.ndarray, vectors: np.ndarray, metric: Metric) -> np.n
         return queries @ vectors.T
     if metric == "cosine":
         return _unit(queries) @ _unit(vectors).T
-    squared = np.square(queries).sum(1)[:, None] + np.square(vectors).sum(1)[None] - 2 * queries @ vectors.T
-    return -np.sqrt(np.maximum(squared, 0.0))
+    # |a - b|^2 as |a|^2 + |b|^2 - 2ab loses its digits far from the origin, so the origin is moved to the queries.
+    center = queries.mean(axis=0, dtype=np.float64).astype(np.float32)
+    a, b = queries - center, vectors - center
+    squared = _squares(a)[:, None] + _squares(b)[None]
+    squared -= 2 * a @ b.T
+    np.sqrt(np.maximum(squared, 0.0, out=squared), out=squared)
+    return np.negative(squared, out=squared)
 
 
 def nearest(
@@ -29,7 +34,7 @@ def nearest(
     rows: np.ndarray | None = None,
     exclude: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the k most similar vectors for each query, exactly.
+    """Find the k most similar vectors for each query: all are compared, in single precision.
 
     Args:
         queries: [Q, D].
@@ -40,7 +45,7 @@ def nearest(
         exclude: [Q] a row for each query that may not be its neighbour (-1 for none).
 
     Returns:
-        Rows [Q, k] and similarities [Q, k], best first; ties go to the smaller row.
+        Rows [Q, k] and similarities [Q, k], best first; equal ones in the order of their rows.
     """
     queries = np.atleast_2d(np.asarray(queries, np.float32))
     total = len(vectors) if rows is None else len(rows)
@@ -57,7 +62,7 @@ def nearest(
         if exclude is not None:
             scores[block_rows[None, :] == exclude[:, None]] = -np.inf
         if scores.shape[1] > k:
-            kept = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+            kept = _best(scores, k)
             scores = np.take_along_axis(scores, kept, axis=1)
             candidates = block_rows[kept]
         else:
@@ -67,6 +72,21 @@ def nearest(
         order = np.lexsort((best_rows, -best), axis=1)[:, :k]
         best, best_rows = np.take_along_axis(best, order, 1), np.take_along_axis(best_rows, order, 1)
     return best_rows, best
+
+
+def _best(scores: np.ndarray, k: int) -> np.ndarray:
+    """Return the places [Q, k], in any order, of the k best of scores [Q, N]; of equal ones, the first."""
+    kept = np.argpartition(scores, scores.shape[1] - k, axis=1)[:, -k:]
+    least = np.take_along_axis(scores, kept, axis=1).min(axis=1)
+    # Partitioning takes any of those that equal the least one kept.
+    for query in np.flatnonzero((scores >= least[:, None]).sum(axis=1) > k):
+        above = np.flatnonzero(scores[query] > least[query])
+        kept[query] = np.concatenate([above, np.flatnonzero(scores[query] == least[query])[: k - len(above)]])
+    return kept
+
+
+def _squares(vectors: np.ndarray) -> np.ndarray:
+    return np.einsum("nd,nd->n", vectors, vectors)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
