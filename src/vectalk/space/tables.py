@@ -69,7 +69,8 @@ def read_table(path: str | Path, text: Sequence[str] = ("id", "title")) -> pa.Ta
 
     Args:
         path: the file; its ending says what it is.
-        text: columns of a csv that are text even where all of them look like numbers.
+        text: columns of a csv that are text even where all of them look like numbers; so is the one that
+            `id_column` guesses, since `001` is an id and 1 another.
 
     Raises:
         SpaceError: the file is missing, of another kind, or broken.
@@ -84,13 +85,12 @@ def read_table(path: str | Path, text: Sequence[str] = ("id", "title")) -> pa.Ta
     kind = path.name.lower().removesuffix(".gz").rpartition(".")[2]
     try:
         if kind in ("csv", "tsv"):
-            return pyarrow.csv.read_csv(
-                path,
-                parse_options=pyarrow.csv.ParseOptions(
-                    delimiter="," if kind == "csv" else "\t", newlines_in_values=True
-                ),
-                convert_options=pyarrow.csv.ConvertOptions(column_types={name: pa.string() for name in text}),
-            )
+            parse = pyarrow.csv.ParseOptions(delimiter="," if kind == "csv" else "\t", newlines_in_values=True)
+            with pyarrow.csv.open_csv(path, parse_options=parse) as reader:
+                guessed = _guess_id(reader.schema.names)
+            types = dict.fromkeys([*text, *([guessed] if guessed else [])], pa.string())
+            convert = pyarrow.csv.ConvertOptions(column_types=types)
+            return pyarrow.csv.read_csv(path, parse_options=parse, convert_options=convert)
         if kind == "parquet":
             return pyarrow.parquet.read_table(path)
         if kind in ("jsonl", "ndjson"):
@@ -111,7 +111,14 @@ def id_column(table: pa.Table, wanted: str | None, where: str, option: str) -> s
     """Return the column of ids: the wanted one, `id`, the only one, or the only one called like `filmId`."""
     if wanted is not None:
         return column(table, wanted, where)
-    names = table.column_names
+    found = _guess_id(table.column_names)
+    if found is None:
+        there = ", ".join(table.column_names)
+        raise SpaceError(f"{where}: which column holds the ids? Name it with {option}; there are {there}")
+    return found
+
+
+def _guess_id(names: Sequence[str]) -> str | None:
     for found in (
         [name for name in names if name.lower() == "id"],
         names,
@@ -119,7 +126,7 @@ def id_column(table: pa.Table, wanted: str | None, where: str, option: str) -> s
     ):
         if len(found) == 1:
             return found[0]
-    raise SpaceError(f"{where}: which column holds the ids? Name it with {option}; there are {', '.join(names)}")
+    return None
 
 
 def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
