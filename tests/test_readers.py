@@ -102,6 +102,13 @@ def test_vectors_that_are_none(tmp_path: Path) -> None:
         read_vectors(tmp_path / "objects.npy")
 
 
+def test_a_tensor_of_another_kind_of_number_is_named(tmp_path: Path) -> None:
+    header = json.dumps({"items": {"dtype": "BF16", "shape": [2, 2], "data_offsets": [0, 8]}}).encode()
+    (tmp_path / "v.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    with pytest.raises(SpaceError, match="tensor 'items' holds BF16; save it as F32 or F16"):
+        read_vectors(tmp_path / "v.safetensors")
+
+
 def test_ragged_and_missing_rows_are_named(tmp_path: Path) -> None:
     kind = pa.list_(pa.float32())
     pq.write_table(pa.table({"emb": pa.array([[1, 2], [3, 4], [5]], kind)}), tmp_path / "ragged.parquet")
@@ -215,6 +222,26 @@ def test_ids_come_from_a_file_the_metadata_or_the_row_number(folder: Path, vecto
     np.save(folder / "vectors.npy", vectors[5:][::-1])
     assert load(folder, ids=None).fingerprint != load(folder, ids=None, metadata=None, columns=None).fingerprint
     np.testing.assert_array_equal(load(folder, ids=None)["17"].values, vectors[17])
+
+
+def test_ids_keep_their_zeros(tmp_path: Path, vectors: np.ndarray) -> None:
+    np.save(tmp_path / "vectors.npy", vectors)
+    names = [f"{n:03d}" for n in range(ROWS)]
+    for head in ("sku", "skuId"):  # the only column; the column that is guessed
+        other = "" if head == "sku" else ",n"
+        rows = "".join(f"{name}{other and ',1'}\n" for name in names)
+        (tmp_path / "ids.csv").write_text(f"{head}{other}\n{rows}")
+        space = import_space(tmp_path / "vectors.npy", name="item", ids=tmp_path / "ids.csv")
+        assert space.column("id").to_pylist() == names
+    (tmp_path / "facts.csv").write_text("sku,title\n" + "".join(f"{name},Item {name}\n" for name in names))
+    given = {"id_name": "sku", "metadata": tmp_path / "facts.csv"}
+    space = import_space(tmp_path / "vectors.npy", name="item", **given)
+    assert space.column("id").to_pylist() == names
+    (tmp_path / "facts.csv").write_text("itemId,title\n" + "".join(f"{name},Item {name}\n" for name in names))
+    space = import_space(
+        tmp_path / "vectors.npy", name="item", ids=tmp_path / "ids.csv", metadata=tmp_path / "facts.csv"
+    )
+    assert space["007"].title == "Item 007"
 
 
 def test_bad_rows_are_named_or_dropped(folder: Path, vectors: np.ndarray) -> None:

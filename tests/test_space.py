@@ -1,17 +1,21 @@
 """Spaces: what is saved is what is opened, the split is a rule, neighbours and support are exact."""
 
+import difflib
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from safetensors.numpy import save_file
 
 from vectalk.errors import SpaceError, UnknownEntityError
-from vectalk.space import Point, VectorSpace, neighbors
+from vectalk.space import Point, VectorSpace, neighbors, normalizer
+from vectalk.space.checks import repeated
 from vectalk.space.normalizer import Normalizer
 from vectalk.space.split import SPLITS, assign_splits
-from vectalk.space.titles import title_key
+from vectalk.space.titles import LOOKED_AT, closest, title_key
 
 
 def make(rows: int = 400, dim: int = 8, seed: int = 0, **options) -> VectorSpace:
@@ -104,6 +108,58 @@ def test_a_folder_that_is_no_space(tmp_path: Path) -> None:
         VectorSpace.load(tmp_path / "films")
 
 
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def shorten(path: Path) -> None:
+    pa.parquet.write_table(pa.parquet.read_table(path).slice(1), path)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "words"),
+    [
+        ("vectors.npy", cut, "films is not a whole space"),
+        ("vectors.npy", lambda path: path.write_bytes(b""), "films is not a whole space"),
+        ("support.npy", cut, "films is not a whole space"),
+        ("entities.parquet", cut, "films is not a whole space"),
+        ("entities.parquet", lambda path: path.unlink(), "films is not a whole space"),
+        ("entities.parquet", shorten, r"vectors\.npy holds 400 vectors, entities\.parquet 399 entities"),
+    ],
+)
+def test_a_damaged_space_is_refused(tmp_path: Path, name: str, damage, words: str) -> None:
+    make().save(tmp_path / "films")
+    damage(tmp_path / "films" / name)
+    with pytest.raises(SpaceError, match=words):
+        VectorSpace.load(tmp_path / "films")
+
+
+def test_a_column_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
+    make().save(tmp_path / "films")
+    path = tmp_path / "films" / "entities.parquet"
+    data = bytearray(path.read_bytes())
+    data[4:400] = b"\xff" * 396  # the footer, at the end, is whole
+    path.write_bytes(data)
+    with pytest.raises(SpaceError, match=r"entities\.parquet cannot be read"):
+        VectorSpace.load(tmp_path / "films").column("id")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_vectors_may_be_safetensors(tmp_path: Path, dtype: type) -> None:
+    space = VectorSpace.create("film", make().vectors.astype(dtype), make().entities)
+    space.save(tmp_path / "films")
+    (tmp_path / "films" / "vectors.npy").unlink()
+    save_file({"vectors": space.vectors}, tmp_path / "films" / "vectors.safetensors")
+    opened = VectorSpace.load(tmp_path / "films")
+    assert isinstance(opened.vectors, np.memmap)
+    assert opened.vectors.dtype == dtype
+    np.testing.assert_array_equal(opened.vectors, space.vectors)
+    opened.verify()
+    cut(tmp_path / "films" / "vectors.safetensors")
+    with pytest.raises(SpaceError, match="films is not a whole space"):
+        VectorSpace.load(tmp_path / "films")
+
+
 def test_an_existing_folder_is_kept_unless_told(tmp_path: Path) -> None:
     first = make(seed=0).save(tmp_path / "films")
     with pytest.raises(ValueError, match="exists already"):
@@ -140,6 +196,17 @@ def broken(change) -> tuple[np.ndarray, dict]:
 def test_what_is_no_space_is_refused(change, words: str) -> None:
     with pytest.raises(SpaceError, match=words):
         VectorSpace.create("film", *broken(change))
+
+
+def test_repeated_ids_are_found_across_chunks() -> None:
+    assert repeated(pa.chunked_array([["a", "b"], ["c"]])) == []
+    assert sorted(repeated(pa.chunked_array([["a", "b"], ["b", "c", "a"]]))) == ["a", "b"]
+
+
+@pytest.mark.parametrize(("ids", "read"), [([7, 8], ["7", "8"]), ([7.0, 8.0], ["7", "8"]), (["07", "8"], ["07", "8"])])
+def test_ids_become_text(ids: list, read: list[str]) -> None:
+    table = {"id": ids, "split": ["train", "train"]}
+    assert VectorSpace.create("film", np.ones((2, 2)), table).column("id").to_pylist() == read
 
 
 def test_unknown_metric_and_split_column() -> None:
@@ -211,6 +278,25 @@ def test_lookups() -> None:
         space.column("year")
 
 
+def test_the_closest_of_many_titles(monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    words = ["".join(rng.choice(list("abcdefghilmnoprstu"), 6)) for _ in range(300)]
+    many = [f"{words[n % 300]} {words[n * 7 % 300]} {n}" for n in range(20 * LOOKED_AT)] + ["", "七人\n侍"]
+    assert closest("Alein", [*many, "Alien (1979)"])[0] == "Alien (1979)"
+    assert closest("Teh Matirx", [*many, "Matrix, The (1999)"])[0] == "Matrix, The (1999)"
+    assert closest("七人", [*many, "Alien"])[0] == "七人\n侍"
+    assert closest(" ", many) == []
+    looked_at: list[int] = []
+    plain = difflib.get_close_matches
+    monkeypatch.setattr(
+        difflib,
+        "get_close_matches",
+        lambda name, keys, **more: looked_at.append(len(keys)) or plain(name, keys, **more),
+    )
+    closest("Alein", many)
+    assert looked_at == [LOOKED_AT]
+
+
 def test_a_title_that_two_share_asks_for_an_id() -> None:
     space = VectorSpace.create("film", np.eye(40), {"id": [str(n) for n in range(40)], "title": ["Hamlet"] * 40})
     with pytest.raises(UnknownEntityError, match=r"40 entities .* use an id \('0', '1'"):
@@ -271,6 +357,30 @@ def test_duplicates_come_in_order_of_their_rows(monkeypatch, block: int) -> None
     assert found[0].tolist() == [0, 2, 4, 6]
 
 
+@pytest.mark.parametrize("block", [40, 10**6])
+@pytest.mark.parametrize("metric", neighbors.METRICS)
+def test_of_many_that_are_equal_the_first_come_first(monkeypatch, metric: str, block: int) -> None:
+    monkeypatch.setattr(neighbors, "BLOCK_FLOATS", block)
+    vectors = np.repeat(np.array([[1.0, 1.0], [2.0, 0.0], [-1.0, 0.0]], np.float32), 50, axis=0)[::-1].copy()
+    found, scores = neighbors.nearest(np.array([[2.0, 0.0], [-1.0, 0.0]]), vectors, 7, metric)
+    assert found.tolist() == [list(range(50, 57)), list(range(7))]
+    assert (scores == scores[:, :1]).all()
+    found, _ = neighbors.nearest(np.array([[2.0, 0.0]]), vectors, 53, metric)
+    assert found[0].tolist() == list(range(50, 103))
+
+
+@pytest.mark.parametrize("queries", [1, 6])
+def test_euclidean_distances_are_right_far_from_the_origin(queries: int) -> None:
+    rng = np.random.default_rng(0)
+    vectors = (1000 + rng.standard_normal((500, 32))).astype(np.float32)
+    asked = (1000 + rng.standard_normal((queries, 32))).astype(np.float32)
+    wanted = brute_force(asked, vectors, "euclidean")
+    order = np.argsort(-wanted, axis=1)[:, :9]
+    found, scores = neighbors.nearest(asked, vectors, 9, "euclidean")
+    np.testing.assert_array_equal(found, order)
+    np.testing.assert_allclose(scores, np.take_along_axis(wanted, order, 1), rtol=1e-5)
+
+
 def test_an_entity_is_not_its_own_neighbor() -> None:
     space = make()
     rows, similarities = space.neighbors(space[5], 10)
@@ -315,6 +425,20 @@ def test_a_constant_dimension_is_only_centred() -> None:
     np.testing.assert_allclose(normal[:, :2].std(0), 1.0, rtol=1e-4)
     np.testing.assert_allclose(normal[:, 2], 0.0, atol=1e-5)
     np.testing.assert_allclose(normalizer.inverse(normal), vectors, rtol=1e-5, atol=1e-5)
+
+
+def test_the_normaliser_is_fitted_in_blocks(monkeypatch) -> None:
+    vectors = (1000 + np.random.default_rng(0).standard_normal((20_003, 16))).astype(np.float32)
+    rows = np.arange(0, len(vectors), 3)
+    monkeypatch.setattr(normalizer, "BLOCK_FLOATS", 16 * 500)
+    tracemalloc.start()
+    fitted = Normalizer.fit(vectors, rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < vectors[rows].nbytes / 2
+    wanted = vectors[rows].astype(np.float64)
+    np.testing.assert_allclose(fitted.mean, wanted.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(fitted.scale, wanted.std(0), rtol=1e-6)
 
 
 def test_the_normaliser_knows_training_entities_only() -> None:

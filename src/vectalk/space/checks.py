@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from vectalk.errors import SpaceError
 from vectalk.space import split
+from vectalk.space.tables import as_text
 
 
 def fingerprint(vectors: np.ndarray, ids: Sequence[str]) -> str:
@@ -62,21 +63,28 @@ def splits(table: pa.Table, rule: str) -> np.ndarray:
     return split.assign_splits(pc.coalesce(table[rule].cast(pa.string()), table["id"]).to_pylist(), rule)
 
 
+def repeated(ids: pa.ChunkedArray) -> list[str]:
+    """Return the ids that stand more than once."""
+    if pc.count_distinct(ids, mode="all").as_py() == len(ids):  # far cheaper than counting each
+        return []
+    counts = pc.value_counts(ids)
+    return counts.field("values").filter(pc.greater(counts.field("counts"), 1)).to_pylist()
+
+
 def check_entities(name: str, table: pa.Table, rows: int, split_by: str) -> pa.Table:
     """Return the entities with ids as text, or raise a SpaceError that names what is wrong."""
     if "id" not in table.column_names:
         raise SpaceError(f"space {name!r}: the entities have no column 'id'; they have {', '.join(table.column_names)}")
     if table.num_rows != rows:
         raise SpaceError(f"space {name!r}: {rows} vectors but {table.num_rows} entities; row i must belong to vector i")
-    ids = [None if value is None else str(value) for value in table["id"].to_pylist()]
-    if None in ids:
-        raise SpaceError(f"space {name!r}: row {ids.index(None)} has no id")
-    counts = pc.value_counts(pa.array(ids))
-    repeated = [str(c["values"]) for c in counts if c["counts"].as_py() > 1]
-    if repeated:
-        shown = ", ".join(map(repr, repeated[:5]))
-        raise SpaceError(f"space {name!r}: {len(repeated)} ids stand more than once ({shown}); ids must be unique")
-    table = table.set_column(table.column_names.index("id"), "id", pa.array(ids))
+    ids = as_text(table["id"])
+    if ids.null_count:
+        raise SpaceError(f"space {name!r}: row {int(np.flatnonzero(ids.is_null())[0])} has no id")
+    again = repeated(ids)
+    if again:
+        shown = ", ".join(map(repr, again[:5]))
+        raise SpaceError(f"space {name!r}: {len(again)} ids stand more than once ({shown}); ids must be unique")
+    table = table.set_column(table.column_names.index("id"), "id", ids)
     if "split" in table.column_names:
         unknown = set(table["split"].to_pylist()) - set(split.SPLITS)
         if unknown:

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vectalk.errors import SpaceError
-from vectalk.space.checks import bad_rows
+from vectalk.space.checks import bad_rows, repeated
 from vectalk.space.neighbors import Metric
 from vectalk.space.tables import Columns, as_text, column, id_column, is_list, read_table
+from vectalk.space.vector_files import choose, open_vectors
 from vectalk.space.vector_space import VectorSpace
 
 SOURCES = (".npy", ".npz", ".parquet", ".safetensors")
@@ -39,18 +40,13 @@ def read_vectors(path: str | Path, key: str | None = None) -> tuple[np.ndarray, 
         raise SpaceError(f"{path} does not exist" if not path.exists() else f"{path} is a folder; name a file in it")
     table = None
     try:
-        if path.suffix == ".npy":
-            vectors = np.load(path, mmap_mode="r")
+        if path.suffix in (".npy", ".safetensors"):
+            vectors = open_vectors(path, key)
         elif path.suffix == ".npz":
             with np.load(path) as arrays:
-                vectors = arrays[_choose(list(arrays.files), key, path, "array")]
+                vectors = arrays[choose(list(arrays.files), key, path, "array")]
         elif path.suffix == ".parquet":
             vectors, table = _from_columns(read_table(path), key, path)
-        elif path.suffix == ".safetensors":
-            from safetensors.numpy import load_file
-
-            tensors = load_file(path)
-            vectors = tensors[_choose(list(tensors), key, path, "tensor")]
         else:
             raise SpaceError(f"{path}: unknown kind of vectors {path.suffix!r}; allowed are {', '.join(SOURCES)}")
     except SpaceError:
@@ -152,15 +148,6 @@ def _text(id_name: str | None) -> tuple[str, ...]:
     return ("id", "title") if id_name is None else ("id", "title", id_name)
 
 
-def _choose(names: list[str], key: str | None, path: Path, kind: str) -> str:
-    if key is None and len(names) == 1:
-        return names[0]
-    if key not in names:
-        problem = f"holds {len(names)} {kind}s" if key is None else f"has no {kind} {key!r}"
-        raise SpaceError(f"{path} {problem}; name one with --key: {', '.join(names)}")
-    return key
-
-
 def _from_columns(table: pa.Table, key: str | None, path: Path) -> tuple[np.ndarray, pa.Table]:
     if key is not None:
         column(table, key, str(path))
@@ -169,7 +156,7 @@ def _from_columns(table: pa.Table, key: str | None, path: Path) -> tuple[np.ndar
         for name in table.column_names
         if is_list(table[name].type) and pa.types.is_floating(table[name].type.value_type)
     ]
-    chosen = key or _choose(lists, None, path, "column of float list")
+    chosen = key or choose(lists, None, path, "column of float list")
     values = table[chosen].combine_chunks()
     if not is_list(values.type):
         raise SpaceError(f"{path}: column {chosen!r} holds {values.type}, not lists of numbers")
@@ -203,10 +190,9 @@ def _with_id(table: pa.Table, id_name: str | None, where: str) -> pa.Table:
 
 
 def _unique(ids: pa.ChunkedArray, where: str) -> None:
-    counts = pc.value_counts(ids.combine_chunks())
-    repeated = [str(c["values"]) for c in counts.filter(pc.greater(counts.field("counts"), 1))[:3]]
-    if repeated:
-        raise SpaceError(f"{where}: ids must be unique; these stand more than once: {', '.join(map(repr, repeated))}")
+    again = repeated(ids)
+    if again:
+        raise SpaceError(f"{where}: ids must be unique; these stand more than once: {', '.join(map(repr, again[:3]))}")
 
 
 def _join(own: pa.Table, facts: pa.Table, where: str, missing: Missing) -> tuple[pa.Table, np.ndarray]:

@@ -20,6 +20,7 @@ from vectalk.space.neighbors import METRICS, Metric, nearest
 from vectalk.space.normalizer import Normalizer
 from vectalk.space.point import Point
 from vectalk.space.titles import closest
+from vectalk.space.vector_files import open_vectors
 
 FORMAT = 1
 CLOSEST_LIMIT = 200_000  # titles scanned for the closest matches in an error
@@ -98,7 +99,7 @@ class VectorSpace:
             vectors,
             table,
             metric=metric,
-            normalizer=Normalizer.fit(vectors[rows].astype(np.float32)),
+            normalizer=Normalizer.fit(vectors, rows),
             split_by=rule,
             fingerprint=fingerprint(vectors, table["id"].to_pylist()),
             split_hash=split_hash(table["split"]),
@@ -133,7 +134,10 @@ class VectorSpace:
 
     @classmethod
     def load(cls, path: str | Path) -> VectorSpace:
-        """Open a saved space; nothing is read whole, vectors stay on disk until they are used."""
+        """Open a saved space; nothing is read whole, vectors stay on disk until they are used.
+
+        `vectors.safetensors`, with one tensor, does instead of `vectors.npy`.
+        """
         folder = Path(path)
         if not (folder / "space.json").is_file():
             found = "no such folder" if not folder.exists() else "it has no space.json"
@@ -142,13 +146,21 @@ class VectorSpace:
             )
         card = read_json(folder / "space.json")
         try:
-            vectors = np.load(folder / "vectors.npy", mmap_mode="r")
+            other = folder / "vectors.safetensors"
+            stored = other if other.is_file() else folder / "vectors.npy"
+            vectors = open_vectors(stored)
             normalizer = Normalizer(*(np.asarray(card["normalizer"][k], np.float32) for k in ("mean", "scale")))
             if vectors.shape != (card["rows"], card["dim"]):
                 raise SpaceError(
-                    f"{folder}: space.json says {card['rows']} x {card['dim']}, vectors.npy is {vectors.shape}"
+                    f"{folder}: space.json says {card['rows']} x {card['dim']}, {stored.name} is {vectors.shape}"
                 )
             reference, entities = folder / "support.npy", folder / "entities.parquet"
+            known = pq.read_metadata(entities).num_rows
+            if known != len(vectors):
+                raise SpaceError(
+                    f"{folder}: {stored.name} holds {len(vectors)} vectors, entities.parquet {known} entities; "
+                    "row i of one must belong to row i of the other"
+                )
             # A space saved before its split was hashed is hashed when it is opened.
             parted = card.get("split_hash") or split_hash(pq.read_table(entities, columns=["split"])["split"])
             return cls(
@@ -164,7 +176,9 @@ class VectorSpace:
                 reference=np.load(reference) if reference.is_file() else None,
                 path=folder,
             )
-        except (OSError, KeyError, TypeError) as error:
+        except SpaceError:
+            raise
+        except (OSError, EOFError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise SpaceError(f"{folder} is not a whole space: {error!r}; make it again") from None
 
     def verify(self) -> None:
@@ -198,7 +212,7 @@ class VectorSpace:
     @property
     def entities(self) -> pa.Table:
         """The whole table of entities (read from disk when asked for)."""
-        return self._entities if isinstance(self._entities, pa.Table) else pq.read_table(self._entities)
+        return self._read()
 
     @cached_property
     def column_names(self) -> list[str]:
@@ -213,11 +227,16 @@ class VectorSpace:
             if name not in self.column_names:
                 near = ", ".join(self.column_names)
                 raise SpaceError(f"space {self.name!r} has no column {name!r}; it has {near}")
-            table = self._entities
-            self._columns[name] = (
-                table[name] if isinstance(table, pa.Table) else pq.read_table(table, columns=[name])[name]
-            )
+            self._columns[name] = self._read([name])[name]
         return self._columns[name]
+
+    def _read(self, columns: list[str] | None = None) -> pa.Table:
+        if isinstance(self._entities, pa.Table):
+            return self._entities
+        try:
+            return pq.read_table(self._entities, columns=columns)
+        except (pa.ArrowException, OSError) as error:
+            raise SpaceError(f"{self._entities} cannot be read: {error}; make the space again") from None
 
     def rows(self, split_name: str) -> np.ndarray:
         """Return the rows [n] of a split: `train`, `validation` or `test`."""
@@ -287,7 +306,9 @@ class VectorSpace:
         try:
             return expression.evaluate(text, self, functions)
         except expression.ExpressionError:
-            if any(sign in text for sign in "'\"") or any(f"{name}(" in text for name in expression.FUNCTIONS):
+            if any(sign in text for sign in "'\"") or any(
+                f"{name}(" in text for name in [*expression.FUNCTIONS, *(functions or ())]
+            ):
                 raise
             self.find(text)  # a bare title with a slip: name the closest ones
             raise

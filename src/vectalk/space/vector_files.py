@@ -1,0 +1,53 @@
+"""Files of vectors that are opened without being read: .npy, and .safetensors, which is a header and bare numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from vectalk.errors import SpaceError
+
+DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "I8": "<i1", "I16": "<i2", "I32": "<i4", "I64": "<i8"}
+
+
+def open_vectors(path: Path, key: str | None = None) -> np.ndarray:
+    """Map an array of a .npy file, or a tensor of a .safetensors file, into memory.
+
+    Args:
+        path: the file.
+        key: which tensor, where there are several.
+
+    Raises:
+        SpaceError: `key` does not say which tensor, or numpy has no such numbers.
+        ValueError, EOFError, OSError: the file is broken.
+    """
+    if path.suffix == ".npy":
+        return np.load(path, mmap_mode="r")
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:  # checks the header against the size of the file
+            name = choose(list(file.keys()), key, path, "tensor")
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        entry = json.loads(file.read(size))[name]
+    if entry["dtype"] not in DTYPES:
+        raise SpaceError(f"{path}: tensor {name!r} holds {entry['dtype']}; save it as F32 or F16")
+    shape, offset = tuple(entry["shape"]), 8 + size + entry["data_offsets"][0]
+    if 0 in shape:  # nothing to map
+        return np.zeros(shape, DTYPES[entry["dtype"]])
+    return np.memmap(path, DTYPES[entry["dtype"]], "r", offset, shape)
+
+
+def choose(names: list[str], key: str | None, path: Path, kind: str) -> str:
+    """Return `key`, or the only name there is; raise a SpaceError that lists the names otherwise."""
+    if key is None and len(names) == 1:
+        return names[0]
+    if key not in names:
+        problem = f"holds {len(names)} {kind}s" if key is None else f"has no {kind} {key!r}"
+        raise SpaceError(f"{path} {problem}; name one with --key: {', '.join(names)}")
+    return key
