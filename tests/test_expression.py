@@ -48,6 +48,8 @@ def test_the_source_of_a_point_leads_back_to_it(space: VectorSpace, row: int) ->
         ("(1 + 2) * 'f0' + -'f1'", (3, -1, 0)),
         ("-2 * 'f0'", (-2, 0, 0)),
         ("1e-1 * f0 + .5*f1", (0.1, 0.5, 0)),
+        ("f0-f1", (1, -1, 0)),  # with or without blanks
+        ("f0-2*f1+f2", (1, -2, 1)),
         ("lerp('f0', 'f1', 0.25)", (0.75, 0.25, 0)),
         ("lerp(f0, mean(f1, f2), 1 - 0.5)", (0.5, 0.25, 0.25)),
         ("mean('f0', 'f1', 'f2')", (1 / 3, 1 / 3, 1 / 3)),
@@ -86,6 +88,15 @@ def test_later_rooms_add_functions(space: VectorSpace) -> None:
     np.testing.assert_array_equal(values, np.full(6, 11.0))
 
 
+@pytest.mark.parametrize("error", [ValueError("no such thing"), OverflowError("no such thing")])
+def test_a_function_that_fails_is_named(space: VectorSpace, error: Exception) -> None:
+    def fail(space: VectorSpace) -> Point:
+        raise error
+
+    with pytest.raises(ExpressionError, match=r"position 5: fail\(\.\.\.\) cannot be computed: no such thing"):
+        space.point("2 * (fail())", {"fail": fail})
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -100,6 +111,9 @@ def test_later_rooms_add_functions(space: VectorSpace) -> None:
         ("larp('f0', 'f1', 0.5)", "did you mean lerp"),
         ("'f0' / 2", "unexpected '/ 2'"),
         ("__import__('os')", "unknown function"),
+        ("random(-1)", r"random\(\.\.\.\) was given wrong arguments: .*whole number from 0 on, not -1"),
+        ("random(1.5)", "whole number from 0 on, not 1.5"),
+        ("random(1e999)", "whole number from 0 on, not inf"),
         ("'unclosed", "unexpected"),
     ],
 )

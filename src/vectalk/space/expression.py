@@ -5,8 +5,9 @@
     unary   := "-" unary | atom
     atom    := NUMBER | QUOTED | NAME "(" [sum ("," sum)*] ")" | NAME | "(" sum ")"
 
-A quoted name is an entity, except as the argument of a function that takes text, such as `text("...")`. The
-functions are given to the parser as an argument, so that later rooms can add theirs.
+A NAME is of letters, digits and underscores, so that `a-b` is a difference; any other name is quoted. A quoted name
+is an entity, except as the argument of a function that takes text, such as `text("...")`. The functions are given to
+the parser as an argument, so that later rooms can add theirs.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vectalk.errors import ExpressionError
+from vectalk.errors import ExpressionError, VectalkError
 from vectalk.space import geometry
 from vectalk.space.point import Point
 from vectalk.space.titles import closest
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _TOKEN = re.compile(
     r"""\s*(?:(?P<number>\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+)"""
     r"""|(?P<quoted>'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")"""
-    r"""|(?P<name>[A-Za-z_][\w.-]*)|(?P<sign>[-+*(),]))"""
+    r"""|(?P<name>[A-Za-z_]\w*)|(?P<sign>[-+*(),]))"""
 )
 
 
@@ -171,6 +172,10 @@ class _Parser:
             raise self._error(f"unknown function {name!r}; did you mean {', '.join(near)}?", position)
         try:
             return self.functions[name](self.space, *arguments)
+        except VectalkError:
+            raise
+        except (ValueError, OverflowError) as error:
+            raise self._error(f"{name}(...) cannot be computed: {error}", position) from None
         except TypeError as error:
             raise self._error(f"{name}(...) was given wrong arguments: {error}", position) from None
 
@@ -225,8 +230,11 @@ def _analogy(space: VectorSpace, a: Any, b: Any, c: Any) -> Point:
 
 def _random(space: VectorSpace, seed: Any = 0.0) -> Point:
     """A Gaussian of the training entities' mean and per-dimension scale: a point that is nobody."""
-    normal = np.random.default_rng(int(as_number(seed))).standard_normal(space.dim)
-    return Point(space.normalizer.inverse(normal), space, f"random({int(as_number(seed))})")
+    number = as_number(seed)
+    if number < 0 or not number.is_integer():
+        raise TypeError(f"the seed must be a whole number from 0 on, not {number:g}")
+    normal = np.random.default_rng(int(number)).standard_normal(space.dim)
+    return Point(space.normalizer.inverse(normal), space, f"random({int(number)})")
 
 
 FUNCTIONS: dict[str, Function] = {
