@@ -1,5 +1,6 @@
 """Suites, the facts teacher and the reader of attributes: what is written is true, and is read back."""
 
+import datetime
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -210,6 +211,46 @@ def test_no_text_states_what_the_metadata_lack(column: str, nothing: Any, island
                 else:
                     stated += bool(reader.read(text))
     assert stated >= 150  # where the metadata have it, it is said
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "words"),
+    [
+        ("list", ["Comedy|Drama"], r"holds string, .*'x' of kind 'list' needs lists of text; .*--list-column 'x:\|'"),
+        ("titles", ["Alien"], r"holds string, .* needs lists of text; .*--list-column"),
+        ("list", [[1.5]], r"holds list<.*double>, .* needs lists of text"),
+        ("category", [["Drama"]], r"holds list<.*string>, .* needs one value an entity"),
+        ("decade", [datetime.date(1995, 5, 1)], r"holds date32\[day\], .* needs numbers; .*--extract 'year=x:"),
+        ("band", [["Drama"]], r"holds list<.*string>, .* needs numbers"),
+        ("number", [True], r"holds bool, .* needs numbers"),
+    ],
+)
+def test_a_column_of_the_wrong_type_is_refused(kind: Any, values: list, words: str) -> None:
+    attribute = Attribute(kind=kind, labels=["few", "many"])
+    with pytest.raises(CorpusError, match=r"space 'film': column 'x' " + words):
+        AttributeReader("x", attribute, space_of(x=values))
+
+
+@pytest.mark.parametrize("kind", ["decade", "band", "number"])
+def test_a_value_that_is_no_number_is_named_by_its_row(kind: Any) -> None:
+    space = space_of(x=["1995", "1995-05-01", None, " ", "nan"])
+    reader = AttributeReader("x", Attribute(kind=kind, labels=["few", "many"]), space)
+    named = r"space 'film': column 'x' holds '1995-05-01' in row 1 \(id '1'\), .* needs a number; .*--extract"
+    with pytest.raises(CorpusError, match=named):
+        reader.value(1)
+    assert reader.value(2) is reader.value(3) is None
+    if kind != "band":
+        assert reader.value(0) == {"decade": "1990s", "number": 1995.0}[kind]
+        with pytest.raises(CorpusError, match="holds 'nan' in row 4"):
+            reader.value(4)
+
+
+def test_columns_of_text_that_is_a_number_or_of_nothing_do() -> None:
+    assert AttributeReader("x", Attribute(kind="decade"), space_of(x=["1995", "2001.0"])).value(1) == "2000s"
+    assert AttributeReader("x", Attribute(kind="category"), space_of(x=[7, 8])).value(0) == "7"
+    for kind in ("list", "titles", "category", "decade", "number"):
+        for nothing in (None, []) if kind in ("list", "titles") else (None,):
+            assert AttributeReader("x", Attribute(kind=kind), space_of(x=[nothing, nothing])).value(0) is None
 
 
 def test_bands_are_quantiles_of_known_training_values() -> None:

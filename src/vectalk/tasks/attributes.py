@@ -11,14 +11,18 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from vectalk.errors import CorpusError
 from vectalk.space import VectorSpace
 from vectalk.space.neighbors import nearest
 from vectalk.space.split import TRAIN
+from vectalk.space.tables import is_list, is_text
 
 Kind = Literal["list", "category", "decade", "band", "number", "titles", "neighbors"]
 UNREAD = ("titles", "neighbors")  # said in quotes, never read back as an attribute
+_EXTRACT = r"make a column of numbers when the space is imported, e.g. with --extract 'year={}:(\d{{4}})'"
 _QUOTED = re.compile("“[^”]*”")
 _DECADE = re.compile(r"(?<![\w-])-?\d*0s(?!\w)")
 
@@ -85,6 +89,29 @@ class AttributeReader:
         self.kind = attribute.kind
         self.present = self.kind == "neighbors" or self.column in space.column_names
         self._near: dict[int, list[str]] = {}
+        if self.present and self.kind != "neighbors":
+            self._check_type(space.column(self.column).type)
+
+    def _check_type(self, found: pa.DataType) -> None:
+        """Raise a CorpusError where the column cannot hold what this kind of attribute is made from."""
+        inner = found.value_type if is_list(found) else found
+        inner = inner.value_type if pa.types.is_dictionary(inner) else inner
+        plain = is_text(inner) or pa.types.is_null(inner)
+        number = pa.types.is_integer(inner) or pa.types.is_floating(inner) or pa.types.is_decimal(inner)
+        if self.kind in ("list", "titles"):
+            fits, needed = is_list(found) and plain, "lists of text"
+            fix = f"split text with --list-column '{self.column}:|' when the space is imported"
+        elif self.kind == "category":
+            fits, needed = not pa.types.is_nested(found), "one value an entity"
+            fix = "name another column in the suite, or say kind: list"
+        else:
+            fits, needed = not is_list(found) and (plain or number), "numbers"
+            fix = f"{_EXTRACT.format(self.column)}, and name that column in the suite"
+        if not fits and not pa.types.is_null(found):
+            raise CorpusError(
+                f"space {self.space.name!r}: column {self.column!r} holds {found}, but attribute {self.name!r} of kind "
+                f"{self.kind!r} needs {needed}; {fix}"
+            )
 
     # ---- from metadata
 
@@ -96,18 +123,34 @@ class AttributeReader:
             if row not in self._near:
                 self.prepare([row])
             return self._near[row]
-        raw = self.space.column(self.column)[row].as_py()
-        return None if is_missing(raw) else self.from_metadata(raw)
+        raw = self._raw(row)
+        return None if is_missing(raw) else self.from_metadata(raw, row)
 
-    def from_metadata(self, raw: Any) -> Any:
-        """Return the value that a metadata entry stands for."""
+    def _raw(self, row: int) -> Any:
+        return self.space.column(self.column)[row].as_py()
+
+    def from_metadata(self, raw: Any, row: int | None = None) -> Any:
+        """Return the value that a metadata entry stands for; `row` is where it stands, for an error."""
         if self.kind in ("list", "titles"):
             return [str(item) for item in raw if not is_missing(item)] or None
         if self.kind == "decade":
-            return f"{int(raw) // 10 * 10}s"
+            return f"{int(self._number(raw, row)) // 10 * 10}s"
         if self.kind == "band":
-            return self.attribute.labels[int(np.searchsorted(self.edges, float(raw), side="right"))]
-        return float(raw) if self.kind == "number" else str(raw)
+            return self.attribute.labels[int(np.searchsorted(self.edges, self._number(raw, row), side="right"))]
+        return self._number(raw, row) if self.kind == "number" else str(raw)
+
+    def _number(self, raw: Any, row: int | None) -> float:
+        try:
+            number = float(raw)
+            if math.isfinite(number):
+                return number
+        except (TypeError, ValueError):
+            pass
+        place = "" if row is None else f" in row {row} (id {self.space.column('id')[row].as_py()!r})"
+        raise CorpusError(
+            f"space {self.space.name!r}: column {self.column!r} holds {raw!r}{place}, but attribute {self.name!r} of "
+            f"kind {self.kind!r} needs a number; {_EXTRACT.format(self.column)}"
+        )
 
     def prepare(self, rows: Iterable[int]) -> None:
         """Look up the neighbours of many rows at once."""
@@ -129,9 +172,9 @@ class AttributeReader:
     @cached_property
     def edges(self) -> np.ndarray:
         """Quantiles of the training entities that part the bands."""
-        raw = [self.space.column(self.column)[int(r)].as_py() for r in self.space.rows(TRAIN)]
+        raw = {row: self._raw(row) for row in map(int, self.space.rows(TRAIN))}
         bands = len(self.attribute.labels)
-        known = [float(x) for x in raw if not is_missing(x)]
+        known = [self._number(value, row) for row, value in raw.items() if not is_missing(value)]
         return np.quantile(known, np.arange(1, bands) / bands) if known else np.zeros(bands - 1)
 
     @cached_property
