@@ -1,5 +1,6 @@
 """Corpora: nothing of validation or test leaks into training, a seed gives the same, nothing is half made."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -131,6 +132,20 @@ def test_the_card_counts_what_is_there(corpus: Corpus) -> None:
             assert list(corpus.examples(split, task)) == of_task
     assert len(corpus) == sum(card["counts"].values())
     assert card["spaces"]["island"]["fingerprint"] == corpus.spaces["island"].fingerprint
+
+
+def test_the_card_identifies_the_content(corpus: Corpus, islands: VectorSpace, tmp_path: Path) -> None:
+    files = {path.name for path in corpus.path.iterdir()} - {"corpus.json"}
+    assert set(corpus.card["sha256"]) == files >= {"suite.yaml", "train-00000.parquet", "test-00000.parquet"}
+    for name, digest in corpus.card["sha256"].items():
+        assert hashlib.sha256((corpus.path / name).read_bytes()).hexdigest() == digest
+    suite = islands_suite()
+    suite.tasks[0].facts[0][0] += " Indeed."  # counts and settings stay as they are
+    other = build(islands, tmp_path / "other", suite, variants=2)
+    same = build(islands, tmp_path / "same", variants=2)
+    assert same.card["sha256"] == corpus.card["sha256"]
+    assert other.card["counts"] == corpus.card["counts"]
+    assert other.card["sha256"] != corpus.card["sha256"]
 
 
 def test_variants_are_copies_for_training_only(corpus: Corpus, islands: VectorSpace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -83,6 +84,8 @@ def build_corpus(
                 "seed": seed,
                 "counts": {name: counts[name] for name in SPLITS},
                 "tasks": dict(tasks),
+                # With the content named here, a hash of this card identifies the corpus.
+                "sha256": {part.name: _sha256(part) for part in sorted(folder.iterdir())},
                 "spaces": {
                     name: {
                         "path": relative(space.path, final),
@@ -96,6 +99,11 @@ def build_corpus(
             },
         )
     return Corpus.load(out)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _Parts:

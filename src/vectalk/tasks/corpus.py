@@ -92,11 +92,11 @@ class Corpus:
         return cls(folder, card, Suite.load(folder / "suite.yaml"), opened)
 
     def table(self, split_name: str) -> pa.Table:
-        """Return the examples of a split as a memory-mapped table."""
+        """Return the examples of a split, decoded into memory (texts and row numbers; no vectors)."""
         parts = sorted(self.path.glob(f"{split_name}-*.parquet"))
         if not parts:
             return SCHEMA.empty_table()
-        return pa.concat_tables([pq.read_table(part, memory_map=True) for part in parts])
+        return pa.concat_tables([pq.read_table(part) for part in parts])
 
     def __len__(self) -> int:
         return sum(self.card["counts"].values())
