@@ -194,6 +194,7 @@ def test_an_out_that_exists(corpus: Corpus, random_llm: Path, tmp_path: Path, ca
 def test_wrong_choices_of_a_show(corpus: Corpus, tmp_path: Path, capsys) -> None:
     refused(["corpus", "show", str(tmp_path)], capsys, "is not a corpus (it has no corpus.json)")
     refused(["corpus", "show", str(corpus.path), "--split", "tset"], capsys, "unknown split 'tset'")
+    refused(["corpus", "show", str(corpus.path), "-n", "-1"], capsys, "--count", "-1", usage=True)
     refused(["corpus", "show", str(corpus.path), "--task", "sumary"], capsys, "no task 'sumary'")
     refused(["corpus", "show", str(corpus.path), "--llm", str(tmp_path)], capsys, "is not a model")
 
@@ -332,6 +333,14 @@ def test_importing_is_light() -> None:
         "import sys, vectalk as vt; vt.VectorSpace, vt.Corpus; print({'torch', 'transformers'} & {*sys.modules})"
     )
     assert done.stdout == "set()\n", done.stdout + done.stderr
+
+
+def test_corpora_take_the_shared_options(corpus: Corpus, tmp_path: Path, capsys) -> None:
+    shared = ["--quiet", "--seed", "3", "--device", "cpu", "--json"]
+    for command in (["corpus", "show", str(corpus.path)], building(corpus, tmp_path / "out", SUITE)):
+        code, out, err = call([*command, *shared], capsys)
+        assert (code, err) == (0, ""), command
+        assert json.loads(out)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["ask", "--help"], ["train", "--help"], ["corpus", "--help"]])

@@ -133,6 +133,8 @@ def test_point(films: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["neighbors", "{films}", "Film [b7]"], "did you mean 'Film [b7], The (1967)'"),
         (["neighbors", "{films}", "7", "--split", "dev"], "--split must be one of train"),
         (["point", "{films}", "lerp('7', '8')"], "wrong arguments"),
+        (["point", "{films}", "random(-1)"], "whole number from 0 on"),
+        (["point", "{films}", "random(1e999)"], "whole number from 0 on"),
         (["import", "{films}/nope.npy", "--name", "x", "--out", "{films}/../x"], "nope.npy does not exist"),
         (["factorize", "{films}/../movies.csv", "--out", "{films}/../x"], "has no user column"),
         (["factorize", "{films}/../ratings.csv", "--out", "{films}/../x", "--dim", "0"], "dim must be at least 1"),
@@ -149,6 +151,28 @@ def test_mistakes_are_one_line_and_leave_nothing(
     assert err.count("\n") == 1
     assert words in err
     assert sorted(films.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["vectors.npy", "entities.parquet"])
+def test_a_damaged_space_is_one_line(films: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (films / name).write_bytes((films / name).read_bytes()[:-50])
+    code, out, err = call(["space", "info", str(films)], capsys)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "films is not a whole space" in err
+
+
+def test_every_verb_takes_the_shared_options(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shared, films = ["--quiet", "--seed", "3", "--device", "cpu", "--json"], str(folder / "films")
+    ratings = ["factorize", f"{folder}/ratings.csv", "--out", f"{folder}/ml", "--dim", "4", "--iterations", "2"]
+    commands = [
+        space_import(folder, "--missing", "drop")[1:],
+        ratings,
+        *(["info", films], ["verify", films], ["neighbors", films, "7"], ["point", films, "7"]),
+    ]
+    for command in commands:
+        code, out, err = call(["space", *command, *shared], capsys)
+        assert (code, err) == (0, ""), command
+        assert json.loads(out)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def show(
     corpus: Annotated[Path, typer.Argument(help="Folder of a corpus.")],
     split: Annotated[str, typer.Option("--split", help="train, validation or test.")] = "train",
     task: Annotated[str | None, typer.Option("--task", help="Only this task.")] = None,
-    count: Annotated[int, typer.Option("-n", "--count", help="How many examples.")] = 5,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many examples.")] = 5,
     llm: Annotated[
         str | None, typer.Option("--llm", help="Show the whole prompt as this LLM gets it, what is learned between »«.")
     ] = None,

@@ -21,6 +21,29 @@ VERBS = {
 }
 
 
+def _take_shared(command: Any) -> None:
+    """Let a verb, or all the verbs of a group, take the shared options that it has no use for.
+
+    A script may then pass them to every verb.
+    """
+    from vectalk.cli.common import Device, Quiet, Seed
+
+    if isinstance(command, TyperGroup):
+        for verb in command.commands.values():
+            _take_shared(verb)
+        return
+    shared = typer.Typer(add_completion=False)
+
+    @shared.command()
+    def _(seed: Seed = 0, device: Device = "auto", quiet: Quiet = False) -> None: ...
+
+    taken = {parameter.name for parameter in command.params}
+    for option in typer.main.get_command(shared).params:
+        if option.name not in taken and option.name != "help":
+            option.expose_value, option.help = False, "No effect here."  # type: ignore[attr-defined]
+            command.params.append(option)
+
+
 class LazyGroup(TyperGroup):
     """Loads a verb's module when that verb is called, so that `vectalk --help` is quick."""
 
@@ -34,6 +57,7 @@ class LazyGroup(TyperGroup):
         command = typer.main.get_command(module.app)
         command.name = cmd_name
         command.help = command.help or VERBS[cmd_name]
+        _take_shared(command)
         return command
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
