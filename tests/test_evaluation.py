@@ -298,7 +298,7 @@ def test_the_table_of_the_terminal_is_narrow(oracle_rows: tuple) -> None:
 
 @pytest.fixture
 def fake_talk(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    loads = SimpleNamespace(from_pretrained=lambda run, *, spaces, device: Oracle(corpus))
+    loads = SimpleNamespace(from_pretrained=lambda run, *, spaces, llm, device: Oracle(corpus))
     monkeypatch.setitem(sys.modules, "vectalk.talk", SimpleNamespace(ELM=loads))
 
 
@@ -324,3 +324,10 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = call(capsys, *options, "--tasks", "nothing")
     assert (code, out) == (2, "")
     assert err.startswith("vectalk: error: suite 'linear' has no task 'nothing'")
+
+
+def test_an_encoder_that_cannot_be_loaded_is_named_before_any_question_is_asked(corpus: Corpus, tmp_path: Path) -> None:
+    oracle = Oracle(corpus)
+    with pytest.raises(EvaluationError, match="cannot be loaded"):
+        evaluate(oracle, corpus, tmp_path / "out", encoder=str(tmp_path / "no-such-encoder"), limit=10)
+    assert not (tmp_path / "out").exists()
