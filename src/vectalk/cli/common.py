@@ -2,13 +2,22 @@
 
 import json
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Machine output alone on stdout; the rest goes to stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no logs.")]
@@ -43,9 +52,29 @@ def note(message: str, quiet: bool = False) -> None:
         err.print(message, soft_wrap=True, markup=False)
 
 
+class LineProgress(Progress):
+    """Progress for logs and pipes: one line in a while, and none about what is quick."""
+
+    every = 15.0  # seconds
+    told = 0.0
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        """Move a job on, and say so if nothing was said for a while."""
+        super().update(task_id, **changes)
+        now, task = time.monotonic(), next(task for task in self.tasks if task.id == task_id)
+        self.told = self.told or now
+        if now - self.told >= self.every:
+            self.told = now
+            done = f"{task.description}: {task.completed:.0f}/{task.total or 0:.0f}"
+            note(f"{done}  {task.fields.get('note', '')}".rstrip())
+
+
 @contextmanager
 def progress(quiet: bool = False) -> Iterator[Progress]:
-    """A progress display on stderr, silent when quiet or when stderr is no terminal."""
+    """A progress display on stderr: bars on a terminal, now and then a line elsewhere, nothing when quiet."""
+    if not quiet and not err.is_terminal:
+        yield LineProgress(console=err, disable=True)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -54,7 +83,7 @@ def progress(quiet: bool = False) -> Iterator[Progress]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=err, disable=quiet or not err.is_terminal) as bar:
+    with Progress(*columns, console=err, disable=quiet) as bar:
         yield bar
 
 
