@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
 from transformers import AddedToken, PreTrainedTokenizerFast
 
@@ -230,3 +231,18 @@ def test_models_that_can_think_are_asked_not_to(chat: PreTrainedTokenizerFast) -
     thinking = copy.deepcopy(chat)
     thinking.chat_template = str(chat.chat_template) + "{% if enable_thinking is undefined %}<think>{% endif %}"
     assert "<think>" not in PromptFormat(thinking, {"island": 1}).frame.after
+
+
+def test_a_tokenizer_that_begins_every_text_with_a_blank_does_not_do_so_in_the_middle() -> None:
+    bare = Tokenizer(models.BPE(unk_token="<unk>"))
+    bare.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
+    bare.decoder = decoders.Metaspace()
+    special = ["<unk>", "<s>", "</s>"]
+    trainer = trainers.BpeTrainer(vocab_size=200, special_tokens=special, show_progress=False)
+    bare.train_from_iterator(["What is this island like?\nAnswer:\nQuestion: salt and amber, Describe."] * 3, trainer)
+    blanks = PreTrainedTokenizerFast(tokenizer_object=bare, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    prompt = PromptFormat(blanks, {"island": 1})("What is {island} like?", SPACES, "salt and amber")
+    place = prompt.slots[0].start
+    assert blanks.decode(list(prompt.ids[:place])) == "Question: What is "
+    pieces = blanks.convert_ids_to_tokens(list(prompt.ids))
+    assert "".join(pieces[place + 1 :]).replace("▁", " ") == " like?\nAnswer:\nsalt and amber</s>"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -91,7 +91,7 @@ class PromptFormat:
         self.template = template or _template_of(tokenizer)
         self.pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
         self.frame = frame or self._rendered()
-        self.before, self.after = self._special(self.frame.before), self._special(self.frame.after)
+        self.before, self.after = self._special(self.frame.before), self._inside(self.frame.after)
         self.end = self._end_of_answer(self.frame.end)
         added = sorted((str(token) for token in tokenizer.get_added_vocab()), key=len, reverse=True)
         self._added = re.compile("|".join(map(re.escape, added))) if added else None
@@ -136,8 +136,28 @@ class PromptFormat:
         # told to leave it alone.
         cuts = [match.start() + 1 for match in self._added.finditer(text)] if self._added is not None else []
         parts = [text[a:b] for a, b in pairwise([0, *cuts, len(text)])]
-        made = [self.tokenizer(p, add_special_tokens=False, split_special_tokens=True).input_ids for p in parts if p]
-        return tuple(token for ids in made for token in ids)
+        return tuple(token for part in parts for token in self._inside(part, split_special_tokens=True))
+
+    def _inside(self, text: str, **options: Any) -> tuple[int, ...]:
+        """Tokenise a text that stands in the middle of another.
+
+        Some tokenizers put a blank before whatever they are given, as if it began a text. Behind a line break it does
+        not begin one, so there they tell how they write it in the middle.
+        """
+        if not text:
+            return ()
+        mark = self._mark
+        if mark:
+            marked = tuple(self.tokenizer("\n" + text, add_special_tokens=False, **options).input_ids)
+            if marked[: len(mark)] == mark:
+                return marked[len(mark) :]
+        return tuple(self.tokenizer(text, add_special_tokens=False, **options).input_ids)
+
+    @cached_property
+    def _mark(self) -> tuple[int, ...]:
+        """Ids of a line break, for a tokenizer that puts a blank before what it is given; else nothing."""
+        alone, mark, both = (tuple(self.tokenizer(t, add_special_tokens=False).input_ids) for t in ("a", "\n", "\na"))
+        return mark if both[: len(mark)] == mark and both[len(mark) :] != alone else ()
 
     def _end_of_answer(self, text: str) -> tuple[int, ...]:
         ids, special = self._special(text), self._special_ids()
