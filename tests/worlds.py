@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -13,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from vectalk.cli.main import main
 from vectalk.demo.world import World, islands_suite
+from vectalk.space import VectorSpace
 from vectalk.tasks import Corpus, FactsTeacher, Suite, build_corpus
 
 # ChatML-like, with a turn of the system that is always there.
@@ -21,6 +23,21 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+# A small suite that is whole.
+SUITE: dict[str, Any] = {
+    "name": "small",
+    "attributes": {"film": {"genres": {"kind": "list"}, "decade": {"kind": "decade", "column": "year"}}},
+    "tasks": [
+        {
+            "name": "summary",
+            "slots": {"film": "film"},
+            "about": "film",
+            "states": ["genres"],
+            "prompts": ["Summarise {film}."],
+            "facts": ["A film of {{ film.genres | listed }}.", "Made in the {{ film.decade }}."],
+        }
+    ],
+}
 # The settings of the shared run.
 CONFIG: dict[str, Any] = {
     "batch_size": 32,
@@ -128,3 +145,25 @@ def each(examples: list[Any], key: Callable[[Any], Any]) -> dict[Any, list[Any]]
     for example in examples:
         groups.setdefault(key(example), []).append(example)
     return groups
+
+
+def space_of(**columns: Any) -> VectorSpace:
+    """Return a space of films with these metadata, all of them in the train split."""
+    rows = len(next(iter(columns.values())))
+    vectors = np.random.default_rng(0).standard_normal((rows, 4)).astype(np.float32)
+    names = {"id": [str(n) for n in range(rows)], "title": [f"Film {n}" for n in range(rows)]}
+    return VectorSpace.create("film", vectors, {**names, "split": ["train"] * rows, **columns})
+
+
+def make_films(rows: int = 400, dim: int = 8, seed: int = 0, **options) -> VectorSpace:
+    """Return films in five clusters."""
+    rng = np.random.default_rng(seed)
+    centers = 3 * rng.standard_normal((5, dim))
+    vectors = (centers[np.arange(rows) % 5] + rng.standard_normal((rows, dim))).astype(np.float32)
+    table = {
+        "id": [str(1000 + n) for n in range(rows)],
+        "title": [f"Film {n} ({1950 + n % 70})" for n in range(rows)],
+        "kind": [n % 5 for n in range(rows)],
+        "genres": [["Drama"] if n % 2 else ["Comedy", "Drama"] if n % 4 else [] for n in range(rows)],
+    }
+    return VectorSpace.create("film", vectors, table, **options)
