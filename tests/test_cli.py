@@ -363,3 +363,13 @@ def test_the_command_itself(asked: list[str]) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("vectalk: error: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_question_in_other_words_is_told_apart(run, capsys) -> None:
+    asked = ["ask", str(run.path), "--bind", "island=7", "--device", "cpu", "--max-new-tokens", "4"]
+    code, _, err = call([*asked, "How many beaches has {island}?"], capsys)
+    assert code == 0
+    assert "trained on other wordings, such as: Describe {island}." in err
+    code, _, err = call([*asked, "Describe {island}."], capsys)
+    assert code == 0
+    assert "other wordings" not in err

@@ -66,7 +66,7 @@ def test_the_demo_does_not_overwrite_unless_told(tmp_path, capsys) -> None:
     assert "--overwrite" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["demo", "--quick", "--out", str(tmp_path), "--overwrite"])
-    assert "not made by vectalk" in capsys.readouterr().err
+    assert "nothing of the kind" in capsys.readouterr().err
     assert (tmp_path / "mine.txt").read_text() == "dear to me"
 
 

@@ -28,7 +28,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path) -> None:
 def test_a_folder_appears_whole_or_not_at_all(tmp_path) -> None:
 
     def stop() -> None:
-        with atomic_folder(tmp_path / "space") as part:
+        with atomic_folder(tmp_path / "space", "space.json") as part:
             (part / "space.json").write_text("{}")
             raise KeyboardInterrupt
 
@@ -41,11 +41,13 @@ def test_only_what_was_made_here_is_replaced(tmp_path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("years of work")
-    with pytest.raises(VectalkError, match="not made by vectalk"), atomic_folder(mine, overwrite=True):
+    with pytest.raises(VectalkError, match="nothing of the kind"), atomic_folder(mine, "space.json", overwrite=True):
         pass
     assert (mine / "thesis.txt").read_text() == "years of work"
     (mine / "space.json").write_text("{}")
-    with atomic_folder(mine, overwrite=True) as part:
+    with pytest.raises(VectalkError, match=r"no corpus\.json"), atomic_folder(mine, "corpus.json", overwrite=True):
+        pass
+    with atomic_folder(mine, "space.json", overwrite=True) as part:
         (part / "space.json").write_text("[]")
     assert [p.name for p in mine.iterdir()] == ["space.json"]
 

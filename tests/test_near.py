@@ -132,3 +132,11 @@ def test_the_normaliser_knows_training_entities_only() -> None:
     train = np.asarray(space.vectors)[space.rows("train")]
     np.testing.assert_allclose(space.normalizer.mean, train.mean(0), atol=1e-5)
     np.testing.assert_allclose(space.normalizer.scale, train.std(0), rtol=1e-4)
+
+
+def test_an_entity_is_called_one_whatever_its_percentile() -> None:
+    space = make_films(300)
+    said = {str(space.support(space[row])) for row in range(300)}
+    assert all(text.startswith("a real entity") for text in said)
+    assert any("unusually close" in text for text in said)
+    assert "blend of" in str(space.support(space.point("lerp('1001', '1002', 0.5)")))

@@ -306,3 +306,25 @@ def test_points_of_different_spaces_do_not_mix() -> None:
         Point(np.ones(7), make_films())
     with pytest.raises(SpaceError, match="NaN"):
         Point(np.full(8, np.nan), make_films())
+
+
+def test_a_space_is_called_as_a_slot_may_be() -> None:
+    with pytest.raises(SpaceError, match="cannot be called 'my film!'"):
+        VectorSpace.create("my film!", np.ones((3, 2)), {"id": ["a", "b", "c"]})
+
+
+def test_spaces_and_points_say_what_they_are() -> None:
+    space = make_films(60)
+    assert repr(space) == "VectorSpace('film': 60 x 8, cosine)"
+    assert repr(space["Film 3 (1953)"]) == "Point('Film 3 (1953)' in 'film')"
+
+
+def test_neighbors_of_a_title() -> None:
+    space = make_films(60)
+    by_title, by_point = space.neighbors("Film 3 (1953)", 4)[0], space.neighbors(space["Film 3 (1953)"], 4)[0]
+    assert by_title.tolist() == by_point.tolist()
+
+
+def test_points_of_spaces_of_other_dimensions_do_not_mix() -> None:
+    with pytest.raises(SpaceError, match="points of different spaces cannot be combined"):
+        _ = make_films(60)["1001"] + make_films(60, dim=5)["1001"]

@@ -302,3 +302,18 @@ def test_a_list_is_said_commonest_first_where_the_suite_asks_for_it() -> None:
     reader = teacher.readers["film"]["genres"]
     order = [reader.say(value) for value in reader.vocabulary]
     assert reader.words(["Animation", "Crime", "Drama"]) == order
+
+
+def test_a_category_keeps_its_case_and_a_list_does_not() -> None:
+    space = space_of(origin=["Brazil", "Colombia"] * 3, notes=[["Cocoa"]] * 6)
+    category = AttributeReader("origin", Attribute(kind="category"), space)
+    notes = AttributeReader("notes", Attribute(kind="list"), space)
+    assert (category.words("Brazil"), notes.words(["Cocoa"])) == ("Brazil", ["cocoa"])
+    assert category.read("From Colombia, washed.") == "Colombia"
+
+
+def test_a_column_that_is_not_there_is_told_with_the_nearest_name() -> None:
+    teacher = FactsTeacher(Suite.model_validate(SUITE), {"film": space_of(genre=[["Drama"]] * 5, year=[1990] * 5)})
+    assert teacher.absent() == [
+        "film has no column 'genres' (did you mean 'genre'?): 'genres' is left out of all texts"
+    ]

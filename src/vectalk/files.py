@@ -11,9 +11,6 @@ from typing import Any
 
 from vectalk.errors import VectalkError
 
-# A folder that holds one of these was made here, and may be replaced where that is asked for.
-MARKERS = ("space.json", "corpus.json", "elm.json", "factors.json", "made.json", "demo.json", "state.json")
-
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
@@ -29,24 +26,31 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def check_free(path: str | Path, *, overwrite: bool = False) -> None:
+def check_free(path: str | Path, marker: str, *, overwrite: bool = False) -> None:
     """Raise a VectalkError where something is in the way of a new folder that may not be replaced.
 
-    Only what was made here is ever replaced: a slip in a name must not cost somebody's files.
+    Args:
+        path: the folder.
+        marker: the file that tells its kind, e.g. `space.json`. Only a folder of the same kind is ever replaced: a
+            slip in a name must not cost somebody's files, or the very space that a corpus is built on.
+        overwrite: whether a folder of this kind may be replaced.
     """
     path = Path(path)
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if not overwrite:
         raise VectalkError(f"{path} exists already; name another folder, or pass --overwrite to replace it")
-    if not any((path / marker).is_file() for marker in MARKERS):
-        raise VectalkError(f"{path} was not made by vectalk, so it is not replaced; name another folder, or remove it")
+    if not (path / marker).is_file():
+        raise VectalkError(
+            f"{path} is not replaced, since it is nothing of the kind (it has no {marker}); "
+            "name another folder, or remove it yourself"
+        )
 
 
-def new_folder(path: str | Path, *, overwrite: bool = False) -> Path:
+def new_folder(path: str | Path, marker: str, *, overwrite: bool = False) -> Path:
     """Make an empty folder for work that is resumed rather than written whole, and return it."""
     path = Path(path)
-    check_free(path, overwrite=overwrite)
+    check_free(path, marker, overwrite=overwrite)
     if path.exists():
         shutil.rmtree(path)
     path.mkdir(parents=True)
@@ -54,14 +58,14 @@ def new_folder(path: str | Path, *, overwrite: bool = False) -> Path:
 
 
 @contextmanager
-def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+def atomic_folder(path: str | Path, marker: str, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder that becomes `path` when the block ends well.
 
     Raises:
-        VectalkError: `path` exists and is not an empty folder, and `overwrite` is false.
+        VectalkError: something is in the way (see `check_free`).
     """
     path = Path(path)
-    check_free(path, overwrite=overwrite)
+    check_free(path, marker, overwrite=overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     try:

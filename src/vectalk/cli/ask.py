@@ -62,5 +62,11 @@ def ask(
         err.print(f"\n{{{slot}}} = {report.source}: {report.support}", markup=False, style="dim", soft_wrap=True)
         for near in report.neighbors:
             err.print(f"  {near.similarity:6.3f}  {near.title}", markup=False, style="dim", soft_wrap=True)
+    others = elm.trained_wordings(question)
+    if others:
+        shown = "; ".join(others[:4])
+        err.print(
+            f"\n(the run was trained on other wordings, such as: {shown})", markup=False, style="dim", soft_wrap=True
+        )
     if not answer.finished:
         err.print(f"(cut at {max_new_tokens} tokens; --max-new-tokens allows more)", style="dim")

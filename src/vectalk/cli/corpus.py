@@ -34,6 +34,7 @@ def build(
     if tasks:
         joined = joined.only([name.strip() for name in tasks.split(",")])
     spaces = {name: VectorSpace.load(place) for name, place in pairs(space, "--space").items()}
+    writer = FactsTeacher(joined, spaces)
     jobs: dict[str, Any] = {}
     with progress(quiet) as bar:
 
@@ -45,13 +46,15 @@ def build(
         corpus = build_corpus(
             spaces,
             joined,
-            FactsTeacher(joined, spaces),
+            writer,
             out,
             variants=variants,
             seed=seed,
             overwrite=overwrite,
             progress=tell,
         )
+    for problem in writer.absent():
+        note(f"note: {problem}", quiet)
     counts = corpus.card["counts"]
     note(f"corpus written to {out}; look at it with `vectalk corpus show {out}`", quiet)
     emit(corpus.card, ", ".join(f"{count} {name}" for name, count in counts.items()) + " examples", as_json)

@@ -1,5 +1,6 @@
 """`vectalk demo`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,11 +59,13 @@ def demo(
             ("another's", sample.shuffled),
         ):
             out.print(f"  {label:<10} {text}", markup=False, soft_wrap=True)
-    title = samples[0].source.strip("'")
+    title, me = samples[0].source.strip("'"), sys.argv[0] if "/" in sys.argv[0] else "vectalk"
+    if quick:
+        note("\n--quick is too little training for good answers: look at the table, and run it without.", quiet)
     note(
-        f"\nAsk it yourself:\n  vectalk ask {out_folder}/run 'Describe {{island}}.' --bind island={title}\n"
-        f"  vectalk ask {out_folder}/run 'Who should visit {{island}}?' --bind island=\"mean('3', '4', '5')\"\n"
-        f"  vectalk space neighbors {out_folder}/islands 7\n"
-        "Then bring your own vectors: vectalk space import --help",
+        f"\nAsk it yourself:\n  {me} ask {out_folder}/run 'Describe {{island}}.' --bind island={title}\n"
+        f"  {me} ask {out_folder}/run 'Who should visit {{island}}?' --bind island=\"mean('3', '4', '5')\"\n"
+        f"  {me} space neighbors {out_folder}/islands 7\n"
+        f"Then bring your own vectors: {me} space import --help",
         quiet,
     )

@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -84,8 +85,13 @@ def _root(version: Annotated[bool, typer.Option("--version", callback=_version, 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; VECTALK_DEBUG=1 shows tracebacks."""
+    guarded(lambda: app(arguments))
+
+
+def guarded(run: Callable[[], None]) -> None:
+    """Run something and end with one message where it fails by what the user gave."""
     try:
-        app(arguments)
+        run()
     except (VectalkError, OSError) as error:
         if os.environ.get("VECTALK_DEBUG"):
             raise

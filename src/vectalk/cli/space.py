@@ -60,7 +60,9 @@ def import_(
     from vectalk.files import atomic_folder
     from vectalk.space.readers import import_space
 
-    with atomic_folder(out, overwrite=overwrite) as folder:  # refuses before the work rather than after it
+    with atomic_folder(
+        out, "space.json", overwrite=overwrite
+    ) as folder:  # refuses before the work rather than after it
         space = import_space(
             source,
             name=name,

@@ -64,6 +64,8 @@ def train(
         overrides["stage2.llm"] = "lora"
     if seed is not None:
         overrides["seed"] = seed
+    if resume and config is None and not overrides and (out / "config.yaml").is_file():
+        config = out / "config.yaml"  # the settings that the run was started with
     settings = TrainConfig.load(config, overrides)
     opened = Corpus.load(corpus, pairs(space or [], "--space"))
     with progress(quiet) as bar:

@@ -132,7 +132,7 @@ def make_base_llm(
     model.eval()
     with torch.no_grad():
         losses = [model(**_padded(held_out[i : i + 64])).loss.item() for i in range(0, len(held_out), 64)]
-    with atomic_folder(out, overwrite=overwrite) as folder:
+    with atomic_folder(out, "made.json", overwrite=overwrite) as folder:
         with hushed():
             model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -202,4 +202,6 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    from vectalk.cli.main import guarded
+
+    guarded(lambda: typer.run(main))

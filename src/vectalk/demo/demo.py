@@ -95,7 +95,7 @@ def run_demo(
     Returns:
         The rows of the evaluation's metrics, and the samples.
     """
-    place = new_folder(out, overwrite=overwrite)
+    place = new_folder(out, "demo.json", overwrite=overwrite)
     write_json(place / "demo.json", {"size": asdict(size), "seed": seed})
     world = World.make(seed=seed)
     space = world.space(size.islands).save(place / "islands")

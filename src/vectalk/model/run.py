@@ -143,6 +143,8 @@ class Run:
             device: where they live.
             llm: another place of the base LLM, where it moved.
         """
+        if llm is not None and self.card.llm.trained == "full":
+            raise RunError(f"run {self.path} holds an LLM of its own, trained whole; leave --llm away")
         card, dtype = self.card.llm, self.config.get("dtype", "auto")
         base = str(self.path / "llm") if card.trained == "full" else llm or card.name
         if card.trained != "full" and llm is None and not Path(base).is_absolute() and (self.path / base).is_dir():

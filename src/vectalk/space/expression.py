@@ -12,6 +12,7 @@ the parser as an argument, so that later rooms can add theirs.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -177,7 +178,9 @@ class _Parser:
         except (ValueError, OverflowError) as error:
             raise self._error(f"{name}(...) cannot be computed: {error}", position) from None
         except TypeError as error:
-            raise self._error(f"{name}(...) was given wrong arguments: {error}", position) from None
+            takes = ", ".join(list(inspect.signature(self.functions[name]).parameters)[1:])
+            problem = f"it takes ({takes})" if "argument" in str(error) else str(error)
+            raise self._error(f"{name}(...) was given wrong arguments: {problem}", position) from None
 
     def _point(self, value: Any, position: int) -> Point:
         if isinstance(value, float):

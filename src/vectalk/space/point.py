@@ -47,20 +47,24 @@ class Point:
         """The entity's title, or the expression of a point that is nobody."""
         return self.source if self.row is None else self.space.title(self.row)
 
-    def _with(self, other: Point, values: np.ndarray, sign: str) -> Point:
+    def __repr__(self) -> str:
+        return f"Point({self.source} in {self.space.name!r})"
+
+    def _with(self, other: Point, share: float, sign: str) -> Point:
         if self.space.fingerprint != other.space.fingerprint:
             raise SpaceError(
                 f"{self.source} lies in space {self.space.name!r}, {other.source} in {other.space.name!r}: "
                 "points of different spaces cannot be combined"
             )
         sources = tuple(dict.fromkeys(self.sources + other.sources))
+        values = self.values + share * other.values
         return Point(values, self.space, f"({self.source} {sign} {other.source})", None, sources)
 
     def __add__(self, other: Point) -> Point:
-        return self._with(other, self.values + other.values, "+")
+        return self._with(other, 1.0, "+")
 
     def __sub__(self, other: Point) -> Point:
-        return self._with(other, self.values - other.values, "-")
+        return self._with(other, -1.0, "-")
 
     def __mul__(self, factor: float) -> Point:
         return Point(self.values * factor, self.space, f"{factor:g} * {self.source}", None, self.sources)

@@ -93,7 +93,7 @@ def factorize(
     config = config or WalsConfig()
     if min_ratings < 1:
         raise SpaceError(f"min_ratings must be at least 1, not {min_ratings}")
-    with atomic_folder(out, overwrite=overwrite) as folder:
+    with atomic_folder(out, "factors.json", overwrite=overwrite) as folder:
         table = (
             ratings
             if isinstance(ratings, pa.Table)

@@ -112,6 +112,7 @@ def import_space(
     elif own is not None and own.num_columns:
         own = _with_id(own, id_name, str(source))
     elif facts is not None:
+        tell(f"no ids beside the vectors: row i of {metadata} is taken for vector i (give --ids to join by id)")
         own = facts.select(["id"])
     else:
         own = pa.table({"id": pa.array([str(row) for row in range(len(vectors))])})
@@ -203,6 +204,14 @@ def _join(own: pa.Table, facts: pa.Table, where: str, missing: Missing) -> tuple
     _unique(facts["id"], where)
     at = pc.index_in(own["id"], facts["id"].combine_chunks()).combine_chunks()
     lost = np.flatnonzero(at.is_null().to_numpy(zero_copy_only=False))
+    if len(lost) == len(at):
+        theirs = ", ".join(map(repr, facts["id"].slice(0, 3).to_pylist()))
+        ours = ", ".join(map(repr, own["id"].slice(0, 3).to_pylist()))
+        raise SpaceError(
+            f"{where}: none of the {len(at)} ids has metadata: the vectors' are {ours}, ..., "
+            f"the metadata's {theirs}, ...; "
+            f"name the right column with --id-column (columns are {', '.join(facts.column_names)})"
+        )
     if len(lost) and missing == "error":
         first = ", ".join(repr(own["id"][int(row)].as_py()) for row in lost[:5])
         raise SpaceError(
@@ -210,8 +219,6 @@ def _join(own: pa.Table, facts: pa.Table, where: str, missing: Missing) -> tuple
             f"(ids {first}{', ...' if len(lost) > 5 else ''}); "
             "leave them out with --missing drop, or keep them with --missing keep"
         )
-    if len(lost) == len(at):
-        raise SpaceError(f"{where}: none of the {len(at)} ids has metadata; is --id-column the right one?")
     kept = np.setdiff1d(np.arange(len(at)), lost) if missing == "drop" else np.arange(len(at))
     own, at = own.take(kept), at.take(pa.array(kept))
     for name in facts.column_names:

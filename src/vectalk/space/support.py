@@ -20,19 +20,24 @@ class Support:
         distance: mean distance to the 10 nearest training entities (1 - cosine, or Euclidean).
         verdict: `real` (as near as entities are), `far` (above the 95th percentile) or `central` (below the
             5th: means shrink, so an average of many lies nearer to all than any of them does).
-        sources: what a blend was made of; empty for an entity or a bare vector.
+        sources: what a point was made of; empty for a bare vector.
+        entity: whether it is a real entity itself.
     """
 
     percentile: float
     distance: float
     verdict: str
     sources: tuple[str, ...] = ()
+    entity: bool = False
 
     def __str__(self) -> str:
+        if self.entity:
+            lies = {"real": "", "far": ", far from the others", "central": ", unusually close to its neighbours"}
+            return f"a real entity{lies[self.verdict]} (percentile {self.percentile:.0f})"
         words = {
             "real": "as near to real entities as they are to each other",
             "far": "far from anything real",
-            "central": "an average of many, not a place",
+            "central": "nearer to real entities than they are to each other: an average, not a place",
         }
         blend = f"; a blend of {', '.join(self.sources)}" if len(self.sources) > 1 else ""
         return f"{words[self.verdict]} (percentile {self.percentile:.0f}){blend}"
@@ -59,8 +64,10 @@ def reference_distances(vectors: np.ndarray, metric: Metric, rows: np.ndarray, s
     return np.sort(mean_distance(vectors[sample], vectors, metric, rows, exclude=sample)).astype(np.float32)
 
 
-def support_from(distance: float, reference: np.ndarray, sources: tuple[str, ...] = ()) -> Support:
+def support_from(
+    distance: float, reference: np.ndarray, sources: tuple[str, ...] = (), entity: bool = False
+) -> Support:
     """Place a mean distance among the sorted reference distances [R] of real entities."""
     percentile = 100.0 * float(np.searchsorted(reference, distance, side="right")) / max(len(reference), 1)
     verdict = "far" if percentile > FAR else "central" if percentile < CENTRAL else "real"
-    return Support(percentile, distance, verdict, sources)
+    return Support(percentile, distance, verdict, sources, entity)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -83,6 +84,10 @@ class VectorSpace:
         Raises:
             SpaceError: shapes disagree, ids repeat, or rows hold NaN, infinity or nothing but zeros.
         """
+        if not re.fullmatch(r"[A-Za-z_]\w*", name):
+            raise SpaceError(
+                f"a space cannot be called {name!r}: its name is that of a slot; take letters, digits and _"
+            )
         vectors = check_vectors(name, vectors)
         table = entities if isinstance(entities, pa.Table) else pa.table(dict(entities))
         table = check_entities(name, table, len(vectors), split_by)
@@ -108,7 +113,7 @@ class VectorSpace:
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> VectorSpace:
         """Write the space as a folder, whole or not at all, and return it opened from there."""
-        with atomic_folder(path, overwrite=overwrite) as folder:
+        with atomic_folder(path, "space.json", overwrite=overwrite) as folder:
             np.save(folder / "vectors.npy", self.vectors)
             pq.write_table(self.entities, folder / "entities.parquet")
             np.save(folder / "support.npy", self.reference)
@@ -200,6 +205,10 @@ class VectorSpace:
             )
 
     # ---- what is in it
+
+    def __repr__(self) -> str:
+        place = f" at {self.path}" if self.path is not None else ""
+        return f"VectorSpace({self.name!r}: {len(self)} x {self.dim}, {self.metric}{place})"
 
     def __len__(self) -> int:
         return self.vectors.shape[0]
@@ -327,18 +336,19 @@ class VectorSpace:
     # ---- near and far
 
     def neighbors(
-        self, points: np.ndarray | Point, k: int = 10, *, split_name: str | None = None
+        self, points: np.ndarray | Point | str, k: int = 10, *, split_name: str | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return rows and similarities of the k nearest entities, exactly.
 
         Args:
-            points: a Point (its own row is left out), or vectors [Q, D].
+            points: a Point (its own row is left out), a title, id or expression, or vectors [Q, D].
             k: how many.
             split_name: search this split only.
 
         Returns:
-            Rows and similarities, [k] for a Point, else [Q, k].
+            Rows and similarities, [k] for a Point or a string, else [Q, k].
         """
+        points = self.point(points) if isinstance(points, str) else points
         rows = None if split_name is None else self.rows(split_name)
         if isinstance(points, Point):
             own = np.array([-1 if points.row is None else points.row])
@@ -358,4 +368,4 @@ class VectorSpace:
         own = np.array([-1 if point.row is None else point.row])
         rows = self.rows(split.TRAIN)
         distance = support.mean_distance(point.values[None], self.vectors, self.metric, rows, exclude=own)
-        return support.support_from(float(distance[0]), self.reference, point.sources)
+        return support.support_from(float(distance[0]), self.reference, point.sources, point.row is not None)

@@ -16,7 +16,7 @@ from vectalk.model.run import Run
 from vectalk.space import Point, VectorSpace
 from vectalk.talk.answer import Answer, Neighbor, SlotReport
 from vectalk.talk.engine import Decoding, TransformersEngine
-from vectalk.tasks.suite import Suite, slots_in
+from vectalk.tasks.suite import SLOT, Suite, slots_in
 
 Binding = Point | str | np.ndarray | Sequence[float]
 Bindings = Mapping[str, Binding]
@@ -65,6 +65,15 @@ class ELM:
     def suite(self) -> Suite:
         """The tasks that it was trained on."""
         return self.run.suite
+
+    def trained_wordings(self, question: str) -> list[str]:
+        """Return the trained wordings with as many slots, where a question is none of them; else nothing."""
+        known = [prompt for task in self.suite.tasks for prompt in task.prompts]
+        bare = SLOT.sub("{}", question)
+        if any(SLOT.sub("{}", prompt) == bare for prompt in known):
+            return []
+        count = len(set(slots_in(question)))
+        return [prompt for prompt in known if len(set(slots_in(prompt))) == count] or known
 
     @property
     def corpus_path(self) -> Path:

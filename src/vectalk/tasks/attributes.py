@@ -35,7 +35,7 @@ class Attribute(BaseModel):
             said as the label of its quantile band among training entities), `number`, `titles` (a column of
             titles), or `neighbors` (titles of the nearest training entities).
         column: metadata column; the attribute's own name when omitted.
-        words: how values are said, where not as lower case.
+        words: how values are said, where not as they are (`category`) or in lower case (`list`).
         labels: names of the bands, lowest first.
         count: how many neighbours.
         order: how a list is said: `given` as the metadata have it, or `common`: the value that most training entities
@@ -206,7 +206,7 @@ class AttributeReader:
         """Return how one value is written in a text."""
         if self.kind in (*UNREAD, "decade", "band"):
             return value
-        return self.attribute.words.get(value, value.lower())
+        return self.attribute.words.get(value, value.lower() if self.kind == "list" else value)
 
     @cached_property
     def _spoken(self) -> tuple[re.Pattern[str], dict[str, str]]:

@@ -57,7 +57,7 @@ def build_corpus(
         raise CorpusError(f"variants must be at least 1, not {variants}")
     counts: Counter[str] = Counter()
     tasks: Counter[str] = Counter()
-    with atomic_folder(out, overwrite=overwrite) as folder:
+    with atomic_folder(out, "corpus.json", overwrite=overwrite) as folder:
         for split_name in SPLITS:
             with _Parts(folder, split_name) as parts:
                 for task in suite.tasks:

@@ -100,6 +100,12 @@ class Suite(BaseModel):
         return self
 
     def _check_facts(self, task: Task) -> None:
+        unknown = [space for space in task.slots.values() if self.attributes and space not in self.attributes]
+        if unknown and (task.facts or task.states):
+            raise ValueError(
+                f"task {task.name!r}: no attributes are given for space {unknown[0]!r}; there are some for "
+                + ", ".join(self.attributes)
+            )
         known = {slot: self.attributes.get(space, {}) for slot, space in task.slots.items()}
         for name in task.states:
             if not any(name in attributes for attributes in known.values()):

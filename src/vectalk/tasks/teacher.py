@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from vectalk.errors import CorpusError
 from vectalk.space import VectorSpace
+from vectalk.space.titles import closest
 from vectalk.tasks import grammar
 from vectalk.tasks.attributes import UNREAD, AttributeReader
 from vectalk.tasks.suite import Suite, Task
@@ -53,6 +54,17 @@ class FactsTeacher:
             for space in suite.spaces
         }
         self._values: dict[tuple[str, int], Values] = {}
+
+    def absent(self) -> list[str]:
+        """Say which attributes are never stated because their column is not there, and what may have been meant."""
+        said = []
+        for space, readers in self.readers.items():
+            for name, reader in readers.items():
+                if not reader.present:
+                    near = closest(reader.column, reader.space.column_names, 1)
+                    hint = f" (did you mean {near[0]!r}?)" if near else ""
+                    said.append(f"{space} has no column {reader.column!r}{hint}: {name!r} is left out of all texts")
+        return said
 
     def prepare(self, task: Task, rows: Mapping[str, list[int]]) -> None:
         """Look up the neighbours of many rows at once."""

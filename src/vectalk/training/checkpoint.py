@@ -52,7 +52,7 @@ def save_checkpoint(
         for key, value in entries.items():
             tensor = value if isinstance(value, torch.Tensor) else torch.tensor(float(value))
             moments[f"{name}::{key}"] = tensor.detach().cpu().contiguous().clone()
-    with atomic_folder(folder / f"step-{step:07d}", overwrite=True) as part:
+    with atomic_folder(folder / f"step-{step:07d}", "state.json", overwrite=True) as part:
         save_weights(model, part / "model.safetensors")
         random_state = {"torch": torch.get_rng_state()}
         if torch.cuda.is_available():

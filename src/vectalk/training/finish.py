@@ -27,7 +27,7 @@ def finish(trainer: Trainer, progress: Progress) -> Run:
     out, model = trainer.out, trainer.model
     if trainer.accelerator.is_main_process:
         shutil.rmtree(out / "weights.tmp", ignore_errors=True)
-        with atomic_folder(out / "weights.tmp") as part:
+        with atomic_folder(out / "weights.tmp", "adapters") as part:
             save_model(part, model, trainer.trained, trainer.peft_model)
         for made in (out / "weights.tmp").iterdir():
             if (out / made.name).is_dir():  # left by a process that was stopped right here
