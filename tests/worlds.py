@@ -45,7 +45,7 @@ CONFIG: dict[str, Any] = {
     "eval_examples": 64,
     "save_every": 1000,
     "adapter.width": 64,
-    "stage1.steps": 100,
+    "stage1.steps": 150,
     "stage1.lr_adapter": 5e-3,
     "stage2.steps": 350,
     "stage2.lr_llm": 3e-3,
