@@ -328,6 +328,6 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_encoder_that_cannot_be_loaded_is_named_before_any_question_is_asked(corpus: Corpus, tmp_path: Path) -> None:
     oracle = Oracle(corpus)
-    with pytest.raises(EvaluationError, match="cannot be loaded|needs sentence-transformers"):
+    with pytest.raises(EvaluationError, match=r"cannot be loaded|needs sentence-transformers"):
         evaluate(oracle, corpus, tmp_path / "out", encoder=str(tmp_path / "no-such-encoder"), limit=10)
     assert not (tmp_path / "out").exists()
