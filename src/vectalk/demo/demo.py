@@ -38,7 +38,7 @@ class Size:
     test: int
 
 
-FULL = Size(islands=2500, base_steps=500, stage1=400, stage2=900, test=150)
+FULL = Size(islands=2500, base_steps=500, stage1=300, stage2=1700, test=150)
 QUICK = Size(islands=1200, base_steps=250, stage1=150, stage2=300, test=60)
 
 
@@ -51,7 +51,9 @@ def config_for(size: Size, seed: int = 0) -> TrainConfig:
             "stage1.steps": size.stage1,
             "stage2.steps": size.stage2,
             "stage2.lr_llm": 1e-3,
-            "eval_every": 100,
+            "stage2.lr_adapter": 2e-3,
+            "stage2.patience": 9,
+            "eval_every": 200,
             "eval_examples": 200,
             "save_every": 300,
             "seed": seed,
