@@ -33,8 +33,7 @@ def demo(
         def tell(what: str, done: int, total: int) -> None:
             if what not in jobs:
                 jobs[what] = bar.add_task(what, total=total, note="")
-            bar.update(jobs[what], completed=done, total=total)
-            bar.update(jobs[what], visible=done < total or what == "base LLM")
+            bar.update(jobs[what], completed=done, total=total, visible=done < total or what == "base LLM")
 
         rows, samples = run_demo(
             out_folder,

@@ -57,29 +57,27 @@ def import_(
     quiet: Quiet = False,
 ) -> None:
     """Make a space of a file of vectors, with ids and metadata."""
-    from vectalk.files import atomic_folder
+    from vectalk.files import check_free
     from vectalk.space.readers import import_space
 
-    with atomic_folder(
-        out, "space.json", overwrite=overwrite
-    ) as folder:  # refuses before the work rather than after it
-        space = import_space(
-            source,
-            name=name,
-            key=key,
-            ids=ids,
-            metadata=metadata,
-            id_name=id_column,
-            columns=_columns(list_column, null, extract, rename),
-            missing=missing,  # type: ignore[arg-type] # checked there
-            drop_bad_rows=drop_bad_rows,
-            metric=metric,  # type: ignore[arg-type]
-            split_by=split_by,
-            licence=licence,
-            dtype=dtype,  # type: ignore[arg-type]
-            tell=lambda message: note(message, quiet),
-        )
-        space.save(folder)
+    check_free(out, "space.json", overwrite=overwrite)  # before the work rather than after it
+    space = import_space(
+        source,
+        name=name,
+        key=key,
+        ids=ids,
+        metadata=metadata,
+        id_name=id_column,
+        columns=_columns(list_column, null, extract, rename),
+        missing=missing,  # type: ignore[arg-type] # checked there
+        drop_bad_rows=drop_bad_rows,
+        metric=metric,  # type: ignore[arg-type]
+        split_by=split_by,
+        licence=licence,
+        dtype=dtype,  # type: ignore[arg-type]
+        tell=lambda message: note(message, quiet),
+    )
+    space = space.save(out, overwrite=overwrite)
     _show_card(_card(space, out), as_json)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -15,7 +16,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from vectalk.errors import LanguageModelError, PromptError
-from vectalk.tasks.suite import pieces_of
+from vectalk.tasks.suite import pieces_of, slots_in
 
 IGNORED = -100
 # For models without a chat template: a plain question and answer, written as a template so that a server can apply it.
@@ -182,18 +183,9 @@ class PromptFormat:
         Raises:
             PromptError: a slot is not bound, a binding has no slot, or the target is empty.
         """
-        pieces = pieces_of(question)
-        found = {text for text, is_slot in pieces if is_slot}
-        unbound, unused = sorted(found - set(spaces)), sorted(set(spaces) - found)
-        if unbound:
-            raise PromptError(
-                f"question {question!r}: slot {{{unbound[0]}}} has no vector; "
-                f"bind it, or write {{{{{unbound[0]}}}}} for plain text"
-            )
-        if unused:
-            raise PromptError(f"question {question!r} has no slot {{{unused[0]}}} for the vector bound to it")
+        check_slots(question, spaces)
         ids, slots = list(self.before), []
-        for text, is_slot in pieces:
+        for text, is_slot in pieces_of(question):
             if is_slot:
                 length = self.soft_tokens[spaces[text]]
                 slots.append(SlotPlace(text, spaces[text], len(ids), length))
@@ -226,6 +218,19 @@ class PromptFormat:
             parts.append(f"»{text}«" if supervised else text)
             i = j
         return "".join(parts)
+
+
+def check_slots(question: str, bound: Iterable[str]) -> None:
+    """Raise a PromptError where a slot of a question is not bound, or what is bound has no slot."""
+    found, bound = slots_in(question), list(bound)
+    for slot in found:
+        if slot not in bound:
+            raise PromptError(
+                f"question {question!r}: slot {{{slot}}} has no vector; bind it, or write {{{{{slot}}}}} for plain text"
+            )
+    for slot in bound:
+        if slot not in found:
+            raise PromptError(f"question {question!r} has no slot {{{slot}}} for the vector bound to it")
 
 
 def _template_of(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from vectalk.errors import PromptError
 from vectalk.model import ElmModel, PromptFormat
+from vectalk.model.prompt import check_slots
 from vectalk.model.run import Run
 from vectalk.space import Point, VectorSpace
 from vectalk.talk.answer import Answer, Neighbor, SlotReport
@@ -184,17 +185,8 @@ class ELM:
         """Return the point of each slot of a question."""
         if not isinstance(bindings, Mapping):
             raise PromptError(f"bindings map slot names to points; {type(bindings).__name__} was given")
-        found = slots_in(question)
-        for slot in dict.fromkeys(found):
-            if slot not in bindings:
-                raise PromptError(
-                    f"question {question!r}: slot {{{slot}}} has no vector; "
-                    f"bind it, or write {{{{{slot}}}}} for plain text"
-                )
-        for slot in bindings:
-            if slot not in found:
-                raise PromptError(f"question {question!r} has no slot {{{slot}}} for the vector bound to it")
-        return {slot: self.point(slot, bindings[slot], question) for slot in dict.fromkeys(found)}
+        check_slots(question, bindings)
+        return {slot: self.point(slot, bindings[slot], question) for slot in dict.fromkeys(slots_in(question))}
 
     def stream(
         self, question: str, bindings: Bindings | None = None, *, neighbors: int = 5, **settings: Any

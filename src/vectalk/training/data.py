@@ -60,13 +60,8 @@ class Examples:
         noise: float = 0.0,
     ) -> None:
         table = table.combine_chunks()  # else every batch looks through all chunks
-        self.table, self.spaces, self.prompts, self.context, self.noise = (
-            table,
-            spaces,
-            prompts,
-            context,
-            noise,
-        )
+        self.table, self.spaces, self.prompts = table, spaces, prompts
+        self.context, self.noise = context, noise
         self.dims = {name: space.dim for name, space in spaces.items()}
         self.lengths = np.asarray(pc.add(pc.utf8_length(table["prompt"]), pc.utf8_length(table["target"])))
 
