@@ -53,7 +53,7 @@ def build(
             overwrite=overwrite,
             progress=tell,
         )
-    for problem in writer.absent():
+    for problem in writer.notes():
         note(f"note: {problem}", quiet)
     counts = corpus.card["counts"]
     note(f"corpus written to {out}; look at it with `vectalk corpus show {out}`", quiet)

@@ -3,6 +3,6 @@
 from vectalk.tasks.build import build_corpus
 from vectalk.tasks.corpus import Corpus, Example
 from vectalk.tasks.suite import Suite, Task
-from vectalk.tasks.teacher import FactsTeacher, Teacher
+from vectalk.tasks.teacher import Assignment, FactsTeacher, Teacher
 
-__all__ = ["Corpus", "Example", "FactsTeacher", "Suite", "Task", "Teacher", "build_corpus"]
+__all__ = ["Assignment", "Corpus", "Example", "FactsTeacher", "Suite", "Task", "Teacher", "build_corpus"]

@@ -42,6 +42,8 @@ class Task(BaseModel):
         states: attributes that a reference text states, and that can be read back from an answer.
         pairs: how the second entity of a two-slot task is found: `any`, or `neighbor` (nearest training one).
         facts: the facts teacher's grammar: sentences, each a list of wordings (see `grammar`).
+        teacher: what an LLM teacher is told to write; made from the first wording when omitted.
+        names_title: whether a target may name the title of an entity in a slot.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,6 +55,8 @@ class Task(BaseModel):
     states: list[str] = Field(default_factory=list)
     pairs: Literal["any", "neighbor"] = "any"
     facts: list[list[str]] = Field(default_factory=list)
+    teacher: str | None = None
+    names_title: bool = False
 
     @field_validator("facts", mode="before")
     @classmethod

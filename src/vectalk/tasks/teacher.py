@@ -1,7 +1,8 @@
 """Teachers write the target texts; they are never used at ask time."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from vectalk.errors import CorpusError
@@ -15,18 +16,49 @@ Values = dict[str, Any]
 REMEMBERED = 100_000  # entities whose values are kept, since each is written about many times
 
 
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One answer that a teacher is asked for.
+
+    Attributes:
+        task: what is asked.
+        rows: slot -> row of its space.
+        seed: decides what is drawn for this answer alone.
+        copy: its number among the training examples of this task about the same first entity.
+    """
+
+    task: Task
+    rows: Mapping[str, int]
+    seed: str = "0"
+    copy: int = 0
+
+
 class Teacher(Protocol):
-    """What writes a target text for a task and the rows in its slots."""
+    """What writes target texts. `name` goes into the corpus with every example."""
 
     name: str
 
-    def write(self, task: Task, rows: Mapping[str, int], seed: str) -> str | None:
-        """Return the text, or None where nothing can be said."""
+    def write_many(self, assignments: Sequence[Assignment]) -> list[str | None]:
+        """Return a text for each assignment, in their order, or None where nothing can be said."""
         ...
 
-    def prepare(self, task: Task, rows: Mapping[str, list[int]]) -> None:
-        """Do once, for many rows, what is dear for one."""
+    def provenance(self) -> dict[str, Any]:
+        """Return what the card of a corpus is to say of how its texts came about, beyond the name."""
         ...
+
+    def notes(self) -> list[str]:
+        """Return what people should be told when the corpus is written."""
+        ...
+
+
+def check_spaces(suite: Suite, spaces: Mapping[str, VectorSpace]) -> None:
+    """Raise a CorpusError where a space that the suite's tasks need is not given."""
+    missing = [name for name in suite.spaces if name not in spaces]
+    if missing:
+        raise CorpusError(
+            f"suite {suite.name!r} needs the spaces {', '.join(suite.spaces)}; missing: "
+            + ", ".join(f"--space {name}=DIR" for name in missing)
+        )
 
 
 class FactsTeacher:
@@ -41,12 +73,7 @@ class FactsTeacher:
 
     def __init__(self, suite: Suite, spaces: Mapping[str, VectorSpace]) -> None:
         self.suite = suite
-        missing = [name for name in suite.spaces if name not in spaces]
-        if missing:
-            raise CorpusError(
-                f"suite {suite.name!r} needs the spaces {', '.join(suite.spaces)}; missing: "
-                + ", ".join(f"--space {name}=DIR" for name in missing)
-            )
+        check_spaces(suite, spaces)
         self.readers = {
             space: {
                 name: AttributeReader(name, a, spaces[space]) for name, a in suite.attributes.get(space, {}).items()
@@ -54,6 +81,14 @@ class FactsTeacher:
             for space in suite.spaces
         }
         self._values: dict[tuple[str, int], Values] = {}
+
+    def provenance(self) -> dict[str, Any]:
+        """Return nothing: the suite and the seed, which the card names anyhow, say all."""
+        return {}
+
+    def notes(self) -> list[str]:
+        """Return what is never stated."""
+        return self.absent()
 
     def absent(self) -> list[str]:
         """Say which attributes are never stated because their column is not there, and what may have been meant."""
@@ -84,6 +119,17 @@ class FactsTeacher:
         """Turn attribute values into the words that the grammar takes."""
         said = {name: self.readers[space][name].words(value) for name, value in values.items()}
         return grammar.Facts(said)
+
+    def write_many(self, assignments: Sequence[Assignment]) -> list[str | None]:
+        """Write the reference texts of many assignments, looking up all neighbours at once."""
+        asked: dict[str, tuple[Task, dict[str, set[int]]]] = {}
+        for one in assignments:
+            _, rows = asked.setdefault(one.task.name, (one.task, {slot: set() for slot in one.task.slots}))
+            for slot, row in one.rows.items():
+                rows[slot].add(row)
+        for task, rows in asked.values():
+            self.prepare(task, {slot: sorted(found) for slot, found in rows.items()})
+        return [self.write(one.task, one.rows, one.seed) for one in assignments]
 
     def write(self, task: Task, rows: Mapping[str, int], seed: str) -> str | None:
         """Write the reference text of a task about entities; None where no sentence can be written."""
