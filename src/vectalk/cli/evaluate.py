@@ -22,11 +22,18 @@ def evaluate(
     llm: Annotated[str | None, typer.Option("--llm", help="Another place of the base LLM.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", help="Test examples of each task at most.")] = None,
     encoder: Annotated[
-        str, typer.Option("--encoder", help="Text encoder: tfidf, minilm, or a sentence transformer.")
-    ] = "tfidf",
+        str | None,
+        typer.Option(
+            "--encoder",
+            help="Text encoder: tfidf, minilm, or a sentence transformer; the one that made the space, else tfidf.",
+        ),
+    ] = None,
     same_encoder: Annotated[
-        bool, typer.Option("--same-encoder", help="The encoder made the space itself: plain cosine.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--same-encoder/--other-encoder", help="The encoder made the space itself: plain cosine. Spaces say so."
+        ),
+    ] = None,
     gaussian: Annotated[bool, typer.Option("--gaussian", help="Also answer about random vectors.")] = False,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", help="Longest answer.")] = 160,
     seed: common.Seed = 0,

@@ -82,6 +82,52 @@ def import_(
 
 
 @app.command()
+def encode(
+    texts: Annotated[Path, typer.Argument(help="Texts with metadata: csv, tsv, parquet or jsonl, also .gz.")],
+    out: Out,
+    name: Annotated[str, typer.Option("--name", help="Name of the space and of its slot, e.g. film.")],
+    encoder: Annotated[str, typer.Option("--encoder", help="minilm, or a sentence transformer.")] = "minilm",
+    text: Annotated[str, typer.Option("--text", help="Column of the texts.")] = "text",
+    id_column: IdColumn = None,
+    list_column: ListColumn = [],  # noqa: B006
+    null: Null = [],  # noqa: B006
+    extract: Extract = [],  # noqa: B006
+    rename: Rename = [],  # noqa: B006
+    missing: Annotated[str, typer.Option("--missing", help="Rows without a text: error or drop.")] = "error",
+    metric: Annotated[str, typer.Option("--metric", help="cosine, dot or euclidean.")] = "cosine",
+    split_by: Annotated[
+        str | None, typer.Option("--split-by", help="Column hashed for the split: title, else id.")
+    ] = None,
+    licence: Licence = "",
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a space of texts with a text encoder; killed, it goes on where it was."""
+    from vectalk.readback import encode_space
+
+    with progress(quiet) as bar:
+        job = bar.add_task("encoding", total=None, note="")
+        space = encode_space(
+            texts,
+            out,
+            name=name,
+            encoder=encoder,
+            text=text,
+            id_name=id_column,
+            columns=_columns(list_column, null, extract, rename),
+            missing=missing,  # type: ignore[arg-type] # checked there
+            metric=metric,  # type: ignore[arg-type]
+            split_by=split_by,
+            licence=licence,
+            overwrite=overwrite,
+            tell=lambda message: note(message, quiet),
+            progress=lambda done, total: bar.update(job, completed=done, total=total),
+        )
+    _show_card(_card(space, out), as_json)
+
+
+@app.command()
 def factorize(
     ratings: Annotated[Path, typer.Argument(help="Ratings: csv, tsv, parquet or jsonl.")],
     out: Out,
@@ -242,10 +288,11 @@ def _columns(list_column: list[str], null: list[str], extract: list[str], rename
 
 
 def _point(folder: Path, expression: str) -> tuple[VectorSpace, Point]:
+    from vectalk.readback import text_functions
     from vectalk.space import VectorSpace
 
     space = VectorSpace.load(folder)
-    return space, space.point(expression)
+    return space, space.point(expression, text_functions(space))
 
 
 def _neighbors(space: VectorSpace, point: Point, k: int, split: str | None) -> list[dict[str, Any]]:
@@ -287,6 +334,7 @@ def _card(space: VectorSpace, folder: Path) -> dict[str, Any]:
         "columns": {name: str(space.column(name).type) for name in space.column_names},
         "fingerprint": space.fingerprint,
         "licence": space.licence,
+        "encoder": space.encoder,
     }
 
 
@@ -298,6 +346,7 @@ def _show_card(card: dict[str, Any], as_json: bool) -> None:
         f"{card['dtype']}, {card['metric']}\n"
         f"split by {card['split_by']}: {splits}\ncolumns: {columns}\n"
         f"fingerprint {card['fingerprint'][:12]}, {card['folder']}"
+        + (f"\nmade of texts by {card['encoder']}" if card["encoder"] else "")
         + (f"\nlicence: {card['licence']}" if card["licence"] else "")
     )
     emit(card, shown, as_json)

@@ -24,7 +24,7 @@ from vectalk.evaluation.metrics import (
     retrieval_ranks,
 )
 from vectalk.files import write_json, write_jsonl
-from vectalk.readback import ReadBack, SameEncoder, about_vectors, check_encoder
+from vectalk.readback import ReadBack, SameEncoder, about_vectors, check_encoder, made_by
 from vectalk.space.split import TEST, TRAIN, VALIDATION
 from vectalk.tasks import Corpus, Example, Task
 
@@ -40,8 +40,8 @@ def evaluate(
     *,
     tasks: Sequence[str] | None = None,
     limit: int | None = None,
-    encoder: str = "tfidf",
-    same_encoder: bool = False,
+    encoder: str | None = None,
+    same_encoder: bool | None = None,
     conditions: Sequence[str] = CONDITIONS,
     seed: int = 0,
     max_new_tokens: int = 160,
@@ -57,8 +57,10 @@ def evaluate(
         out: folder of the results.
         tasks: names of tasks, all of the corpus when omitted.
         limit: test examples of each task at most.
-        encoder: text encoder of the read-back: `tfidf`, `minilm`, or a sentence transformer.
-        same_encoder: the encoder made the space's vectors itself; consistency is then the plain cosine.
+        encoder: text encoder of the read-back: `tfidf`, `minilm`, or a sentence transformer. When omitted, the one
+            that made the spaces, where one did, else `tfidf`.
+        same_encoder: the encoder made the spaces' vectors itself; consistency is then the plain cosine. When omitted,
+            the spaces say so.
         conditions: what to compare with; the controls and what scores are relative to always take part.
         seed: decides samples, permutations, probes and resamples.
         max_new_tokens: longest answer.
@@ -76,6 +78,9 @@ def evaluate(
     chosen = [name for name in ALL if name in {*conditions, *REQUIRED}]
     if limit is not None and limit < 2:
         raise EvaluationError(f"the limit must be at least 2 test examples a task, not {limit}")
+    maker = made_by(corpus.spaces)
+    encoder = encoder or maker or "tfidf"
+    same_encoder = encoder == maker if same_encoder is None else same_encoder
     if same_encoder and encoder == "tfidf":
         raise EvaluationError(
             "`tfidf` is fitted to texts here, so it cannot have made a space; name the encoder that did"

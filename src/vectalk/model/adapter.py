@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ class ElmAdapterConfig(PreTrainedConfig):
 
     Attributes:
         space: name of the space whose vectors it takes.
+        sharers: other spaces of the same dimension whose vectors it takes too, each with a normaliser of its own.
         vector_dim: D.
         llm_hidden_size: H of the LLM.
         soft_tokens: S, positions that one vector becomes.
@@ -30,12 +32,18 @@ class ElmAdapterConfig(PreTrainedConfig):
 
     model_type = "elm_adapter"
     space: str = "item"
+    sharers: Sequence[str] = ()
     vector_dim: int = 64
     llm_hidden_size: int = 256
     soft_tokens: int = 1
     kind: str = "mlp"
     width: int = 256
     dropout: float = 0.0
+
+    @property
+    def spaces(self) -> list[str]:
+        """All spaces whose vectors it takes."""
+        return [self.space, *self.sharers]
 
 
 class ElmAdapter(PreTrainedModel):
@@ -52,8 +60,11 @@ class ElmAdapter(PreTrainedModel):
     def __init__(self, config: ElmAdapterConfig) -> None:
         super().__init__(config)
         d, out = config.vector_dim, config.soft_tokens * config.llm_hidden_size
-        self.register_buffer("mean", torch.zeros(d))
-        self.register_buffer("scale", torch.ones(d))
+        # Item and user vectors of one factorisation mean the same by a direction, but differ in mean and scale:
+        # what is learned is shared, the normaliser is not.
+        shape = (d,) if not config.sharers else (len(config.spaces), d)
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("scale", torch.ones(shape))
         self.skip = nn.Linear(d, out) if config.kind in ("linear", "residual") else None
         self.first = nn.Linear(d, config.width) if config.kind in ("mlp", "residual") else None
         self.second = nn.Linear(config.width, out) if config.kind in ("mlp", "residual") else None
@@ -63,22 +74,31 @@ class ElmAdapter(PreTrainedModel):
         """Keep torch's own initialisation, which `create` then scales: the library's default is far too small."""
 
     @classmethod
-    def create(cls, config: ElmAdapterConfig, normalizer: Normalizer, target_rms: float, seed: int = 0) -> ElmAdapter:
+    def create(
+        cls,
+        config: ElmAdapterConfig,
+        normalizers: Normalizer | Sequence[Normalizer],
+        target_rms: float,
+        seed: int = 0,
+    ) -> ElmAdapter:
         """Make a fresh adapter whose outputs have the RMS of the LLM's token embeddings.
 
         Args:
             config: its shape.
-            normalizer: mean and scale of the space, stored with the adapter.
+            normalizers: mean and scale of the space, stored with the adapter; several where spaces share it, in the
+                order of `config.spaces`.
             target_rms: root mean square of the LLM's token embeddings.
             seed: of the weights.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             adapter = cls(config)
-        adapter.mean.copy_(torch.from_numpy(np.asarray(normalizer.mean, np.float32)))
-        adapter.scale.copy_(torch.from_numpy(np.asarray(normalizer.scale, np.float32)))
+        given = [normalizers] if isinstance(normalizers, Normalizer) else list(normalizers)
+        for buffer, values in ((adapter.mean, [n.mean for n in given]), (adapter.scale, [n.scale for n in given])):
+            buffer.copy_(torch.from_numpy(np.stack(values).astype(np.float32)).view(buffer.shape))
         generator = torch.Generator().manual_seed(seed)
-        sample = torch.randn(1024, config.vector_dim, generator=generator) * adapter.scale + adapter.mean
+        mean, scale = adapter.normalizer(config.space)
+        sample = torch.randn(1024, config.vector_dim, generator=generator) * scale + mean
         with torch.no_grad():
             factor = target_rms / adapter(sample).square().mean().sqrt().clamp_min(1e-12)
             for layer in (adapter.skip, adapter.second):
@@ -87,9 +107,17 @@ class ElmAdapter(PreTrainedModel):
                     layer.bias.mul_(factor)
         return adapter
 
-    def forward(self, vectors: Tensor) -> Tensor:
-        """Map vectors [N, D] to soft tokens [N, S, H], float32."""
-        x = (vectors.to(self.mean.dtype) - self.mean) / self.scale
+    def normalizer(self, space: str | None = None) -> tuple[Tensor, Tensor]:
+        """Return mean [D] and scale [D] of one of its spaces; the first when omitted."""
+        if self.mean.ndim == 1:
+            return self.mean, self.scale
+        number = 0 if space is None else self.config.spaces.index(space)
+        return self.mean[number], self.scale[number]
+
+    def forward(self, vectors: Tensor, space: str | None = None) -> Tensor:
+        """Map vectors [N, D] of one of its spaces to soft tokens [N, S, H], float32."""
+        mean, scale = self.normalizer(space)
+        x = (vectors.to(mean.dtype) - mean) / scale
         out = torch.zeros((), device=x.device)
         if self.skip is not None:
             out = out + self.skip(x)

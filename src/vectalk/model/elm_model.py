@@ -20,7 +20,7 @@ class ElmModel(nn.Module):
 
     Args:
         llm: a checked language model.
-        adapters: one for each space.
+        adapters: one for each space; spaces that share one name the same.
     """
 
     def __init__(self, llm: LanguageModel, adapters: Mapping[str, ElmAdapter]) -> None:
@@ -51,7 +51,7 @@ class ElmModel(nn.Module):
             if space not in batch.vectors:
                 # Every adapter takes part in every step, else processes that share gradients wait for each other.
                 if self.training:
-                    embeds = embeds + 0.0 * adapter(adapter.get_buffer("mean")[None]).sum()
+                    embeds = embeds + 0.0 * adapter(adapter.normalizer(space)[0][None], space).sum()
                 continue
             vectors, mask = batch.vectors[space], batch.vector_mask[space]
             if vectors.shape[-1] != adapter.config.vector_dim:
@@ -59,7 +59,7 @@ class ElmModel(nn.Module):
                     f"vectors of space {space!r} have {vectors.shape[-1]} dimensions, "
                     f"its adapter takes {adapter.config.vector_dim}"
                 )
-            soft = adapter(vectors[mask]).to(embeds.dtype)  # [N, S, H]
+            soft = adapter(vectors[mask], space).to(embeds.dtype)  # [N, S, H]
             rows = mask.nonzero()[:, 0]
             columns = batch.positions[space][mask][:, None] + torch.arange(soft.shape[1], device=soft.device)
             embeds = embeds.index_put((rows[:, None].expand_as(columns), columns), soft)

@@ -34,7 +34,10 @@ class LlmCard(BaseModel):
 
 
 class SpaceCard(BaseModel):
-    """Which space an adapter belongs to; the path is relative to the run's folder."""
+    """Which space an adapter belongs to; the path is relative to the run's folder.
+
+    `adapter` names the space under whose name the adapter is saved, where several share it.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -43,6 +46,7 @@ class SpaceCard(BaseModel):
     split_hash: str
     dim: int
     soft_tokens: int
+    adapter: str | None = None
 
 
 class FrameCard(BaseModel):
@@ -161,7 +165,9 @@ class Run:
                 from peft import PeftModel
 
                 PeftModel.from_pretrained(language.model, str(self.path / "lora"))  # puts its layers into the model
-            adapters = {name: ElmAdapter.from_pretrained(self.path / "adapters" / name) for name in self.card.spaces}
+            owners = {name: space.adapter or name for name, space in self.card.spaces.items()}
+            saved = {name: ElmAdapter.from_pretrained(self.path / "adapters" / name) for name in set(owners.values())}
+            adapters = {name: saved[owner] for name, owner in owners.items()}
         model = ElmModel(language, adapters).eval()
         soft_tokens = {name: space.soft_tokens for name, space in self.card.spaces.items()}
         frame = Frame(**self.card.frame.model_dump())
@@ -172,7 +178,8 @@ def save_model(folder: Path, model: ElmModel, trained: str, peft_model: Any = No
     """Write adapters, and what was trained of the LLM, into a run folder."""
     with hushed():
         for name in model.adapters:
-            model.adapter(name).save_pretrained(folder / "adapters" / name)
+            if model.adapter(name).config.space == name:  # what several spaces share is saved once
+                model.adapter(name).save_pretrained(folder / "adapters" / name)
         if trained == "lora":
             peft_model.save_pretrained(folder / "lora")
         elif trained == "full":

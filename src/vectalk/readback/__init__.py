@@ -2,6 +2,7 @@
 
 from vectalk.readback.encoder import SentenceEncoder, TextEncoder, TfidfEncoder, check_encoder, get_encoder
 from vectalk.readback.readback import ReadBack, SameEncoder, about_vectors
+from vectalk.readback.text_space import encode_space, made_by, text_functions
 
 __all__ = [
     "ReadBack",
@@ -11,5 +12,8 @@ __all__ = [
     "TfidfEncoder",
     "about_vectors",
     "check_encoder",
+    "encode_space",
     "get_encoder",
+    "made_by",
+    "text_functions",
 ]

@@ -149,11 +149,30 @@ class SentenceEncoder:
         """Return unit rows [N, E] float32."""
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         if new:
-            rows = self.model.encode(new, batch_size=self.batch_size, show_progress_bar=False)
-            self._known.update(zip(new, unit(rows), strict=True))
+            self._known.update(zip(new, self.compute(new), strict=True))
         if not len(texts):
             return np.zeros((0, self.model.get_sentence_embedding_dimension()), np.float32)
         return np.stack([self._known[text] for text in texts])
+
+    def compute(self, texts: Sequence[str]) -> np.ndarray:
+        """Return unit rows [N, E] float32 of texts that will not come again: nothing is remembered."""
+        return unit(self.model.encode(list(texts), batch_size=self.batch_size, show_progress_bar=False))
+
+    @property
+    def longest(self) -> int | None:
+        """Tokens of a text that it reads; what follows is cut. None where it has no such bound."""
+        return self.model.max_seq_length
+
+    def too_long(self, texts: Sequence[str]) -> int:
+        """Count the texts that are longer than what it reads."""
+        if self.longest is None:
+            return 0
+        # A token has a sign at least, so short texts need not be tokenised.
+        long = [text for text in texts if len(text) >= self.longest - 2]
+        if not long:
+            return 0
+        tokens = self.model.tokenizer(long, truncation=False, verbose=False)["input_ids"]
+        return sum(len(ids) > self.longest for ids in tokens)
 
 
 def get_encoder(name: str) -> TextEncoder:

@@ -106,11 +106,11 @@ def import_space(
     if dtype not in ("float32", "float16"):
         raise SpaceError(f"dtype must be float32 or float16, not {dtype!r}")
     vectors, own = read_vectors(source, key)
-    facts = None if metadata is None else _with_id(read_table(metadata, _text(id_name)), id_name, str(metadata))
+    facts = None if metadata is None else with_id(read_table(metadata, _text(id_name)), id_name, str(metadata))
     if ids is not None:
         own = _read_ids(Path(ids), id_name)
     elif own is not None and own.num_columns:
-        own = _with_id(own, id_name, str(source))
+        own = with_id(own, id_name, str(source))
     elif facts is not None:
         tell(f"no ids beside the vectors: row i of {metadata} is taken for vector i (give --ids to join by id)")
         own = facts.select(["id"])
@@ -179,10 +179,10 @@ def _read_ids(path: Path, id_name: str | None) -> pa.Table:
     table = read_table(path, _text(id_name))
     if table.num_columns == 1:
         return table.rename_columns(["id"]).set_column(0, "id", as_text(table[0]))
-    return _with_id(table, id_name, str(path))
+    return with_id(table, id_name, str(path))
 
 
-def _with_id(table: pa.Table, id_name: str | None, where: str) -> pa.Table:
+def with_id(table: pa.Table, id_name: str | None, where: str) -> pa.Table:
     """Return the table with its id column as text, called `id`, in front."""
     source = id_column(table, id_name, where, "--id-column")
     rest = table.drop_columns([source])

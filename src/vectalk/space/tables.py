@@ -87,7 +87,7 @@ def read_table(path: str | Path, text: Sequence[str] = ("id", "title")) -> pa.Ta
         if kind in ("csv", "tsv"):
             parse = pyarrow.csv.ParseOptions(delimiter="," if kind == "csv" else "\t", newlines_in_values=True)
             with pyarrow.csv.open_csv(path, parse_options=parse) as reader:
-                guessed = _guess_id(reader.schema.names)
+                guessed = guess_id(reader.schema.names)
             types = dict.fromkeys([*text, *([guessed] if guessed else [])], pa.string())
             convert = pyarrow.csv.ConvertOptions(column_types=types)
             return pyarrow.csv.read_csv(path, parse_options=parse, convert_options=convert)
@@ -111,14 +111,15 @@ def id_column(table: pa.Table, wanted: str | None, where: str, option: str) -> s
     """Return the column of ids: the wanted one, `id`, the only one, or the only one called like `filmId`."""
     if wanted is not None:
         return column(table, wanted, where)
-    found = _guess_id(table.column_names)
+    found = guess_id(table.column_names)
     if found is None:
         there = ", ".join(table.column_names)
         raise SpaceError(f"{where}: which column holds the ids? Name it with {option}; there are {there}")
     return found
 
 
-def _guess_id(names: Sequence[str]) -> str | None:
+def guess_id(names: Sequence[str]) -> str | None:
+    """Return the column that clearly holds ids, or None."""
     for found in (
         [name for name in names if name.lower() == "id"],
         names,

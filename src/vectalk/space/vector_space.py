@@ -32,7 +32,7 @@ class VectorSpace:
 
     Make one with `create`, open a saved one with `load`. Attributes: `name`, `vectors` [N, D] (memory-mapped
     once saved), `metric`, `normalizer`, `split_by`, `fingerprint` (of ids and vectors), `split_hash`, `licence`,
-    `path`.
+    `encoder` (the text encoder that made the vectors, where one did), `path`.
     """
 
     def __init__(
@@ -47,12 +47,13 @@ class VectorSpace:
         fingerprint: str,
         split_hash: str,
         licence: str = "",
+        encoder: str | None = None,
         reference: np.ndarray | None = None,
         path: Path | None = None,
     ) -> None:
         self.name, self.vectors, self.metric, self.normalizer = name, vectors, metric, normalizer
         self.split_by, self.fingerprint, self.split_hash = split_by, fingerprint, split_hash
-        self.licence, self.path = licence, path
+        self.licence, self.encoder, self.path = licence, encoder, path
         self._entities, self._reference = entities, reference
         self._columns: dict[str, pa.ChunkedArray] = {}
         self._rows: dict[str, np.ndarray] = {}
@@ -69,6 +70,7 @@ class VectorSpace:
         metric: Metric = "cosine",
         split_by: str = "id",
         licence: str = "",
+        encoder: str | None = None,
     ) -> VectorSpace:
         """Make a space in memory.
 
@@ -80,6 +82,7 @@ class VectorSpace:
             metric: what "near" means.
             split_by: the column whose hash decides the split; `title` is normalised first.
             licence: a note that travels with the space.
+            encoder: name of the text encoder that made the vectors, where one did.
 
         Raises:
             SpaceError: shapes disagree, ids repeat, or rows hold NaN, infinity or nothing but zeros.
@@ -109,6 +112,7 @@ class VectorSpace:
             fingerprint=fingerprint(vectors, table["id"].to_pylist()),
             split_hash=split_hash(table["split"]),
             licence=licence,
+            encoder=encoder,
         )
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> VectorSpace:
@@ -129,6 +133,7 @@ class VectorSpace:
                     "fingerprint": self.fingerprint,
                     "split_hash": self.split_hash,
                     "licence": self.licence,
+                    "encoder": self.encoder,
                     "normalizer": {
                         "mean": [float(x) for x in self.normalizer.mean],
                         "scale": [float(x) for x in self.normalizer.scale],
@@ -178,6 +183,7 @@ class VectorSpace:
                 fingerprint=card["fingerprint"],
                 split_hash=parted,
                 licence=card.get("licence", ""),
+                encoder=card.get("encoder"),
                 reference=np.load(reference) if reference.is_file() else None,
                 path=folder,
             )

@@ -14,6 +14,7 @@ from vectalk.errors import PromptError
 from vectalk.model import ElmModel, PromptFormat
 from vectalk.model.prompt import check_slots
 from vectalk.model.run import Run
+from vectalk.readback import text_functions
 from vectalk.space import Point, VectorSpace
 from vectalk.talk.answer import Answer, Neighbor, SlotReport
 from vectalk.talk.engine import Decoding, TransformersEngine
@@ -111,10 +112,13 @@ class ELM:
         if isinstance(value, str):
             name, sign, rest = value.partition(":")
             if sign and name.strip() in self.spaces:
-                return self.spaces[name.strip()].point(rest.strip())
-            return self._space_of(slot, question).point(value)
+                return self._parse(self.spaces[name.strip()], rest.strip())
+            return self._parse(self._space_of(slot, question), value)
         space = self._space_of(slot, question)
         return Point(np.asarray(value, np.float32), space, f"the vector given for {{{slot}}}")
+
+    def _parse(self, space: VectorSpace, text: str) -> Point:
+        return space.point(text, text_functions(space))
 
     def _space_of(self, slot: str, question: str | None) -> VectorSpace:
         """Return the space of a slot: by its name, by the tasks that have it, or because there is only one."""

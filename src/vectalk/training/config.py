@@ -18,6 +18,8 @@ class AdapterConfig(BaseModel):
         soft_tokens: S, positions that one vector becomes.
         width: hidden width of the MLP.
         dropout: on its hidden layer.
+        shared: groups of spaces of one dimension that share an adapter, e.g. `[[film, user]]` for the item and user
+            vectors of one factorisation; each space keeps a normaliser of its own.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -26,6 +28,17 @@ class AdapterConfig(BaseModel):
     soft_tokens: int = Field(4, ge=1, le=64)
     width: int = Field(512, ge=1)
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    shared: list[list[str]] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _groups_are_apart(self) -> "AdapterConfig":
+        names = [name for group in self.shared for name in group]
+        again = [name for name in names if names.count(name) > 1]
+        if again:
+            raise ValueError(f"adapter.shared names the space {again[0]!r} more than once")
+        if any(len(group) < 2 for group in self.shared):
+            raise ValueError("each group of adapter.shared names at least two spaces, e.g. [[film, user]]")
+        return self
 
 
 class StageConfig(BaseModel):

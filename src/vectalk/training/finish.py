@@ -55,6 +55,7 @@ def _card(trainer: Trainer) -> RunCard:
                 split_hash=space.split_hash,
                 dim=space.dim,
                 soft_tokens=trainer.config.adapter.soft_tokens,
+                adapter=trainer.model.adapter(name).config.space,
             )
             for name, space in trainer.corpus.spaces.items()
         },

@@ -21,7 +21,7 @@ from accelerate import Accelerator
 
 from vectalk.errors import TrainingError
 from vectalk.files import read_json, write_json, write_text
-from vectalk.model import ElmAdapter, ElmAdapterConfig, ElmModel, PromptFormat, load_llm
+from vectalk.model import ElmModel, PromptFormat, load_llm
 from vectalk.model.batch import Batch
 from vectalk.model.llm import pick_device
 from vectalk.model.prompt import Frame
@@ -29,6 +29,7 @@ from vectalk.model.run import Run
 from vectalk.space.split import TRAIN, VALIDATION
 from vectalk.tasks.corpus import Corpus
 from vectalk.training import checkpoint, finish
+from vectalk.training.adapters import make_adapters
 from vectalk.training.config import StageConfig, TrainConfig
 from vectalk.training.data import Examples, length_grouped
 from vectalk.training.stage import Progress, learning_rate, make_optimizer, prepare
@@ -98,27 +99,10 @@ class Trainer:
         # Weights that an optimiser moves are kept in float32: in bfloat16 small steps are rounded away.
         dtype = "float32" if full and config.dtype == "auto" else config.dtype
         self.language = load_llm(llm, revision=revision, device=str(place), dtype=dtype)
-        shape = config.adapter
-        adapters = {
-            name: ElmAdapter.create(
-                ElmAdapterConfig(
-                    space=name,
-                    vector_dim=space.dim,
-                    llm_hidden_size=self.language.hidden_size,
-                    soft_tokens=shape.soft_tokens,
-                    kind=shape.kind,
-                    width=shape.width,
-                    dropout=shape.dropout,
-                ),
-                space.normalizer,
-                self.language.embedding_rms,
-                config.seed + number,
-            )
-            for number, (name, space) in enumerate(corpus.spaces.items())
-        }
+        adapters = make_adapters(corpus.spaces, config, self.language)
         self.model = ElmModel(self.language, adapters)
         frame = Frame(**read_json(self.checkpoints / "frame.json")) if resume else None
-        soft_tokens = dict.fromkeys(corpus.spaces, shape.soft_tokens)
+        soft_tokens = dict.fromkeys(corpus.spaces, config.adapter.soft_tokens)
         self.prompts = PromptFormat(self.language.tokenizer, soft_tokens, frame=frame)
         made = (self.prompts, self.language.context, config.vector_noise)
         self.train_set = Examples(corpus.table(TRAIN), corpus.spaces, *made)
