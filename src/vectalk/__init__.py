@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "VectorSpace": "vectalk.space",
     "Point": "vectalk.space",
+    "Concept": "vectalk.concepts",
     "Suite": "vectalk.tasks",
     "Task": "vectalk.tasks",
     "Corpus": "vectalk.tasks",
@@ -24,6 +25,7 @@ _HOMES = {
 __all__ = ["__version__", *sorted(_HOMES)]
 
 if TYPE_CHECKING:
+    from vectalk.concepts import Concept as Concept
     from vectalk.errors import VectalkError as VectalkError
     from vectalk.model import ElmAdapter as ElmAdapter
     from vectalk.model import ElmModel as ElmModel

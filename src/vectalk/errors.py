@@ -20,6 +20,10 @@ class ExpressionError(VectalkError):
     """A point expression cannot be parsed or evaluated."""
 
 
+class ConceptError(VectalkError):
+    """A concept cannot be fitted, found, or used in the space at hand."""
+
+
 class SuiteError(VectalkError):
     """A suite of tasks is malformed; the message names file and field."""
 

@@ -15,6 +15,7 @@ from vectalk.errors import VectalkError
 VERBS = {
     "demo": "embedded data: trains, evaluates, asks; what to try next",
     "space": "make, look at and check spaces of vectors",
+    "concept": "fit directions that mean something, look at them",
     "corpus": "build and look at training examples",
     "train": "train an adapter, then the LLM with it",
     "ask": "ask about any point of a space",

@@ -288,11 +288,12 @@ def _columns(list_column: list[str], null: list[str], extract: list[str], rename
 
 
 def _point(folder: Path, expression: str) -> tuple[VectorSpace, Point]:
+    from vectalk.concepts.shelf import FUNCTIONS
     from vectalk.readback import text_functions
     from vectalk.space import VectorSpace
 
     space = VectorSpace.load(folder)
-    return space, space.point(expression, text_functions(space))
+    return space, space.point(expression, {**FUNCTIONS, **text_functions(space)})
 
 
 def _neighbors(space: VectorSpace, point: Point, k: int, split: str | None) -> list[dict[str, Any]]:

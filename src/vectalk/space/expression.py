@@ -188,6 +188,12 @@ class _Parser:
         return as_point(self.space, value)
 
 
+def quoted(text: str) -> str:
+    """Return a name in quotes, so that the parser reads it back as it is."""
+    escaped = text.replace("\\", r"\\").replace('"', r"\"")
+    return repr(text) if "'" not in text else f'"{escaped}"'
+
+
 def as_point(space: VectorSpace, value: Any) -> Point:
     """Turn an argument of a function into a point: look a name up, pass a point through."""
     if isinstance(value, Name):

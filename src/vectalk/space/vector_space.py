@@ -294,9 +294,7 @@ class VectorSpace:
         if not 0 <= row < len(self):
             raise UnknownEntityError(f"space {self.name!r} has rows 0 to {len(self) - 1}, not {row}")
         title = self.title(row)
-        escaped = title.replace("\\", r"\\").replace('"', r"\"")
-        quoted = repr(title) if "'" not in title else f'"{escaped}"'
-        return Point(np.asarray(self.vectors[row], np.float32), self, quoted, row, (title,))
+        return Point(np.asarray(self.vectors[row], np.float32), self, expression.quoted(title), row, (title,))
 
     def __contains__(self, name: str) -> bool:
         return len(self._named(name)) == 1

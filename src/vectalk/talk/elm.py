@@ -10,6 +10,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from vectalk.concepts.shelf import FUNCTIONS
 from vectalk.errors import PromptError
 from vectalk.model import ElmModel, PromptFormat
 from vectalk.model.prompt import check_slots
@@ -118,7 +119,7 @@ class ELM:
         return Point(np.asarray(value, np.float32), space, f"the vector given for {{{slot}}}")
 
     def _parse(self, space: VectorSpace, text: str) -> Point:
-        return space.point(text, text_functions(space))
+        return space.point(text, {**FUNCTIONS, **text_functions(space)})
 
     def _space_of(self, slot: str, question: str | None) -> VectorSpace:
         """Return the space of a slot: by its name, by the tasks that have it, or because there is only one."""

@@ -1,0 +1,293 @@
+"""`Concept`: a direction of a space that means something, with its statistics and moves along it.
+
+Concept activation vectors after Kim et al. 2018 (TCAV) and Goepfert et al. 2022, on the vectors themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vectalk.concepts import statistics
+from vectalk.concepts.directions import Method
+from vectalk.concepts.examples import Entities, Examples
+from vectalk.concepts.fitting import BOOTSTRAPS, RANDOM_CONCEPTS, fit_direction
+from vectalk.concepts.statistics import Statistics
+from vectalk.errors import ConceptError
+from vectalk.files import atomic_folder, read_json, write_json
+from vectalk.space import Point, VectorSpace
+from vectalk.space.expression import quoted
+
+FORMAT = 1
+BLOCK_FLOATS = 4_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Concept:
+    """A direction of a space.
+
+    Attributes:
+        name: what it is called.
+        space: the space it was fitted on; it means nothing in any other.
+        vector: [D] float32, of length one.
+        mean: where the training entities' mean lies along it.
+        deviation: standard deviation of their projections: one step of a shift.
+        strength: weight of the data against the penalty when it was fitted, chosen by cross-validation.
+        statistics: how sure one can be of it.
+        method: how it was fitted.
+        given: what the positives were, in words.
+    """
+
+    name: str
+    space: VectorSpace = field(repr=False)
+    vector: np.ndarray = field(repr=False)
+    mean: float
+    deviation: float
+    strength: float
+    statistics: Statistics
+    method: Method = "logistic"
+    given: str = ""
+
+    @classmethod
+    def fit(
+        cls,
+        space: VectorSpace,
+        positive: Entities | Examples,
+        negative: Entities | None = None,
+        *,
+        name: str = "concept",
+        method: Method = "logistic",
+        given: str = "",
+        random_concepts: int = RANDOM_CONCEPTS,
+        bootstraps: int = BOOTSTRAPS,
+        seed: int = 0,
+    ) -> Concept:
+        """Fit a concept on training entities and measure it on test entities.
+
+        Args:
+            space: where the entities live.
+            positive: entities that have the concept: rows (`space.where("genres", "Comedy")`), a mask [N], ids,
+                titles or points; or `Examples`, which hold the negatives too.
+            negative: entities that lack it; all others when omitted.
+            name: what to call it.
+            method: `logistic`, `ridge`, `mean` or `ranking` (see `directions.fitter`).
+            given: what the positives are, in words, kept with the concept.
+            random_concepts: how many random concepts of the same size to compare with.
+            bootstraps: how many resamples tell the stability.
+            seed: decides samples, folds, permutations and resamples.
+
+        Raises:
+            ConceptError: fewer than two training entities on one side, or an unknown method.
+        """
+        examples = positive if isinstance(positive, Examples) else Examples.of(space, positive, negative)
+        fitted = fit_direction(
+            space,
+            examples,
+            name=name,
+            method=method,
+            random_concepts=random_concepts,
+            bootstraps=bootstraps,
+            seed=seed,
+        )
+        return cls(name, space, *fitted, method=method, given=given)
+
+    # ---- use
+
+    @property
+    def step(self) -> Point:
+        """One standard deviation along the concept, as a point that can be added to others."""
+        return Point(self.deviation * self.vector, self.space, f"concept({quoted(self.name)})")
+
+    def score(self, points: Point | np.ndarray) -> Any:
+        """Return the projection in standard deviations from the training mean: a float, or [Q] for vectors [Q, D]."""
+        if isinstance(points, Point):
+            self.check(points.space)
+            return float((points.values @ self.vector - self.mean) / self.deviation)
+        return (np.asarray(points, np.float32) @ self.vector - self.mean) / self.deviation
+
+    def rank(
+        self, k: int = 10, *, lowest: bool = False, split_name: str | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return rows and scores [k] of the entities that lie furthest up, or down, the direction."""
+        space = self.space
+        rows = np.arange(len(space)) if split_name is None else space.rows(split_name)
+        step = max(1, BLOCK_FLOATS // space.dim)
+        blocks = [self.score(space.vectors[rows[at : at + step]]) for at in range(0, len(rows), step)]
+        scores = np.concatenate([np.zeros(0, np.float32), *blocks])
+        order = np.argsort(scores if lowest else -scores, kind="stable")[:k]
+        return rows[order], scores[order]
+
+    def shift(self, point: Point | str, steps: float, *, keep_norm: bool = False) -> Point:
+        """Move a point along the concept.
+
+        Args:
+            point: a point of the concept's space, or a title, id or expression.
+            steps: how far, in standard deviations of the training entities' projections.
+            keep_norm: turn towards the concept instead: the result has the point's own length.
+
+        Returns:
+            A point whose source names the shift; `space.support` tells whether it left the data.
+
+        Raises:
+            ConceptError: the point lies in another space.
+        """
+        start = self.space.point(point) if isinstance(point, str) else point
+        self.check(start.space)
+        moved = start.values + np.float32(steps * self.deviation) * self.vector
+        source = f"({start.source} {'-' if steps < 0 else '+'} {abs(steps):g} * {self.step.source})"
+        if keep_norm:
+            moved = moved * (np.linalg.norm(start.values) / max(float(np.linalg.norm(moved)), 1e-12))
+            source = f"turn({start.source}, {quoted(self.name)}, {steps:g})"
+        return Point(moved, start.space, source, None, start.sources)
+
+    def reach(self, point: Point | str, most: float = 8.0, every: float = 0.25) -> tuple[float, float]:
+        """Return how many steps down and up a point can be shifted before it is far from anything real.
+
+        Args:
+            point: a point of the concept's space, or a title, id or expression.
+            most: steps to look ahead.
+            every: grid of the search.
+
+        Returns:
+            The last step on either side at which support is not `far`, (0.0, 0.0) where the point itself is.
+        """
+        start = self.space.point(point) if isinstance(point, str) else point
+        ends = []
+        for sign in (-1.0, 1.0):
+            last = 0.0
+            while last < most and self.space.support(self.shift(start, sign * (last + every))).verdict != "far":
+                last += every
+            ends.append(sign * last)
+        alone = self.space.support(Point(start.values, self.space)).verdict == "far"
+        return (0.0, 0.0) if alone else (ends[0], ends[1])
+
+    def cosine(self, other: Concept) -> float:
+        """Return the cosine to another concept of the same space."""
+        self.check(other.space)
+        return float(self.vector @ other.vector)
+
+    def check(self, space: VectorSpace) -> None:
+        """Raise a ConceptError where `space` is not the one that the concept was fitted on."""
+        if space.fingerprint != self.space.fingerprint:
+            raise ConceptError(_foreign(self.name, self.space.fingerprint, space))
+
+    def __str__(self) -> str:
+        s = self.statistics
+        measured = "not measured" if s.auc is None else f"AUC {s.auc:.2f} [{s.low:.2f}, {s.high:.2f}]"
+        return f"concept {self.name!r} of space {self.space.name!r}: {s.positives} positives, {measured}"
+
+    # ---- files
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the concept as a folder: `concept.json` and `direction.safetensors`."""
+        from safetensors.numpy import save_file
+
+        with atomic_folder(path, "concept.json", overwrite=overwrite) as folder:
+            save_file({"direction": self.vector}, folder / "direction.safetensors")
+            card = {
+                "format": FORMAT,
+                "name": self.name,
+                "given": self.given,
+                "space": self.space.name,
+                "fingerprint": self.space.fingerprint,
+                "split_hash": self.space.split_hash,
+                "method": self.method,
+                "strength": self.strength,
+                "mean": self.mean,
+                "deviation": self.deviation,
+                "statistics": asdict(self.statistics),
+            }
+            write_json(folder / "concept.json", card)
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path, space: VectorSpace | None = None) -> Concept:
+        """Open a saved concept.
+
+        Args:
+            path: its folder.
+            space: the space that it was fitted on; when omitted, the one in whose `concepts` folder it lies.
+
+        Raises:
+            ConceptError: the folder is no concept, or `space` is not the one that it was fitted on.
+        """
+        from safetensors.numpy import load_file
+
+        folder = Path(path)
+        if not (folder / "concept.json").is_file():
+            raise ConceptError(f"{folder} is no concept (it has no concept.json); fit one with `vectalk concept fit`")
+        if space is None:
+            beside = folder.absolute().parents[1]
+            if not (beside / "space.json").is_file():
+                raise ConceptError(f"{folder} lies in no space's folder; give the space: Concept.load(path, space)")
+            space = VectorSpace.load(beside)
+        card = read_json(folder / "concept.json")
+        try:
+            if card["fingerprint"] != space.fingerprint:
+                raise ConceptError(_foreign(card["name"], card["fingerprint"], space))
+            if card["split_hash"] != space.split_hash:
+                raise ConceptError(
+                    f"concept {card['name']!r} was fitted on another split of space {space.name!r}: what it learned "
+                    "from may be test entities now; fit it again"
+                )
+            return cls(
+                card["name"],
+                space,
+                np.asarray(load_file(folder / "direction.safetensors")["direction"], np.float32).reshape(space.dim),
+                card["mean"],
+                card["deviation"],
+                card["strength"],
+                statistics.from_json(card["statistics"]),
+                card["method"],
+                card["given"],
+            )
+        except ConceptError:
+            raise
+        except Exception as error:  # safetensors has errors of its own
+            raise ConceptError(f"{folder} is not a whole concept: {error!r}; fit it again") from None
+
+
+def fit_many(
+    space: VectorSpace,
+    examples: dict[str, Examples],
+    *,
+    given: str = "",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    **options: Any,
+) -> list[Concept]:
+    """Fit a concept for each name, with q values over all that could be measured.
+
+    Args:
+        space: where the entities live.
+        examples: name -> entities.
+        given: what they are, in words; `{}` stands for the name.
+        progress: called with concepts done and concepts in all.
+        options: those of `Concept.fit`.
+    """
+    found: list[Concept] = []
+    progress(0, len(examples))
+    for name, entities in examples.items():
+        found.append(Concept.fit(space, entities, name=name, given=given.format(name), **options))
+        progress(len(found), len(examples))
+    return with_q_values(found)
+
+
+def with_q_values(concepts: Sequence[Concept]) -> list[Concept]:
+    """Return the concepts with p values corrected for their number."""
+    p = {at: s.p_value for at, s in enumerate(c.statistics for c in concepts) if s.p_value is not None}
+    q = dict(zip(p, statistics.benjamini_hochberg(list(p.values())), strict=True))
+    return [
+        replace(concept, statistics=replace(concept.statistics, q_value=q.get(at), family=max(len(p), 1)))
+        for at, concept in enumerate(concepts)
+    ]
+
+
+def _foreign(name: str, fingerprint: str, space: VectorSpace) -> str:
+    return (
+        f"concept {name!r} was fitted on a space with fingerprint {fingerprint[:12]}; space {space.name!r} has "
+        f"{space.fingerprint[:12]}: a direction means nothing in another space; fit it there"
+    )

@@ -1,0 +1,102 @@
+"""The concepts beside a space, `SPACE/concepts/NAME`, and the functions that bring them into expressions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vectalk.concepts.concept import Concept
+from vectalk.errors import ConceptError
+from vectalk.files import read_json
+from vectalk.space import Point, VectorSpace
+from vectalk.space.expression import Function, Name, as_number, as_point
+from vectalk.space.titles import closest
+
+
+def folder_of(space: VectorSpace, name: str | None = None) -> Path:
+    """Return the folder of a space's concepts, or of one of them; upper and lower case are one.
+
+    Raises:
+        ConceptError: the space was not saved, or the name holds nothing that can stand in a folder's name.
+    """
+    if space.path is None:
+        raise ConceptError(f"space {space.name!r} was not saved, so it has no folder of concepts; save it first")
+    shelf = space.path / "concepts"
+    if name is None:
+        return shelf
+    slug = re.sub(r"[^\w.+&-]+", "-", name.strip().casefold()).strip("-.")
+    if not slug:
+        raise ConceptError(f"a concept cannot be called {name!r}; its name needs a letter or a digit")
+    return shelf / slug
+
+
+def names(space: VectorSpace) -> list[str]:
+    """Return the names of the concepts beside a space."""
+    if space.path is None or not folder_of(space).is_dir():
+        return []
+    return [read_json(card)["name"] for card in sorted(folder_of(space).glob("[!.]*/concept.json"))]
+
+
+def find(space: VectorSpace, name: str) -> Concept:
+    """Open a concept beside a space by its name.
+
+    Raises:
+        ConceptError: there is none, with the closest names.
+    """
+    folder = folder_of(space, name)
+    if not (folder / "concept.json").is_file():
+        there = names(space)
+        near = closest(name, there) or there[:8]
+        hint = f"did you mean {', '.join(near)}?" if near else "fit one with `vectalk concept fit`"
+        raise ConceptError(f"space {space.name!r} at {space.path} has no concept {name!r}; {hint}")
+    return Concept.load(folder, space)
+
+
+def load_all(space: VectorSpace) -> list[Concept]:
+    """Open all concepts beside a space."""
+    return [find(space, name) for name in names(space)]
+
+
+def keep(concept: Concept, *, overwrite: bool = False) -> Path:
+    """Save a concept beside its space."""
+    return concept.save(folder_of(concept.space, concept.name), overwrite=overwrite)
+
+
+def check_vacant(space: VectorSpace, wanted: Sequence[str], *, overwrite: bool = False) -> None:
+    """Raise a ConceptError before the work where concepts of these names are there, or two would share a folder."""
+    folders: dict[Path, str] = {}
+    for name in wanted:
+        folder = folder_of(space, name)
+        if folder in folders:
+            raise ConceptError(f"concepts {folders[folder]!r} and {name!r} would share the folder {folder}; rename one")
+        folders[folder] = name
+        if folder.exists() and not overwrite:
+            raise ConceptError(f"there is a concept {name!r} already at {folder}; pass --overwrite to replace it")
+
+
+def nearest(concept: Concept, k: int = 8) -> list[tuple[str, float]]:
+    """Return the k other concepts beside the space with the largest cosine, either way, and that cosine."""
+    others = [other for other in load_all(concept.space) if other.name != concept.name]
+    cosines = [(other.name, concept.cosine(other)) for other in others]
+    return sorted(cosines, key=lambda pair: -abs(pair[1]))[:k]
+
+
+def _named(value: Any) -> str:
+    if not isinstance(value, Name):
+        raise TypeError("the name of a concept in quotes is wanted")
+    return value.text
+
+
+def _concept(space: VectorSpace, name: Any) -> Point:
+    """One standard deviation along a concept: `'Alien (1979)' + 2 * concept('comedy')`."""
+    return find(space, _named(name)).step
+
+
+def _turn(space: VectorSpace, point: Any, name: Any, steps: Any) -> Point:
+    """A shift that keeps the point's length: `turn('Alien (1979)', 'comedy', 2)`."""
+    return find(space, _named(name)).shift(as_point(space, point), as_number(steps), keep_norm=True)
+
+
+FUNCTIONS: dict[str, Function] = {"concept": _concept, "turn": _turn}

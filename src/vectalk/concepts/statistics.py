@@ -1,0 +1,119 @@
+"""How sure one can be of a concept: its AUC on entities that it never saw, beside chance and random concepts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+RESAMPLES = 1000
+PERMUTATIONS = 2000
+CHUNK = 4_000_000  # numbers gathered at once
+FEW = 20
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What is known of a concept. AUCs are of test entities; None where there are none on one side.
+
+    Attributes:
+        positives: training entities that it was fitted to.
+        negatives: and those without it.
+        test_positives: test entities that it was measured on.
+        test_negatives: and those without it.
+        auc: chance that a positive lies above a negative along the direction.
+        low: lower end of the AUC's bootstrap 95 % interval over entities.
+        high: its upper end.
+        p_value: how often permuted labels of the test entities reach this AUC.
+        random_auc: the AUC that 95 % of random concepts stay below: directions fitted alike to as many training
+            entities drawn at random.
+        stability: mean cosine between the direction and those fitted to bootstrap samples of its entities.
+        q_value: `p_value` corrected for the number of concepts that were tried (Benjamini-Hochberg).
+        family: that number.
+    """
+
+    positives: int
+    negatives: int
+    test_positives: int
+    test_negatives: int
+    auc: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None
+    random_auc: float | None
+    stability: float | None
+    q_value: float | None = None
+    family: int = 1
+
+    @property
+    def warnings(self) -> list[str]:
+        """Reasons to mistrust the concept."""
+        found = []
+        if self.positives < FEW:
+            found.append(f"only {self.positives} positives to learn from; {FEW} or more make a steadier direction")
+        if self.auc is None:
+            found.append("not measured: no test entities on both sides")
+        elif self.low is not None and self.low <= 0.5:
+            found.append(f"its AUC may be chance: the interval [{self.low:.2f}, {self.high:.2f}] includes 0.5")
+        elif self.random_auc is not None and self.auc <= self.random_auc:
+            found.append(f"random concepts do as well: 5 % of them have an AUC of {self.random_auc:.2f} or more")
+        if self.q_value is not None and self.q_value > 0.05:
+            found.append(f"not significant among {self.family} concepts (q = {self.q_value:.2g})")
+        return found
+
+
+def aucs(scores: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
+    """Return the AUC [B] of scores [n] under B weightings of positives and negatives [B, n]; ties count half."""
+    order = np.argsort(scores, kind="stable")
+    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))  # equal scores are one step
+    up, down = (np.add.reduceat(weights[:, order], starts, axis=1) for weights in (positive, negative))
+    below = np.cumsum(down, axis=1) - down / 2
+    return (up * below).sum(axis=1) / (up.sum(axis=1) * down.sum(axis=1))
+
+
+def auc(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Return the chance that a positive has a higher score [n] than a negative (labels [n])."""
+    return float(aucs(scores, labels[None].astype(float), ~labels[None])[0])
+
+
+def auc_interval(scores: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
+    """Return the bootstrap 95 % interval of an AUC; positives and negatives are resampled apart."""
+    drawn = []
+    for count in _chunks(RESAMPLES, len(labels)):
+        weights = np.zeros((2, count, len(labels)))
+        for at, side in enumerate((labels, ~labels)):
+            weights[at][:, side] = rng.multinomial(side.sum(), np.full(side.sum(), 1 / side.sum()), size=count)
+        drawn.append(aucs(scores, *weights))
+    low, high = np.percentile(np.concatenate(drawn), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def permutation_p(scores: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> float:
+    """Return how often permuted labels reach the AUC, itself counted as one of the permutations."""
+    own, reached = auc(scores, labels), 0
+    for count in _chunks(PERMUTATIONS, len(labels)):
+        shuffled = rng.permuted(np.tile(labels, (count, 1)), axis=1)
+        reached += int((aucs(scores, shuffled.astype(float), ~shuffled) >= own - 1e-12).sum())
+    return (1 + reached) / (1 + PERMUTATIONS)
+
+
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """Return q values: the share of false finds among all concepts that are at least as significant."""
+    p = np.asarray(p_values, float)
+    order = np.argsort(p)[::-1]
+    scaled = p[order] * len(p) / np.arange(len(p), 0, -1)
+    found = np.empty(len(p))
+    found[order] = np.minimum(np.minimum.accumulate(scaled), 1.0)
+    return [float(q) for q in found]
+
+
+def _chunks(total: int, width: int) -> list[int]:
+    step = max(1, CHUNK // max(width, 1))
+    return [min(step, total - start) for start in range(0, total, step)]
+
+
+def from_json(values: dict[str, Any]) -> Statistics:
+    """Return statistics from a JSON object; keys that are not known are left out."""
+    return Statistics(**{key: value for key, value in values.items() if key in Statistics.__dataclass_fields__})
