@@ -15,7 +15,7 @@ from vectalk.space import VectorSpace
 from vectalk.space.neighbors import nearest
 from vectalk.space.split import TRAIN, VALIDATION
 from vectalk.tasks import Corpus, Example, FactsTeacher, Task
-from vectalk.tasks.attributes import UNREAD, AttributeReader
+from vectalk.tasks.attributes import SURROUNDINGS, UNREAD, AttributeReader
 
 GENERATED = ("elm", "shuffled", "mean", "gaussian")
 SPELLED = ("majority", "vote_text", "probe_text")
@@ -76,7 +76,7 @@ class Facts:
         Neighbours are the vector's own nearest training entities: rivals see the vector, so they see these.
         """
         reader = self.reader(space, attribute)
-        if reader.kind == "neighbors" and source != "majority":
+        if reader.kind in SURROUNDINGS and source != "majority":
             reader.prepare(rows.tolist())
             return [reader.value(int(row)) for row in rows]
         if source == "majority":

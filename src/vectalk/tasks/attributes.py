@@ -16,12 +16,19 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vectalk.errors import CorpusError
 from vectalk.space import VectorSpace
-from vectalk.space.neighbors import nearest
 from vectalk.space.split import TRAIN
 from vectalk.space.tables import is_list, is_text
 
-Kind = Literal["list", "category", "decade", "band", "number", "titles", "neighbors"]
-UNREAD = ("titles", "neighbors")  # said in quotes, never read back as an attribute
+Kind = Literal[
+    "list", "category", "decade", "band", "number", "titles",  # from a column
+    "neighbors", "around", "density", "relative", "rarest", "rarity",  # from the space, or from another attribute
+]  # fmt: skip
+MADE = ("neighbors", "around", "density", "relative", "rarest", "rarity")  # not from a column of its own
+SURROUNDINGS = ("neighbors", "around", "density")  # known of any vector, whatever its metadata
+DERIVED = ("rarest", "rarity")  # follow from the value of another attribute, known or predicted
+UNREAD = ("titles", "neighbors", "around", *DERIVED)  # never read back
+NEEDS_LABELS = ("band", "density", "relative")
+NEEDS_OF = ("around", *DERIVED)
 _EXTRACT = r"make a column of numbers when the space is imported, e.g. with --extract 'year={}:(\d{{4}})'"
 _QUOTED = re.compile("“[^”]*”")
 _DECADE = re.compile(r"(?<![\w-])-?\d*0s(?!\w)")
@@ -31,13 +38,23 @@ class Attribute(BaseModel):
     """How one attribute is made from the metadata.
 
     Attributes:
-        kind: `list` (several values), `category` (one), `decade` (a year, said as "1990s"), `band` (a number,
-            said as the label of its quantile band among training entities), `number`, `titles` (a column of
-            titles), or `neighbors` (titles of the nearest training entities).
+        kind: from a column: `list` (several values), `category` (one), `decade` (a year, said as "1990s"), `band` (a
+            number, said as the label of its quantile band among training entities), `number`, `titles` (a column of
+            titles). From the space: `neighbors` (titles of the nearest training entities), `around` (values that
+            these hold more often than the catalogue does), `density` (a band: how near they lie), `relative` (a band:
+            a number against that of the nearest training entities). From another attribute: `rarest` (its values,
+            the one that fewest training entities have first), `rarity` (one training entity in how many has the
+            rarest of them).
         column: metadata column; the attribute's own name when omitted.
         words: how values are said, where not as they are (`category`) or in lower case (`list`).
         labels: names of the bands, lowest first.
-        count: how many neighbours.
+        count: how many titles or values at most.
+        of: the attribute whose values `around`, `rarest` and `rarity` are about.
+        near: how many of the nearest training entities count as the surroundings.
+        lean: whether `around` takes the values that the surroundings hold `more` often than chance explains, or `less`
+            than half as often as the catalogue.
+        where: take only training entities that have these values: attribute -> value.
+        without: leave out training entities that have these values.
         order: how a list is said: `given` as the metadata have it, or `common`: the value that most training entities
             have comes first. A greedy reader of vectors can then still add what is rarer, while after a rare value
             it could not go back; the lists of MovieLens are alphabetical, which means nothing.
@@ -53,14 +70,23 @@ class Attribute(BaseModel):
     words: dict[str, str] = Field(default_factory=dict)
     labels: list[str] = Field(default_factory=list)
     count: int = Field(3, ge=1, le=20)
+    of: str | None = None
+    near: int = Field(20, ge=1, le=200)
+    lean: Literal["more", "less"] = "more"
+    where: dict[str, str] = Field(default_factory=dict)
+    without: dict[str, str] = Field(default_factory=dict)
     order: Literal["given", "common"] = "given"
     within: str | None = None
     pattern: str = r"-?\d+(?:\.\d+)?"
 
     @model_validator(mode="after")
     def _check(self) -> "Attribute":
-        if self.kind == "band" and len(self.labels) < 2:
-            raise ValueError("kind 'band' needs at least two labels, lowest first")
+        if self.kind in NEEDS_LABELS and len(self.labels) < 2:
+            raise ValueError(f"kind {self.kind!r} needs at least two labels, lowest first")
+        if self.kind in NEEDS_OF and self.of is None:
+            raise ValueError(f"kind {self.kind!r} needs `of`: the attribute whose values it is about")
+        if (self.where or self.without) and self.kind not in ("neighbors", "around"):
+            raise ValueError(f"`where` and `without` are for the kinds 'neighbors' and 'around', not for {self.kind!r}")
         for field in ("within", "pattern"):
             try:
                 re.compile(getattr(self, field) or "")
@@ -87,9 +113,9 @@ class AttributeReader:
         self.name, self.attribute, self.space = name, attribute, space
         self.column = attribute.column or name
         self.kind = attribute.kind
-        self.present = self.kind == "neighbors" or self.column in space.column_names
-        self._near: dict[int, list[str]] = {}
-        if self.present and self.kind != "neighbors":
+        self.apart: list[AttributeReader] = []  # what says values of this attribute, but not of the entity
+        self.present = self.kind not in MADE and self.column in space.column_names
+        if self.present:
             self._check_type(space.column(self.column).type)
 
     def _check_type(self, found: pa.DataType) -> None:
@@ -119,10 +145,6 @@ class AttributeReader:
         """Return the value of a row, or None where it is missing."""
         if not self.present:
             return None
-        if self.kind == "neighbors":
-            if row not in self._near:
-                self.prepare([row])
-            return self._near[row]
         raw = self._raw(row)
         return None if is_missing(raw) else self.from_metadata(raw, row)
 
@@ -153,21 +175,7 @@ class AttributeReader:
         )
 
     def prepare(self, rows: Iterable[int]) -> None:
-        """Look up the neighbours of many rows at once."""
-        wanted = np.array([row for row in rows if row not in self._near], np.int64)
-        if self.kind != "neighbors" or not len(wanted):
-            return
-        space = self.space
-        found, _ = nearest(
-            space.vectors[wanted],
-            space.vectors,
-            self.attribute.count,
-            space.metric,
-            rows=space.rows(TRAIN),
-            exclude=wanted,
-        )
-        for row, near in zip(wanted, found, strict=True):
-            self._near[int(row)] = [space.title(int(other)) for other in near]
+        """Do once, for many rows, what is dear for one."""
 
     @cached_property
     def edges(self) -> np.ndarray:
@@ -178,18 +186,30 @@ class AttributeReader:
         return np.quantile(known, np.arange(1, bands) / bands) if known else np.zeros(bands - 1)
 
     @cached_property
-    def vocabulary(self) -> list[str]:
-        """All values of training entities, commonest first; empty for numbers and neighbours."""
-        if self.kind in ("number", *UNREAD) or not self.present:
-            return []
+    def _counts(self) -> tuple[dict[str, int], int]:
+        """How many training entities hold each value, and how many hold any."""
         counts: Counter[str] = Counter()
-        for row in self.space.rows(TRAIN):
-            value = self.value(int(row))
-            counts.update(value if isinstance(value, list) else [] if value is None else [value])
-        return [value for value, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+        known = 0
+        if self.present and self.kind not in ("number", *UNREAD):
+            for row in self.space.rows(TRAIN):
+                value = self.value(int(row))
+                known += value is not None
+                counts.update(value if isinstance(value, list) else [] if value is None else [value])
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))), known
 
     @cached_property
-    def _rank(self) -> dict[str, int]:
+    def vocabulary(self) -> list[str]:
+        """All values of training entities, commonest first; empty for numbers and titles."""
+        return list(self._counts[0])
+
+    def share(self, value: str) -> float:
+        """Return the share of training entities with known values that hold this one."""
+        counts, known = self._counts
+        return counts.get(value, 0) / max(known, 1)
+
+    @cached_property
+    def rank(self) -> dict[str, int]:
+        """Place of each value, commonest first."""
         return {value: place for place, value in enumerate(self.vocabulary)}
 
     # ---- to and from words
@@ -198,13 +218,13 @@ class AttributeReader:
         """Return how a value is said: a list of strings in its order, a string, or a number as it is."""
         if isinstance(value, list):
             if self.attribute.order == "common":
-                value = sorted(value, key=lambda v: self._rank.get(v, len(self._rank)))
+                value = sorted(value, key=lambda v: self.rank.get(v, len(self.rank)))
             return [self.say(v) for v in value]
         return self.say(value) if isinstance(value, str) else value
 
     def say(self, value: str) -> str:
         """Return how one value is written in a text."""
-        if self.kind in (*UNREAD, "decade", "band"):
+        if self.kind in ("titles", "decade", "band"):
             return value
         return self.attribute.words.get(value, value.lower() if self.kind == "list" else value)
 
@@ -217,10 +237,12 @@ class AttributeReader:
     def read(self, text: str) -> Any:
         """Read this attribute from a text, by fixed rules: the inverse of what the facts teacher writes.
 
-        Quoted titles are skipped, since they may hold any word. Returns a list of values (`list`), one value,
-        a float, or None where the text says nothing.
+        Quoted titles are skipped, since they may hold any word, and so is what a text says of the surroundings
+        (`apart`). Returns a list of values (`list`), one value, a float, or None where the text says nothing.
         """
         text = _QUOTED.sub("", text)
+        for other in self.apart:
+            text = re.sub(str(other.attribute.within), "", text)
         if self.attribute.within is not None:
             text = " ".join(m.group(1) for m in re.finditer(self.attribute.within, text))
         if self.kind == "number":
@@ -230,9 +252,9 @@ class AttributeReader:
             found = _DECADE.search(text)
             return None if found is None else found.group()
         if not self.vocabulary:
-            return [] if self.kind == "list" else None
+            return [] if self.kind in ("list", "around") else None
         pattern, values = self._spoken
         said = [values[match] for match in pattern.findall(text.lower())]
-        if self.kind == "list":
+        if self.kind in ("list", "around"):
             return list(dict.fromkeys(said))
         return said[0] if said else None

@@ -1,16 +1,21 @@
 """The grammar of the facts teacher: Jinja2 sentences over the facts of the slots.
 
-A sentence is a list of wordings; one whose facts are all at hand is picked. Where no wording can be written, the
-sentence is left out: a text never states what the metadata lack.
+A sentence is a list of wordings; one whose facts are all at hand is drawn at random. Those after `otherwise` are tried
+where none before it can be written, and where no wording can be written at all the sentence is left out: a text never
+states what the metadata lack. `{when: CONDITION, say: [...]}` stands for wordings that need a condition.
 
     {{ film.genres | series }}          "comedy, crime, drama": best where a model must decide how long a list is, since
                                         after each value it has one way to go on and one to stop
     {{ film.genres | listed }}          "comedy, crime and drama": two ways to go on share what speaks against stopping
     {{ a.genres | shared(b.genres) }}   what two lists have in common (a wording that needs it fails without)
     {{ film.similar | titles }}         “Alien (1979)” and “Heat (1995)”
+    {{ film.genres | number }}          "three": how many there are
+    {{ a.decade | halfway(b.decade) }}  "1980s": the decade half way between two
 """
 
-from collections.abc import Mapping
+import itertools
+import random
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +24,9 @@ from jinja2 import meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from vectalk.errors import SuiteError
+
+OTHERWISE = "otherwise"
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 class MissingFactError(Exception):
@@ -29,12 +37,15 @@ class Facts:
     """Facts of one entity, by attribute name; a missing one stops the wording that asks for it."""
 
     def __init__(self, words: Mapping[str, Any]) -> None:
-        self._words = dict(words)
+        self._words = words
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        value = self._words.get(name)
+        try:
+            value = self._words[name]
+        except KeyError:
+            value = None
         if value is None or value == []:
             raise MissingFactError(name)
         return value
@@ -66,6 +77,18 @@ def _titles(values: list[str], count: int = 20, word: str = "and") -> str:
     return _listed([f"“{value}”" for value in values[:count]], word)
 
 
+def _number(values: list[str] | float) -> str:
+    """Say how many values there are, or a number, in a word up to ten."""
+    count = len(values) if isinstance(values, list) else round(values)
+    return NUMBERS[count] if 0 <= count < len(NUMBERS) else str(count)
+
+
+def _halfway(a: str, b: str) -> str:
+    """Return the decade that lies half way between two."""
+    middle = (int(a.removesuffix("s")) + int(b.removesuffix("s"))) / 2
+    return f"{int(middle // 10) * 10}s"
+
+
 def _needs(value: Any, condition: bool) -> str:
     """Write nothing; fail the wording unless the condition holds."""
     if not condition:
@@ -88,6 +111,8 @@ ENVIRONMENT.filters.update(
     shared=_shared,
     only=_only,
     titles=_titles,
+    number=_number,
+    halfway=_halfway,
     needs=_needs,
     article=_article,
     capital=_capital,
@@ -97,6 +122,50 @@ ENVIRONMENT.filters.update(
 @lru_cache(maxsize=4096)
 def _compiled(wording: str) -> jinja2.Template:
     return ENVIRONMENT.from_string(wording)
+
+
+def expand(sentence: object) -> object:
+    """Write a sentence of a suite's YAML as a plain list of wordings; what is malformed comes back as it is."""
+    items = sentence if isinstance(sentence, list) else [sentence]
+    wordings: list[object] = []
+    for item in items:
+        if not isinstance(item, Mapping):
+            wordings.append(item)
+            continue
+        if set(item) != {"when", "say"} or not isinstance(item["when"], str):
+            raise ValueError(f"a sentence with a condition is {{when: CONDITION, say: WORDINGS}}, not {dict(item)!r}")
+        said = item["say"] if isinstance(item["say"], list) else [item["say"]]
+        wordings += [f"{{{{ '' | needs({item['when']}) }}}}{text}" for text in said]
+    return wordings
+
+
+@lru_cache(maxsize=4096)
+def tiers(wordings: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """Part wordings at `otherwise`: those of a later tier are tried where none of an earlier one can be written."""
+    parts: list[list[str]] = [[]]
+    for wording in wordings:
+        parts.append([]) if wording == OTHERWISE else parts[-1].append(wording)
+    return tuple(tuple(part) for part in parts if part)
+
+
+@lru_cache(maxsize=16)
+def _orders(count: int) -> tuple[tuple[int, ...], ...]:
+    return tuple(itertools.permutations(range(count)))
+
+
+def write(wordings: Sequence[str], facts: Mapping[str, Facts], choice: random.Random) -> str | None:
+    """Write one sentence in a wording drawn at random among those that can be written; None where none can."""
+    written = None
+    for part in tiers(tuple(wordings)):
+        # The order is drawn also where nothing can be written, so that later choices do not shift.
+        if len(part) <= 6:
+            orders = _orders(len(part))
+            order: Sequence[int] = orders[int(choice.random() * len(orders))]
+        else:
+            order = choice.sample(range(len(part)), len(part))
+        if written is None:
+            written = next(filter(None, (render(part[i], facts) for i in order)), None)
+    return written
 
 
 def facts_used(wording: str) -> set[tuple[str, str | None]]:
@@ -123,8 +192,10 @@ def render(wording: str, facts: Mapping[str, Facts]) -> str | None:
     Raises:
         SuiteError: the wording asks for what facts cannot do.
     """
+    template = _compiled(wording)
     try:
-        return " ".join(_compiled(wording).render(facts).split())
+        # As `template.render` does, less the rewriting of tracebacks: a missing fact is common, and no error.
+        return " ".join("".join(template.root_render_func(template.new_context(dict(facts)))).split())
     except MissingFactError:
         return None
     except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:

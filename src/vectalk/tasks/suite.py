@@ -12,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from vectalk.errors import SuiteError
 from vectalk.space.titles import closest
 from vectalk.tasks import grammar
-from vectalk.tasks.attributes import Attribute
+from vectalk.tasks.attributes import MADE, SURROUNDINGS, UNREAD, Attribute
+
+ABOUT = "about"  # in `facts`: the point that a two-slot task is about, of which only its surroundings are known
 
 SLOT = re.compile(r"(?<!\{)\{([A-Za-z_]\w*)\}(?!\})")  # {film} is a slot, {{film}} is the text "{film}"
 
@@ -42,6 +44,8 @@ class Task(BaseModel):
         states: attributes that a reference text states, and that can be read back from an answer.
         pairs: how the second entity of a two-slot task is found: `any`, or `neighbor` (nearest training one).
         facts: the facts teacher's grammar: sentences, each a list of wordings (see `grammar`).
+        most: how many sentences are written at most: the first ones that can be.
+        numbered: write the sentences as a numbered list.
         teacher: what an LLM teacher is told to write; made from the first wording when omitted.
         names_title: whether a target may name the title of an entity in a slot.
     """
@@ -55,13 +59,15 @@ class Task(BaseModel):
     states: list[str] = Field(default_factory=list)
     pairs: Literal["any", "neighbor"] = "any"
     facts: list[list[str]] = Field(default_factory=list)
+    most: int | None = Field(None, ge=1)
+    numbered: bool = False
     teacher: str | None = None
     names_title: bool = False
 
     @field_validator("facts", mode="before")
     @classmethod
-    def _one_wording_may_stand_alone(cls, value: object) -> object:
-        return [[item] if isinstance(item, str) else item for item in value] if isinstance(value, list) else value
+    def _sentences_are_lists_of_wordings(cls, value: object) -> object:
+        return [grammar.expand(item) for item in value] if isinstance(value, list) else value
 
     @model_validator(mode="after")
     def _slots_agree(self) -> "Task":
@@ -75,6 +81,12 @@ class Task(BaseModel):
         if self.about is not None and not any(re.search(rf"\b{slot}\b", self.about) for slot in self.slots):
             raise ValueError(f"about {self.about!r} names none of the slots {sorted(self.slots)}")
         return self
+
+    @property
+    def between(self) -> str | None:
+        """The space of the point that the task is about, where that point is none of its slots."""
+        spaces = set(self.slots.values())
+        return spaces.pop() if self.about is not None and self.about not in self.slots and len(spaces) == 1 else None
 
 
 class Suite(BaseModel):
@@ -92,6 +104,19 @@ class Suite(BaseModel):
     description: str = ""
     attributes: dict[str, dict[str, Attribute]] = Field(default_factory=dict)
     tasks: list[Task] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _attributes_agree(self) -> "Suite":
+        for space, attributes in self.attributes.items():
+            for name, attribute in attributes.items():
+                for other in filter(None, (attribute.of, *attribute.where, *attribute.without)):
+                    if other not in attributes or attributes[other].kind in MADE:
+                        there = ", ".join(n for n, a in attributes.items() if a.kind not in MADE)
+                        raise ValueError(
+                            f"attributes.{space}.{name}: {other!r} must be an attribute of {space!r} that is made from "
+                            f"a column; there are {there or 'none'}"
+                        )
+        return self
 
     @model_validator(mode="after")
     def _whole(self) -> "Suite":
@@ -112,10 +137,15 @@ class Suite(BaseModel):
             )
         known = {slot: self.attributes.get(space, {}) for slot, space in task.slots.items()}
         for name in task.states:
-            if not any(name in attributes for attributes in known.values()):
+            kinds = [attributes[name].kind for attributes in known.values() if name in attributes]
+            if not kinds:
                 raise ValueError(f"task {task.name!r}: states {name!r}, which no attribute of its spaces is called")
+            if kinds[0] in UNREAD:
+                raise ValueError(f"task {task.name!r}: states {name!r}, but kind {kinds[0]!r} is never read back")
+        if task.between is not None:
+            known[ABOUT] = {n: a for n, a in self.attributes.get(task.between, {}).items() if a.kind in SURROUNDINGS}
         for number, wordings in enumerate(task.facts):
-            for wording in wordings:
+            for wording in (w for w in wordings if w != grammar.OTHERWISE):
                 place = f"task {task.name!r}: facts[{number}] {wording!r}"
                 try:
                     used = grammar.facts_used(wording)
