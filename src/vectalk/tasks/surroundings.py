@@ -135,7 +135,8 @@ class SpaceReader(AttributeReader):
         known = sorted((v for v in _values(value) if v in rank), key=lambda v: -rank[v])
         if not known:
             return None
-        return known[: self.attribute.count] if self.kind == "rarest" else round(1 / self.source.share(known[0]))
+        one_in = round(1 / self.source.share(known[0]))
+        return known[: self.attribute.count] if self.kind == "rarest" else one_in if one_in > 1 else None
 
     def _value(self, rows: np.ndarray, scores: np.ndarray, row: int | None) -> Any:
         a = self.attribute
