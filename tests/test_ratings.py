@@ -179,24 +179,38 @@ def test_what_a_user_likes_and_avoids_is_relative_to_everyone() -> None:
     assert second["disliked_genres"] == ["Drama"]  # Western: fewer than 3 expected, so nothing is said of it
 
 
-def test_liked_titles_are_the_best_of_the_train_split_and_ties_go_to_the_popular() -> None:
+def test_liked_titles_are_those_of_the_train_split_that_others_like_less() -> None:
     titles = [f"Film {n}" for n in range(40)]
     train = [n for n in range(40) if split_of(title_key(titles[n])) == "train"]
     chosen = train[:7] + [n for n in range(40) if n not in train][:3]
     rating = np.full(len(chosen), 4.0)
-    rating[6] = 5.0  # the best comes first, however rare
-    others = train[5:6] * 3 + train[4:5] * 2  # made popular by user 1
+    others, theirs = train[5:6] * 3 + train[4:5] * 2 + train[0:1] * 2, np.array([1.0] * 5 + [5.0] * 2)
     items = pa.table({"id": titles, "title": titles})
     user, item = np.array([0] * len(chosen) + [1] * len(others)), np.array(chosen + others)
 
     def liked() -> list[str]:
-        ratings = np.concatenate([rating, np.ones(len(others))])
+        ratings = np.concatenate([rating, theirs])
         return user_figures(user, item, ratings, 2, items).to_pylist()[0]["liked_titles"]
 
-    assert liked() == [titles[train[6]]]
-    rating[6] = 4.0  # now all are liked
-    wanted = [train[5], train[4], train[0], train[1], train[2]]
-    assert liked() == [titles[n] for n in wanted]
+    # User 1 dislikes the first two and loves the one that is therefore left out; the rest are told by their rows.
+    assert liked() == [titles[n] for n in (train[5], train[4], train[1], train[2], train[3])]
+    rating[6] = 5.0
+    assert liked() == [titles[train[6]]]  # nothing else lies above his own mean
+
+
+def test_favourites_differ_between_users_who_rate_the_famous_alike() -> None:
+    titles = [f"Film {n}" for n in range(30)]
+    train = [n for n in range(30) if split_of(title_key(titles[n])) == "train"]
+    famous, own = train[:2], train[2:12]
+    user, item, rating = [], [], []
+    for who, favourite in enumerate(own):  # everybody loves the famous ones; each alone loves one that others do not
+        for film in (*famous, *own):
+            user.append(who)
+            item.append(film)
+            rating.append(5.0 if film in (*famous, favourite) else 2.0)
+    items = pa.table({"id": titles, "title": titles})
+    figures = user_figures(np.array(user), np.array(item), np.array(rating), len(own), items).to_pylist()
+    assert [f["liked_titles"][0] for f in figures] == [titles[n] for n in own]
 
 
 # ---- the folder

@@ -5,7 +5,8 @@ Items: `n_ratings`, `mean_rating`, `rating_sd`.
 Users: the same three, and, where the items have titles, lists or a `year`, what they *liked* - the items that
 a user rated at or above his own mean:
 
-- `liked_titles`: up to 5 of his best rated items of the train split, ties to the more popular;
+- `liked_titles`: up to 5 items of the train split that he rated most above what others gave them (against the item's
+  mean, shrunken to that of all), ties to the more popular: best rated alone would name the same few for everybody;
 - for each list column such as `genres`: `liked_genres`, the 3 values most over-represented among his liked
   items against all training ratings (by shrunken log-odds, found at least twice); `top_genres`, the 3
   commonest; `disliked_genres`, the 3 most under-represented of those that one would expect at least 3 times
@@ -25,7 +26,7 @@ import pyarrow as pa
 from vectalk.space.split import TRAIN, assign_splits
 from vectalk.space.tables import is_list, is_text
 
-SHRINK = 5.0  # ratings of evidence that a log-odds must outweigh
+SHRINK = 5.0  # ratings of evidence that a log-odds, or an item's mean, must outweigh
 EXPECTED = 3.0  # least expected count of a value that may be called disliked
 RARE = 0.75  # a disliked value comes at most this often, relative to what is expected
 VALUES = 500  # of a list column only the commonest values are counted
@@ -70,10 +71,13 @@ def _liked_titles(
 ) -> pa.Array:
     titles = items["title"].to_pylist()
     popular = np.bincount(item, minlength=len(titles))
+    everyone = float(rating.mean()) if len(rating) else 0.0
+    usual = (np.bincount(item, rating, minlength=len(titles)) + SHRINK * everyone) / (popular + SHRINK)
+    above = np.round(rating - usual[item], 6)
     known = np.array([title is not None for title in titles])
     train = assign_splits(titles, "title") == TRAIN
     chosen = np.flatnonzero(liked & (train & known)[item])
-    order = chosen[np.lexsort((item[chosen], -popular[item[chosen]], -rating[chosen], user[chosen]))]
+    order = chosen[np.lexsort((item[chosen], -popular[item[chosen]], -above[chosen], user[chosen]))]
     starts = np.searchsorted(user[order], np.arange(users + 1))
     return pa.array(
         [[titles[i] for i in item[order[a : min(a + 5, b)]]] for a, b in pairwise(starts)],

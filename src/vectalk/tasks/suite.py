@@ -1,6 +1,7 @@
 """Tasks and suites: what may be asked of a space, in how many wordings, and what a true answer states."""
 
 import re
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Literal
@@ -13,9 +14,11 @@ from vectalk.errors import SuiteError
 from vectalk.space.titles import closest
 from vectalk.tasks import grammar
 from vectalk.tasks.attributes import MADE, SURROUNDINGS, UNREAD, Attribute
+from vectalk.tasks.suite_file import Misplaced, Problem, Several, dump, problems_of, repeated_keys
 
 ABOUT = "about"  # in `facts`: the point that a two-slot task is about, of which only its surroundings are known
 
+SHOWN = 5  # mistakes named in one error
 SLOT = re.compile(r"(?<!\{)\{([A-Za-z_]\w*)\}(?!\})")  # {film} is a slot, {{film}} is the text "{film}"
 
 
@@ -71,15 +74,17 @@ class Task(BaseModel):
 
     @model_validator(mode="after")
     def _slots_agree(self) -> "Task":
+        problems = []
         for number, prompt in enumerate(self.prompts):
             found = set(slots_in(prompt))
             if found != set(self.slots):
-                raise ValueError(
-                    f"prompts[{number}] {prompt!r} holds the slots {sorted(found)}, "
-                    f"the task declares {sorted(self.slots)}"
-                )
+                said = f"{prompt!r} holds the slots {sorted(found)}, the task declares {sorted(self.slots)}"
+                problems.append(Misplaced(("prompts", number), said))
         if self.about is not None and not any(re.search(rf"\b{slot}\b", self.about) for slot in self.slots):
-            raise ValueError(f"about {self.about!r} names none of the slots {sorted(self.slots)}")
+            said = f"{self.about!r} names none of the slots {sorted(self.slots)}"
+            problems.append(Misplaced(("about",), said))
+        if problems:
+            raise Several(problems)
         return self
 
     @property
@@ -106,60 +111,57 @@ class Suite(BaseModel):
     tasks: list[Task] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _attributes_agree(self) -> "Suite":
-        for space, attributes in self.attributes.items():
-            for name, attribute in attributes.items():
-                for other in filter(None, (attribute.of, *attribute.where, *attribute.without)):
-                    if other not in attributes or attributes[other].kind in MADE:
-                        there = ", ".join(n for n, a in attributes.items() if a.kind not in MADE)
-                        raise ValueError(
-                            f"attributes.{space}.{name}: {other!r} must be an attribute of {space!r} that is made from "
-                            f"a column; there are {there or 'none'}"
-                        )
-        return self
-
-    @model_validator(mode="after")
     def _whole(self) -> "Suite":
+        problems = list(self._attribute_problems())
         names = [task.name for task in self.tasks]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"tasks: {name!r} stands more than once")
-        for task in self.tasks:
-            self._check_facts(task)
+        for place, task in enumerate(self.tasks):
+            if task.name in names[:place]:
+                problems.append(Misplaced(("tasks", place, "name"), f"{task.name!r} stands more than once"))
+            for problem in self._task_problems(task):
+                problem.path = ("tasks", place, *problem.path)
+                problems.append(problem)
+        if problems:
+            raise Several(problems)
         return self
 
-    def _check_facts(self, task: Task) -> None:
+    def _attribute_problems(self) -> Iterator[Misplaced]:
+        for space, attributes in self.attributes.items():
+            plain = [name for name, attribute in attributes.items() if attribute.kind not in MADE]
+            for name, attribute in attributes.items():
+                named = [("of", attribute.of)] if attribute.of is not None else []
+                named += [("where", key) for key in attribute.where] + [("without", key) for key in attribute.without]
+                for field, other in named:
+                    if other not in plain:
+                        yield Misplaced(
+                            ("attributes", space, name, field),
+                            f"{other!r} must be an attribute of {space!r} that is made from a column; there are "
+                            f"{', '.join(plain) or 'none'}",
+                        )
+
+    def _task_problems(self, task: Task) -> Iterator[Misplaced]:
         unknown = [space for space in task.slots.values() if self.attributes and space not in self.attributes]
         if unknown and (task.facts or task.states):
-            raise ValueError(
-                f"task {task.name!r}: no attributes are given for space {unknown[0]!r}; there are some for "
-                + ", ".join(self.attributes)
-            )
+            there = ", ".join(self.attributes)
+            said = f"task {task.name!r}: no attributes are given for space {unknown[0]!r}; there are some for {there}"
+            yield Misplaced(("slots",), said)
+            return
         known = {slot: self.attributes.get(space, {}) for slot, space in task.slots.items()}
-        for name in task.states:
+        for number, name in enumerate(task.states):
             kinds = [attributes[name].kind for attributes in known.values() if name in attributes]
             if not kinds:
-                raise ValueError(f"task {task.name!r}: states {name!r}, which no attribute of its spaces is called")
-            if kinds[0] in UNREAD:
-                raise ValueError(f"task {task.name!r}: states {name!r}, but kind {kinds[0]!r} is never read back")
+                said = f"task {task.name!r}: states {name!r}, which no attribute of its spaces is called"
+                yield Misplaced(("states", number), said)
+            elif kinds[0] in UNREAD:
+                said = f"task {task.name!r}: states {name!r}, but kind {kinds[0]!r} is never read back"
+                yield Misplaced(("states", number), said)
         if task.between is not None:
             known[ABOUT] = {n: a for n, a in self.attributes.get(task.between, {}).items() if a.kind in SURROUNDINGS}
         for number, wordings in enumerate(task.facts):
             for wording in (w for w in wordings if w != grammar.OTHERWISE):
-                place = f"task {task.name!r}: facts[{number}] {wording!r}"
-                try:
-                    used = grammar.facts_used(wording)
-                except jinja2.TemplateSyntaxError as error:
-                    raise ValueError(f"{place}: {error.message}") from None
-                for slot, attribute in used:
-                    if slot not in known:
-                        raise ValueError(f"{place}: {slot!r} is not a slot; slots are {sorted(known)}")
-                    if attribute is None:
-                        example = next(iter(known[slot]), "ATTRIBUTE")
-                        raise ValueError(f"{place}: {slot!r} alone says nothing; write e.g. {slot}.{example}")
-                    if attribute not in known[slot]:
-                        near = closest(attribute, list(known[slot])) or sorted(known[slot])
-                        raise ValueError(f"{place}: no attribute {attribute!r}; did you mean {', '.join(near)}?")
+                wrong = _wording_problem(wording, known)
+                if wrong is not None:
+                    place = f"task {task.name!r}: facts[{number}] {wording!r}"
+                    yield Misplaced(("facts", number), f"{place}: {wrong}", wording)
 
     @property
     def spaces(self) -> list[str]:
@@ -202,17 +204,31 @@ class Suite(BaseModel):
 
     @classmethod
     def parse(cls, text: str, source: str) -> "Suite":
-        """Read a suite from YAML text; `source` is named in errors."""
+        """Read a suite from YAML text; `source` is named in errors.
+
+        Raises:
+            SuiteError: it is malformed; names line and field of each of the first mistakes.
+        """
+        suite, problems = cls.check(text)
+        if suite is None:
+            more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+            raise SuiteError(f"suite {source} is malformed: " + "; ".join(map(str, problems[:SHOWN])) + more)
+        return suite
+
+    @classmethod
+    def check(cls, text: str) -> tuple["Suite | None", list[Problem]]:
+        """Read a suite from YAML text; return it, or None and all that is wrong with it, with lines and fields."""
         try:
-            return cls.model_validate(yaml.safe_load(text))
+            problems = repeated_keys(text)
+            if problems:
+                return None, problems
+            return cls.model_validate(yaml.safe_load(text)), []
         except yaml.YAMLError as error:
-            raise SuiteError(f"suite {source}: not valid YAML: {error}") from None
+            mark = getattr(error, "problem_mark", None)
+            said = f"not valid YAML: {getattr(error, 'problem', None) or error}"
+            return None, [Problem(None if mark is None else mark.line + 1, "suite", said)]
         except ValidationError as error:
-            problems = [
-                f"{'.'.join(map(str, p['loc'])) or 'suite'}: {p['msg'].removeprefix('Value error, ')}"
-                for p in error.errors()
-            ]
-            raise SuiteError(f"suite {source} is malformed: " + "; ".join(problems[:5])) from None
+            return None, problems_of(error, text)
 
     @classmethod
     def join(cls, suites: list["Suite"]) -> "Suite":
@@ -232,11 +248,28 @@ class Suite(BaseModel):
                 tasks=[task for suite in suites for task in suite.tasks],
             )
         except ValidationError as error:
-            raise SuiteError(f"suites cannot be joined: {error.errors()[0]['msg']}") from None
+            raise SuiteError(f"suites cannot be joined: {problems_of(error)[0].message}") from None
 
     def dump(self) -> str:
         """Return the suite as YAML."""
-        return yaml.safe_dump(self.model_dump(exclude_defaults=True), sort_keys=False, allow_unicode=True, width=110)
+        return dump(self.model_dump(exclude_defaults=True))
+
+
+def _wording_problem(wording: str, known: Mapping[str, Mapping[str, Attribute]]) -> str | None:
+    """Say what is wrong with a wording whose slots have these attributes; None where nothing is."""
+    try:
+        used = grammar.facts_used(wording)
+    except jinja2.TemplateSyntaxError as error:
+        return str(error.message)
+    for slot, attribute in sorted(used, key=str):
+        if slot not in known:
+            return f"{slot!r} is not a slot; slots are {sorted(known)}"
+        if attribute is None:
+            return f"{slot!r} alone says nothing; write e.g. {slot}.{next(iter(known[slot]), 'ATTRIBUTE')}"
+        if attribute not in known[slot]:
+            near = closest(attribute, list(known[slot])) or sorted(known[slot])
+            return f"no attribute {attribute!r}; did you mean {', '.join(near)}?"
+    return None
 
 
 def packaged_suites() -> list[str]:
