@@ -29,6 +29,7 @@ class ElmModel(nn.Module):
         self.llm = llm.model
         self.adapters = nn.ModuleDict(adapters)
         self.adapters.to(self.llm.device)
+        self.token_weights: Tensor | None = None  # [V] how much each token counts in training; all alike when None
 
     @property
     def device(self) -> torch.device:
@@ -73,7 +74,7 @@ class ElmModel(nn.Module):
         return self.llm(**self._inputs(batch), use_cache=False).logits
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the summed cross-entropy over supervised positions, and their number.
+        """Return the summed cross-entropy over supervised positions, and their number (or the sum of their weights).
 
         Logits are computed at those positions only, where the model's head is plain; with a large vocabulary they
         are most of the memory.
@@ -85,6 +86,10 @@ class ElmModel(nn.Module):
             logits = self.llm.get_output_embeddings()(hidden[:, :-1][chosen])
         else:
             logits = self.logits(batch)[:, :-1][chosen]
+        if self.training and self.token_weights is not None:
+            weights = self.token_weights[targets[chosen]]
+            losses = nn.functional.cross_entropy(logits.float(), targets[chosen], reduction="none")
+            return (losses * weights).sum(), weights.sum()
         loss = nn.functional.cross_entropy(logits.float(), targets[chosen], reduction="sum")
         return loss, chosen.sum()
 

@@ -169,7 +169,7 @@ def _encode(
     folder.mkdir(parents=True, exist_ok=True)
     kept = sum(1 for _ in folder.glob("[0-9]*.npy"))
     if kept:
-        tell(f"going on with {kept * BLOCK} of {len(texts)} texts encoded")
+        tell(f"going on with {min(kept * BLOCK, len(texts))} of {len(texts)} texts encoded")
     parts = []
     for start in range(0, len(texts), BLOCK):
         shard = folder / f"{start // BLOCK:06d}.npy"

@@ -20,6 +20,10 @@ class AdapterConfig(BaseModel):
         dropout: on its hidden layer.
         shared: groups of spaces of one dimension that share an adapter, e.g. `[[film, user]]` for the item and user
             vectors of one factorisation; each space keeps a normaliser of its own.
+        start: `random`, or `words`: before stage 1 the adapters learn, without the LLM, to make soft tokens that look
+            like a sum of the embeddings of the target's words (see `words`).
+        start_steps: steps of that, each of 128 texts.
+        start_lr: its learning rate.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -29,6 +33,9 @@ class AdapterConfig(BaseModel):
     width: int = Field(512, ge=1)
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     shared: list[list[str]] = Field(default_factory=list)
+    start: Literal["random", "words"] = "random"
+    start_steps: int = Field(500, ge=1)
+    start_lr: float = Field(2e-3, gt=0)
 
     @model_validator(mode="after")
     def _groups_are_apart(self) -> "AdapterConfig":
@@ -52,6 +59,10 @@ class StageConfig(BaseModel):
         warmup: share of the steps over which the rate rises.
         schedule: `cosine` falls to a tenth of the peak, `constant` stays.
         patience: stop after so many evaluations without a better validation loss.
+        tasks: tasks of the corpus that this stage learns and is judged by, e.g. short ones first; all when omitted.
+        rare_tokens: how much more the loss counts rare tokens: each counts idf ** rare_tokens (inverse document
+            frequency), so 0 counts all alike. Syntax is most of the loss of a long text, and the vector says nothing
+            of it; greedy answers, too, come to prefer what is particular. Validation losses are never weighted.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -63,6 +74,8 @@ class StageConfig(BaseModel):
     warmup: float = Field(0.05, ge=0.0, lt=1.0)
     schedule: Literal["cosine", "constant"] = "cosine"
     patience: int = Field(5, ge=1)
+    tasks: list[str] | None = Field(None, min_length=1)
+    rare_tokens: float = Field(0.0, ge=0.0, le=2.0)
 
 
 class LoraConfig(BaseModel):
@@ -90,10 +103,14 @@ class TrainConfig(BaseModel):
             neighbouring points share their texts, so this keeps a small catalogue from being learned by heart.
         eval_every: optimiser steps between evaluations on validation examples.
         eval_examples: how many validation examples at most.
+        eval_answers: how many validation questions are answered at an evaluation, with right and with shuffled
+            vectors, to log semantic consistency; only in spaces that a text encoder made. 0 leaves it out.
         save_every: optimiser steps between checkpoints.
         keep: how many of the last checkpoints stay.
         seed: of everything random.
         dtype: type of the LLM's weights; `auto` is float32 on a CPU and the checkpoint's own type elsewhere.
+        autocast: type of the arithmetic, whatever the type of the weights; `auto` is bfloat16 on a GPU that knows it,
+            else the weights' own. A CPU with avx512_bf16 or amx is about twice as fast in bfloat16.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -108,10 +125,12 @@ class TrainConfig(BaseModel):
     vector_noise: float = Field(0.0, ge=0.0)
     eval_every: int = Field(100, ge=1)
     eval_examples: int = Field(512, ge=2)
+    eval_answers: int = Field(0, ge=0)
     save_every: int = Field(500, ge=1)
     keep: int = Field(2, ge=1)
     seed: int = Field(0, ge=0)
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    autocast: Literal["auto", "none", "bfloat16"] = "auto"
 
     @model_validator(mode="after")
     def _stages_agree(self) -> "TrainConfig":

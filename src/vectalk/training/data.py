@@ -68,6 +68,16 @@ class Examples:
     def __len__(self) -> int:
         return self.table.num_rows
 
+    def of_tasks(self, tasks: Sequence[str] | None) -> np.ndarray:
+        """Return the numbers of the examples of some tasks; of all when None."""
+        if tasks is None:
+            return np.arange(len(self))
+        return np.flatnonzero(np.asarray(pc.is_in(self.table["task"], pa.array(tasks))))
+
+    def target_ids(self, numbers: np.ndarray) -> list[tuple[int, ...]]:
+        """Return the tokens of some targets, without what ends an answer."""
+        return [self.prompts.answer(text) for text in self.table["target"].take(numbers).to_pylist()]
+
     def check_longest(self) -> None:
         """Tokenise the longest examples, so that one that does not fit is found before training and not during it."""
         if self.context is not None:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from vectalk.errors import TrainingError
 from vectalk.files import read_json, write_json, write_text
@@ -28,13 +29,15 @@ from vectalk.model.prompt import Frame
 from vectalk.model.run import Run
 from vectalk.space.split import TRAIN, VALIDATION
 from vectalk.tasks.corpus import Corpus
-from vectalk.training import checkpoint, finish
+from vectalk.training import checkpoint, finish, words
 from vectalk.training.adapters import make_adapters
+from vectalk.training.answers import Consistency
 from vectalk.training.config import StageConfig, TrainConfig
 from vectalk.training.data import Examples, length_grouped
 from vectalk.training.stage import Progress, learning_rate, make_optimizer, prepare
 
 LOG_EVERY = 10
+ANSWER_TOKENS = 96  # longest answer that is judged in training
 
 
 class Reporter(Protocol):
@@ -92,7 +95,10 @@ class Trainer:
         torch.manual_seed(config.seed)
         place = pick_device(device)
         full = any(stage.llm == "full" and stage.steps for stage in self.stages)
-        half = place.type == "cuda" and torch.cuda.is_bf16_supported()
+        half = config.autocast == "bfloat16" or (
+            config.autocast == "auto" and place.type == "cuda" and torch.cuda.is_bf16_supported()
+        )
+        AcceleratorState._reset_state()  # else a second run in one process could not have another precision
         self.accelerator = Accelerator(cpu=place.type == "cpu", mixed_precision="bf16" if half else "no")
         if self.accelerator.num_processes > 1:
             place = self.accelerator.device
@@ -112,13 +118,31 @@ class Trainer:
                 f"corpus {corpus.path} has {len(self.train_set)} training and {len(self.validation_set)} validation "
                 "examples; training needs some of the first and at least two of the second (for early stopping)"
             )
+        for number, stage in enumerate(self.stages, start=1):
+            self._check_tasks(number, stage)
         self.train_set.check_longest()
         self.validation_set.check_longest()
+        self.consistency = (
+            Consistency(self.model, self.validation_set, config.eval_answers, ANSWER_TOKENS)
+            if config.eval_answers
+            else None
+        )
         self.peft_model: Any = None
         self.trained = "frozen"
         if not resume and self.accelerator.is_main_process:
             self._claim_folder(identity)
         self.accelerator.wait_for_everyone()
+
+    def _check_tasks(self, number: int, stage: StageConfig) -> None:
+        """Refuse a stage whose tasks the corpus lacks."""
+        for name in stage.tasks or ():
+            self.corpus.suite.task(name)
+        learned, judged = (len(examples.of_tasks(stage.tasks)) for examples in (self.train_set, self.validation_set))
+        if stage.steps and (not learned or judged < 2):
+            raise TrainingError(
+                f"stage{number}.tasks {', '.join(stage.tasks or ())}: corpus {self.corpus.path} has {learned} training "
+                f"and {judged} validation examples of these; training needs some of the first and two of the second"
+            )
 
     # ---- the folder
 
@@ -159,6 +183,8 @@ class Trainer:
         else:
             prompt, _ = self.train_set.prompt(0)
             self.report.message(f"one example, what is learned between »«:\n{self.prompts.show(prompt)}")
+            if self.config.adapter.start == "words":
+                words.start(self.model, self.train_set, self.config, self.report)
         self._truncate_log(progress if saved else None)
         checkpoint.remove_unfinished(self.checkpoints)
         for number, stage in enumerate(self.stages, start=1):
@@ -193,14 +219,18 @@ class Trainer:
         else:
             self._evaluate(stage, progress)
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        examples = self.train_set.of_tasks(stage.tasks)
+        self.model.token_weights = (
+            words.token_weights(self.train_set, examples, stage.rare_tokens, self.model) if stage.rare_tokens else None
+        )
         order = length_grouped(
-            self.train_set.lengths, self.config.batch_size, [self.config.seed, progress.stage], progress.step
+            self.train_set.lengths[examples], self.config.batch_size, [self.config.seed, progress.stage], progress.step
         )
         with _interruptible() as interrupted:
             while progress.step < stage.steps and progress.waited < stage.patience:
                 started = time.perf_counter()
                 seed = [self.config.seed, progress.stage, progress.step]
-                numbers = next(order)
+                numbers = examples[next(order)]
                 if len(numbers) < world:  # the end of an epoch; no process may be left without an example
                     numbers = np.resize(numbers, world)
                 batch = self.train_set.batch(numbers[rank::world], noise_seed=seed).to(self.model.device)
@@ -251,19 +281,24 @@ class Trainer:
     def _evaluate(self, stage: StageConfig, progress: Progress) -> None:
         """Measure the validation loss with right and with shuffled vectors; keep the weights if it is the best."""
         self.model.eval()
-        right, shuffled = self._validation_loss(None), self._validation_loss(1)
+        right, shuffled = (self._validation_loss(stage, shuffle) for shuffle in (None, 1))
         progress.gain = shuffled - right
         better = right < progress.best
         progress.best, progress.waited = (right, 0) if better else (progress.best, progress.waited + 1)
-        self._log(progress, validation_loss=right, shuffled_loss=shuffled, vector_gain=progress.gain)
+        more = self.consistency.measure(self._judged(stage)) if self.consistency is not None else {}
+        self._log(progress, validation_loss=right, shuffled_loss=shuffled, vector_gain=progress.gain, **more)
         if better and self.accelerator.is_main_process:
             best = self._best(progress.stage)
             temporary = best.with_name("." + best.name)
             checkpoint.save_weights(self.model, temporary)
             temporary.replace(best)
 
-    def _validation_loss(self, shuffle: int | None) -> float:
-        numbers = np.random.default_rng(0).permutation(len(self.validation_set))[: self.config.eval_examples]
+    def _judged(self, stage: StageConfig) -> np.ndarray:
+        """Return the validation examples of a stage's tasks, in the order in which they are taken."""
+        return np.random.default_rng(0).permutation(self.validation_set.of_tasks(stage.tasks))
+
+    def _validation_loss(self, stage: StageConfig, shuffle: int | None) -> float:
+        numbers = self._judged(stage)[: self.config.eval_examples]
         size = min(self.config.batch_size * 2, max(2, len(numbers)))
         total = torch.zeros(2, dtype=torch.float64)
         for start in range(0, len(numbers), size):

@@ -1,0 +1,90 @@
+"""Consistency while training: what the model answers about validation entities, and whether it fits their vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from vectalk.errors import TrainingError
+from vectalk.model.batch import collate
+from vectalk.model.elm_model import ElmModel
+from vectalk.readback import get_encoder, made_by
+from vectalk.training.data import Examples
+
+BATCH = 32
+
+
+class Consistency:
+    """Measures normalised semantic consistency in spaces that a text encoder made.
+
+    Args:
+        model: what answers.
+        examples: validation examples, each with one slot.
+        most: how many of them are asked about.
+        longest: tokens of an answer.
+
+    Raises:
+        TrainingError: no text encoder made the spaces, so a text has no place in them without a read-back.
+    """
+
+    def __init__(self, model: ElmModel, examples: Examples, most: int, longest: int) -> None:
+        maker = made_by(examples.spaces)
+        if maker is None:
+            raise TrainingError(
+                "eval_answers: consistency in training needs spaces that one text encoder made (`vectalk space "
+                "encode`); leave it out, and measure consistency with `vectalk evaluate`"
+            )
+        self.model, self.examples, self.most, self.longest = model, examples, most, longest
+        self.encoder = get_encoder(maker)
+
+    def measure(self, numbers: np.ndarray) -> dict[str, float]:
+        """Return SC of answers to right and to shuffled vectors, and SC between that of shuffled (0) and own text (1).
+
+        Args:
+            numbers: validation examples to choose from, in their order.
+        """
+        made = [self.examples.prompt(int(number)) for number in numbers[: 4 * self.most]]
+        asked = [(number, slots) for number, (_, slots) in zip(numbers, made, strict=False) if len(slots) == 1]
+        asked = asked[: self.most]
+        if len(asked) < 2:
+            raise TrainingError("eval_answers: the tasks of this stage have no validation examples with one slot")
+        places = [next(iter(slots.values())) for _, slots in asked]
+        vectors = np.stack([np.asarray(self.examples.spaces[s].vectors[row], np.float32) for s, row in places])
+        chosen = np.array([number for number, _ in asked])
+        right, shuffled = (
+            _cosines(self.encoder.encode(self._answers(chosen, given)), vectors)
+            for given in (vectors, np.roll(vectors, 1, axis=0))
+        )
+        own = _cosines(self.encoder.encode([self.examples.table["target"][int(n)].as_py() for n in chosen]), vectors)
+        nsc = (right - shuffled) / max(own - shuffled, 1e-9)
+        return {"sc": right, "sc_shuffled": shuffled, "nsc": nsc}
+
+    @torch.no_grad()
+    def _answers(self, numbers: np.ndarray, vectors: np.ndarray) -> list[str]:
+        prompts, texts = self.examples.prompts, list[str]()
+        for start in range(0, len(numbers), BATCH):
+            asked, given = [], []
+            for i in range(start, min(start + BATCH, len(numbers))):
+                row = self.examples.table.slice(int(numbers[i]), 1).to_pylist()[0]
+                slot = row["slots"][0]
+                asked.append(prompts(row["prompt"], {slot["slot"]: slot["space"]}))
+                given.append({slot["slot"]: vectors[i]})
+            batch = collate(asked, given, self.examples.dims, prompts.pad_id, side="left").to(self.model.device)
+            made = self.model.generate(
+                batch,
+                max_new_tokens=self.longest,
+                do_sample=False,
+                eos_token_id=prompts.stop_ids,
+                pad_token_id=prompts.pad_id,
+            )
+            texts += prompts.tokenizer.batch_decode(made, skip_special_tokens=True)
+        return [text.strip() for text in texts]
+
+
+def _cosines(a: Sequence[np.ndarray] | np.ndarray, b: np.ndarray) -> float:
+    """Return the mean cosine of rows [N, D]."""
+    a = np.asarray(a)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return float(((a * b).sum(1) / np.maximum(norms, 1e-12)).mean())
