@@ -8,7 +8,7 @@ LLM runs, so it takes seconds to minutes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -38,8 +38,7 @@ def token_weights(examples: Examples, numbers: np.ndarray, power: float, model: 
         power: 0 counts all tokens alike.
         model: whose vocabulary it is.
     """
-    size = model.llm.get_input_embeddings().num_embeddings
-    idf, count = _frequencies(examples.target_ids(_sample(numbers)), int(size))
+    idf, count = _frequencies(examples.target_ids(_sample(numbers)), len(_table(model)))
     weights = np.maximum(idf / _mean(idf, count), LEAST) ** power
     return torch.from_numpy(weights / _mean(weights, count)).float().to(model.device)
 
@@ -141,8 +140,8 @@ def _rescale(adapter: ElmAdapter, factor: float) -> None:
 
 def _table(model: ElmModel) -> Tensor:
     """Return the embeddings [V, H] by which the LLM takes words in."""
-    weight: Tensor = model.llm.get_input_embeddings().weight
-    return weight
+    embeddings: Any = model.llm.get_input_embeddings()
+    return embeddings.weight
 
 
 def _one_slot(examples: Examples, adapter: ElmAdapter) -> tuple[np.ndarray, list[tuple[str, int]]]:
