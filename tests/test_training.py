@@ -169,6 +169,15 @@ def test_the_best_is_kept_and_not_the_last(corpus: Corpus, base_llm: Path, tmp_p
     assert final_loss(run, corpus, SHORT["eval_examples"]) == pytest.approx(min(losses), abs=2e-5)
 
 
+def test_the_last_is_kept_where_that_is_wanted(corpus: Corpus, base_llm: Path, tmp_path: Path) -> None:
+    changes = {"stage1__steps": 30, "stage1__llm": "full", "stage1__lr_llm": 0.05, "stage1__keep": "last"}
+    settings = config(**changes, stage2__steps=0, eval_every=10, stage1__patience=100)
+    run = train(corpus, str(base_llm), tmp_path / "run", settings, device="cpu")
+    losses = [row["validation_loss"] for row in log_of(run.path) if "validation_loss" in row]
+    assert losses[-1] > min(losses) + 0.05
+    assert final_loss(run, corpus, SHORT["eval_examples"]) == pytest.approx(losses[-1], abs=2e-5)
+
+
 def test_patience_stops_early(corpus: Corpus, base_llm: Path, tmp_path: Path) -> None:
     changes = {"stage1__steps": 200, "stage1__warmup": 0.0, "stage1__lr_adapter": 5.0, "stage2__steps": 0}
     settings = config(**changes, eval_every=2, stage1__patience=3)

@@ -59,6 +59,8 @@ class StageConfig(BaseModel):
         warmup: share of the steps over which the rate rises.
         schedule: `cosine` falls to a tenth of the peak, `constant` stays.
         patience: stop after so many evaluations without a better validation loss.
+        keep: which weights the stage hands on: those of the `best` validation loss, or the `last`. Early in a
+            curriculum the loss may lie above that of the LLM as it came, while the vector gain grows: keep the last.
         tasks: tasks of the corpus that this stage learns and is judged by, e.g. short ones first; all when omitted.
         rare_tokens: how much more the loss counts rare tokens: each counts idf ** rare_tokens (inverse document
             frequency), so 0 counts all alike. Syntax is most of the loss of a long text, and the vector says nothing
@@ -74,6 +76,7 @@ class StageConfig(BaseModel):
     warmup: float = Field(0.05, ge=0.0, lt=1.0)
     schedule: Literal["cosine", "constant"] = "cosine"
     patience: int = Field(5, ge=1)
+    keep: Literal["best", "last"] = "best"
     tasks: list[str] | None = Field(None, min_length=1)
     rare_tokens: float = Field(0.0, ge=0.0, le=2.0)
 

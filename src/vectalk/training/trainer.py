@@ -279,7 +279,7 @@ class Trainer:
 
     @torch.no_grad()
     def _evaluate(self, stage: StageConfig, progress: Progress) -> None:
-        """Measure the validation loss with right and with shuffled vectors; keep the weights if it is the best."""
+        """Measure the validation loss with right and with shuffled vectors; keep the weights if they are to be kept."""
         self.model.eval()
         right, shuffled = (self._validation_loss(stage, shuffle) for shuffle in (None, 1))
         progress.gain = shuffled - right
@@ -287,7 +287,7 @@ class Trainer:
         progress.best, progress.waited = (right, 0) if better else (progress.best, progress.waited + 1)
         more = self.consistency.measure(self._judged(stage)) if self.consistency is not None else {}
         self._log(progress, validation_loss=right, shuffled_loss=shuffled, vector_gain=progress.gain, **more)
-        if better and self.accelerator.is_main_process:
+        if (better or stage.keep == "last") and self.accelerator.is_main_process:
             best = self._best(progress.stage)
             temporary = best.with_name("." + best.name)
             checkpoint.save_weights(self.model, temporary)
