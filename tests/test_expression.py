@@ -127,3 +127,18 @@ def test_unknown_names_get_the_closest(space: VectorSpace) -> None:
         space.point("lerp('Alein (1979)', 'f1', 0.5)")
     with pytest.raises(UnknownEntityError, match=r"Annie Hall \(1977\)"):
         space.point("Anny Hall")
+
+
+def test_titles_that_hold_quotation_marks() -> None:
+    titles = ["Don't Look Now", 'She Said "Wait"', "Olé"]
+    space = VectorSpace.create("film", np.eye(3), {"id": list("abc"), "title": titles, "split": ["train"] * 3})
+    for title in titles:
+        point = space.point(title)
+        assert point.title == title
+        assert space.point(f"1 * {point.source}").sources == (title,)
+    assert space.point("Ole\u0301").row == 2  # the accent as a sign of its own
+    for slip in ("Don't Look Nowe", 'She Said "Wait'):
+        with pytest.raises(UnknownEntityError, match="did you mean"):
+            space.point(slip)
+    with pytest.raises(ExpressionError, match="a title that holds ' stands between double quotes"):
+        space.point("lerp('Don't Look Now', 'Olé', 0.5)")

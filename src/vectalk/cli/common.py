@@ -1,6 +1,7 @@
 """What every verb shares: the options that all take, machine output on stdout, everything else on stderr."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -27,8 +28,15 @@ Device = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output folder where it exists.")]
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+
+def _console(*, stderr: bool) -> Console:
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 200  # a file or a pipe has no edge, so nothing is cut off there
+    return console
+
+
+out, err = _console(stderr=False), _console(stderr=True)
 
 
 def emit(value: Any, shown: Any, as_json: bool) -> None:

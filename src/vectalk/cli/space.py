@@ -22,7 +22,7 @@ IdColumn = Annotated[str | None, typer.Option("--id-column", help="Column of the
 ListColumn = Annotated[
     list[str], typer.Option("--list-column", help="COLUMN:SIGN splits text into a list, e.g. 'genres:|'.")
 ]
-Null = Annotated[list[str], typer.Option("--null", help="Text that stands for unknown, e.g. '(no genres listed)'.")]
+Null = Annotated[list[str], typer.Option("--null", help="What stands for unknown, e.g. '(no genres listed)' or -1.")]
 Extract = Annotated[
     list[str],
     typer.Option("--extract", help=r"NEW=COLUMN:REGEX makes a column, e.g. 'year=title:\((\d{4})\)\s*$'."),
@@ -33,12 +33,20 @@ Licence = Annotated[str, typer.Option("--licence", help="A note that travels wit
 
 @app.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(help="Vectors: .npy, .npz, .parquet or .safetensors.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="Vectors: .npy, .npz or .safetensors, or a table: .parquet (or a folder of them), .csv, .jsonl, ..."
+        ),
+    ],
     out: Out,
     name: Annotated[str, typer.Option("--name", help="Name of the space and of its slot, e.g. film.")],
-    ids: Annotated[Path | None, typer.Option("--ids", help="Ids, row by row: csv, parquet or txt.")] = None,
-    key: Annotated[str | None, typer.Option("--key", help="Array, tensor or column that holds the vectors.")] = None,
-    metadata: Annotated[Path | None, typer.Option("--metadata", help="Table joined by id.")] = None,
+    ids: Annotated[Path | None, typer.Option("--ids", help="Id of each vector, row by row: csv, txt, npy, ...")] = None,
+    key: Annotated[
+        str | None,
+        typer.Option("--key", help="Array, tensor or column of the vectors; 'dim_*' where a column is a dimension."),
+    ] = None,
+    metadata: Annotated[Path | None, typer.Option("--metadata", help="Table joined by id: csv, parquet, ...")] = None,
     id_column: IdColumn = None,
     list_column: ListColumn = [],  # noqa: B006 - typer reads defaults, nobody changes them
     null: Null = [],  # noqa: B006
@@ -311,13 +319,17 @@ def _neighbors(space: VectorSpace, point: Point, k: int, split: str | None) -> l
 
 
 def _neighbor_table(title: str, found: list[dict[str, Any]]) -> Any:
+    from rich.console import Group
     from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("id", "title", "similarity", title=escape(title), title_justify="left", box=None)
+    named = any(entry["title"] != entry["id"] for entry in found)
+    table = Table("id", *(["title"] if named else []), "similarity", box=None)
     for entry in found:
-        table.add_row(escape(entry["id"]), escape(entry["title"]), f"{entry['similarity']:.3f}")
-    return table
+        names = [entry["id"], entry["title"]] if named else [entry["id"]]
+        table.add_row(*map(escape, names), f"{entry['similarity']:.3f}")
+    return Group(Text(title), table)
 
 
 def _card(space: VectorSpace, folder: Path) -> dict[str, Any]:

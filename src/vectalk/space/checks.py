@@ -90,7 +90,7 @@ def check_entities(name: str, table: pa.Table, rows: int, split_by: str) -> pa.T
         if unknown:
             raise SpaceError(
                 f"space {name!r}: column 'split' holds {sorted(map(str, unknown))}; "
-                f"allowed are {', '.join(split.SPLITS)}"
+                f"allowed are {', '.join(split.SPLITS)}; if it means something else, rename it: --rename split=other"
             )
     elif split_by not in table.column_names:
         raise SpaceError(

@@ -80,7 +80,10 @@ class _Parser:
         while position < len(text):
             match = _TOKEN.match(text, position)
             if match is None:
-                raise self._error(f"unexpected {text[position:].lstrip()[:12]!r}", position)
+                rest = text[position:].lstrip()
+                advice = "; a title that holds ' stands between double quotes, and the other way round"
+                quote = rest.startswith(("'", '"'))
+                raise self._error(f"unexpected {rest[:12]!r}{advice if quote else ''}", position)
             position = match.end()
             yield match.lastgroup, match.group(match.lastgroup or 0), match.start(match.lastgroup or 0)
 

@@ -8,56 +8,86 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from vectalk.errors import SpaceError
-from vectalk.space.checks import bad_rows, repeated
+from vectalk.space.checks import bad_rows
+from vectalk.space.ids import Missing, check_count, check_unique, identified, join, read_ids, text_columns
+from vectalk.space.ids import with_id as with_id
 from vectalk.space.neighbors import Metric
-from vectalk.space.tables import Columns, as_text, column, id_column, is_list, read_table
+from vectalk.space.split import SPLITS
+from vectalk.space.table_files import KINDS, kind_of
+from vectalk.space.tables import Columns, read_table
+from vectalk.space.vector_columns import vectors_of
 from vectalk.space.vector_files import choose, open_vectors
 from vectalk.space.vector_space import VectorSpace
 
-SOURCES = (".npy", ".npz", ".parquet", ".safetensors")
-Missing = Literal["error", "drop", "keep"]
+ARRAYS = ("npy", "npz", "safetensors")
+TORCH = ("pt", "pth", "bin", "pkl", "pickle")
+Tell = Callable[[str], None]
+FEWEST = 10  # validation or test entities below which nothing can be told from them
 
 
 def read_vectors(path: str | Path, key: str | None = None) -> tuple[np.ndarray, pa.Table | None]:
-    """Read vectors from .npy, .npz, .parquet or .safetensors.
+    """Read vectors from .npy, .npz, .safetensors, or from a table: parquet (also a folder of it), csv, jsonl, ...
 
     Args:
         path: the file.
-        key: which array of an npz, tensor of a safetensors file or column of a parquet file, where there are
-            several.
+        key: which array of an npz, tensor of a safetensors file or column of a table, where there are several; a
+            pattern such as `dim_*` names columns of a table that hold one dimension each.
 
     Returns:
-        Vectors [N, D], and the other columns of a parquet file (else None).
+        Vectors [N, D], and the other columns of the table, or what else an npz says of each row (else None).
 
     Raises:
         SpaceError: the file is missing, broken, of another kind, or holds no such vectors.
     """
     path = Path(path)
-    if not path.is_file():
-        raise SpaceError(f"{path} does not exist" if not path.exists() else f"{path} is a folder; name a file in it")
+    if (path / "space.json").is_file():
+        raise SpaceError(f"{path} is a space already; use it as it is, or name its file of vectors")
+    if not path.exists():
+        raise SpaceError(f"{path} does not exist")
+    kind = "parquet" if path.is_dir() else kind_of(path)
     table = None
     try:
-        if path.suffix in (".npy", ".safetensors"):
+        if kind in ("npy", "safetensors"):
             vectors = open_vectors(path, key)
-        elif path.suffix == ".npz":
-            with np.load(path) as arrays:
-                vectors = arrays[choose(list(arrays.files), key, path, "array")]
-        elif path.suffix == ".parquet":
-            vectors, table = _from_columns(read_table(path), key, path)
+        elif kind == "npz":
+            vectors, table = _from_arrays(path, key)
+        elif kind in (*KINDS, "ndjson"):
+            vectors, table = vectors_of(read_table(path), key, path)
         else:
-            raise SpaceError(f"{path}: unknown kind of vectors {path.suffix!r}; allowed are {', '.join(SOURCES)}")
+            how = "; save a tensor as .npy: numpy.save('vectors.npy', tensor.detach().cpu().float().numpy())"
+            raise SpaceError(
+                f"{path}: unknown kind of vectors {path.suffix!r}; allowed are "
+                f"{', '.join('.' + name for name in (*ARRAYS, *KINDS))}{how if kind in TORCH else ''}"
+            )
     except SpaceError:
         raise
     except Exception as error:  # each format breaks in its own way
-        raise SpaceError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
-    if vectors.ndim != 2 or 0 in vectors.shape or not np.issubdtype(vectors.dtype, np.number):
+        advice = "; save it as plain numbers: numpy.stack(rows)" if "allow_pickle" in str(error) else ""
+        raise SpaceError(f"{path} cannot be read: {' '.join(str(error).split())}{advice}") from None
+    if vectors.ndim != 2 or 0 in vectors.shape or vectors.dtype.kind not in "iuf":
         raise SpaceError(
             f"{path}: vectors must be a table of numbers [N, D], not {vectors.dtype} of shape {vectors.shape}"
         )
     return vectors, table
+
+
+def _from_arrays(path: Path, key: str | None) -> tuple[np.ndarray, pa.Table | None]:
+    """Read the vectors of an npz, and its arrays of one entry a row (`ids`, `titles`) as columns."""
+    with np.load(path) as arrays:
+        known = {name: arrays[name] for name in arrays.files if name == key or _is_plain(arrays, name)}
+        tables = [name for name, array in known.items() if array.ndim == 2]
+        vectors = known[choose(tables if key is None and tables else list(arrays.files), key, path, "array")]
+    columns = {name: a for name, a in known.items() if a.shape == vectors.shape[:1] and a.dtype.kind in "iufUb"}
+    return vectors, pa.table({name.removesuffix("s"): array for name, array in columns.items()}) if columns else None
+
+
+def _is_plain(arrays: np.lib.npyio.NpzFile, name: str) -> bool:
+    try:
+        return arrays[name].dtype.kind != "O"
+    except ValueError:  # a pickle is never opened
+        return False
 
 
 def import_space(
@@ -75,7 +105,7 @@ def import_space(
     split_by: str | None = None,
     licence: str = "",
     dtype: Literal["float32", "float16"] = "float32",
-    tell: Callable[[str], None] = lambda message: None,
+    tell: Tell = lambda message: None,
 ) -> VectorSpace:
     """Make a space from a file of vectors.
 
@@ -83,11 +113,10 @@ def import_space(
         source: vectors [N, D], see `read_vectors`.
         name: of the space, e.g. `film`.
         key: array, tensor or column of `source`.
-        ids: file with the id of each vector, row by row: a csv or parquet with one column or one called
-            `id_name`, or a txt with an id a line. Without it a parquet's own column is taken, then the rows
-            of `metadata`, then row numbers.
+        ids: file with the id of each vector, row by row, see `read_ids`. Without it a column of `source` is taken, then
+            the rows of `metadata`, then row numbers.
         metadata: table joined by id.
-        id_name: the column that holds ids, where it cannot be guessed.
+        id_name: the column that holds ids, where it cannot be guessed; a table that has none of that name is guessed.
         columns: how the metadata columns are prepared.
         missing: vectors without metadata: `error`, `drop` them, or `keep` them with nulls.
         drop_bad_rows: leave out vectors with NaN, infinity or nothing but zeros.
@@ -95,7 +124,7 @@ def import_space(
         split_by: column whose hash decides the split (`title` where there is one, else `id`).
         licence: a note that travels with the space.
         dtype: how vectors are stored.
-        tell: called with what was left out.
+        tell: called with what was left out, taken for granted, or looks like a mistake.
 
     Raises:
         SpaceError: files and options do not fit each other; the message says how to mend it.
@@ -106,22 +135,12 @@ def import_space(
     if dtype not in ("float32", "float16"):
         raise SpaceError(f"dtype must be float32 or float16, not {dtype!r}")
     vectors, own = read_vectors(source, key)
-    facts = None if metadata is None else with_id(read_table(metadata, _text(id_name)), id_name, str(metadata))
-    if ids is not None:
-        own = _read_ids(Path(ids), id_name)
-    elif own is not None and own.num_columns:
-        own = with_id(own, id_name, str(source))
-    elif facts is not None:
-        tell(f"no ids beside the vectors: row i of {metadata} is taken for vector i (give --ids to join by id)")
-        own = facts.select(["id"])
-    else:
-        own = pa.table({"id": pa.array([str(row) for row in range(len(vectors))])})
-    if own.num_rows != len(vectors):
-        raise SpaceError(
-            f"{source} has {len(vectors)} vectors, {ids or metadata} has {own.num_rows} ids: "
-            "row i of one must belong to row i of the other"
+    if vectors.shape[1] > vectors.shape[0]:
+        tell(
+            f"note: {source} holds {vectors.shape[0]} vectors of {vectors.shape[1]} dimensions; if it should be the "
+            "other way round, save it transposed"
         )
-    _unique(own["id"], str(ids or source))
+    own, facts = _named(source, len(vectors), own, ids, metadata, id_name, tell)
     kept = np.arange(len(vectors))
     if drop_bad_rows:
         kept = np.setdiff1d(kept, np.concatenate(bad_rows(vectors)))
@@ -131,97 +150,57 @@ def import_space(
             raise SpaceError(f"{source}: no vector is left after dropping the bad rows")
     table = own.take(kept)
     if facts is not None:
-        table, found = _join(table, facts, str(metadata), missing)
+        columns, facts = columns.renamed(facts)  # first, since a name may stand beside the vectors too
+        table, found = join(table, facts, str(metadata), missing)
         if len(found) < len(kept):
             tell(f"{len(kept) - len(found)} of {len(kept)} vectors have no metadata: dropped")
         kept = kept[found]
-    table = columns.apply(table, str(metadata or source))
+    table = columns.apply(table, str(metadata or source), tell)
     if split_by is None:
         split_by = "title" if "title" in table.column_names else "id"
     chosen = vectors if len(kept) == len(vectors) else vectors[kept]
     if chosen.dtype != dtype:
         with np.errstate(over="ignore"):  # what does not fit becomes infinity, which `create` reports
             chosen = chosen.astype(dtype)
-    return VectorSpace.create(name, chosen, table, metric=metric, split_by=split_by, licence=licence)
+    space = VectorSpace.create(name, chosen, table, metric=metric, split_by=split_by, licence=licence)
+    few = [f"{len(space.rows(part))} {part}" for part in SPLITS if len(space.rows(part)) < FEWEST]
+    if few:
+        tell(f"note: {' and '.join(few)} entities (split by {space.split_by}): too few to train and to measure with")
+    return space
 
 
-def _text(id_name: str | None) -> tuple[str, ...]:
-    return ("id", "title") if id_name is None else ("id", "title", id_name)
-
-
-def _from_columns(table: pa.Table, key: str | None, path: Path) -> tuple[np.ndarray, pa.Table]:
-    if key is not None:
-        column(table, key, str(path))
-    lists = [
-        name
-        for name in table.column_names
-        if is_list(table[name].type) and pa.types.is_floating(table[name].type.value_type)
-    ]
-    chosen = key or choose(lists, None, path, "column of float list")
-    values = table[chosen].combine_chunks()
-    if not is_list(values.type):
-        raise SpaceError(f"{path}: column {chosen!r} holds {values.type}, not lists of numbers")
-    if values.null_count:
-        raise SpaceError(f"{path}: row {int(np.flatnonzero(values.is_null())[0])} of column {chosen!r} has no vector")
-    lengths = pc.list_value_length(values).to_numpy(zero_copy_only=False)
-    if len(lengths) and (lengths != lengths[0]).any():
-        row = int(np.flatnonzero(lengths != lengths[0])[0])
-        raise SpaceError(f"{path}: row {row} of column {chosen!r} has {lengths[row]} numbers, row 0 has {lengths[0]}")
-    flat = values.flatten().to_numpy(zero_copy_only=False)
-    return flat.reshape(len(values), -1), table.drop_columns([chosen])
-
-
-def _read_ids(path: Path, id_name: str | None) -> pa.Table:
-    if path.suffix == ".txt":
-        if not path.is_file():
-            raise SpaceError(f"{path} does not exist")
-        return pa.table({"id": pa.array(path.read_text(encoding="utf-8").splitlines())})
-    table = read_table(path, _text(id_name))
-    if table.num_columns == 1:
-        return table.rename_columns(["id"]).set_column(0, "id", as_text(table[0]))
-    return with_id(table, id_name, str(path))
-
-
-def with_id(table: pa.Table, id_name: str | None, where: str) -> pa.Table:
-    """Return the table with its id column as text, called `id`, in front."""
-    source = id_column(table, id_name, where, "--id-column")
-    rest = table.drop_columns([source])
-    column_names = [name for name in rest.column_names if name != "id"]
-    return rest.select(column_names).add_column(0, "id", as_text(table[source]))
-
-
-def _unique(ids: pa.ChunkedArray, where: str) -> None:
-    again = repeated(ids)
-    if again:
-        raise SpaceError(f"{where}: ids must be unique; these stand more than once: {', '.join(map(repr, again[:3]))}")
-
-
-def _join(own: pa.Table, facts: pa.Table, where: str, missing: Missing) -> tuple[pa.Table, np.ndarray]:
-    """Return own columns with those of `facts`, and the rows of `own` that were kept."""
-    clash = sorted((set(own.column_names) & set(facts.column_names)) - {"id"})
-    if clash:
-        raise SpaceError(f"{where}: columns {', '.join(clash)} stand beside the vectors too; rename or remove them")
-    _unique(facts["id"], where)
-    at = pc.index_in(own["id"], facts["id"].combine_chunks()).combine_chunks()
-    lost = np.flatnonzero(at.is_null().to_numpy(zero_copy_only=False))
-    if len(lost) == len(at):
-        theirs = ", ".join(map(repr, facts["id"].slice(0, 3).to_pylist()))
-        ours = ", ".join(map(repr, own["id"].slice(0, 3).to_pylist()))
-        raise SpaceError(
-            f"{where}: none of the {len(at)} ids has metadata: the vectors' are {ours}, ..., "
-            f"the metadata's {theirs}, ...; "
-            f"name the right column with --id-column (columns are {', '.join(facts.column_names)})"
-        )
-    if len(lost) and missing == "error":
-        first = ", ".join(repr(own["id"][int(row)].as_py()) for row in lost[:5])
-        raise SpaceError(
-            f"{where}: {len(lost)} of {len(at)} vectors have no metadata "
-            f"(ids {first}{', ...' if len(lost) > 5 else ''}); "
-            "leave them out with --missing drop, or keep them with --missing keep"
-        )
-    kept = np.setdiff1d(np.arange(len(at)), lost) if missing == "drop" else np.arange(len(at))
-    own, at = own.take(kept), at.take(pa.array(kept))
-    for name in facts.column_names:
-        if name != "id":
-            own = own.append_column(name, facts[name].combine_chunks().take(at))
-    return own, kept
+def _named(
+    source: str | Path,
+    rows: int,
+    own: pa.Table | None,
+    ids: str | Path | None,
+    metadata: str | Path | None,
+    id_name: str | None,
+    tell: Tell,
+) -> tuple[pa.Table, pa.Table | None]:
+    """Return what is known of each vector, and the metadata, both with a column `id`."""
+    own = own if own is not None and own.num_columns else None
+    listed = None if ids is None else read_ids(Path(ids), id_name)
+    facts = None if metadata is None else read_table(metadata, text_columns(id_name))
+    read = {str(where): t for where, t in ((source, own), (ids, listed), (metadata, facts)) if t is not None}
+    if id_name is not None and not any(id_name in table.column_names for table in read.values()):
+        there = "; ".join(f"{where} has {', '.join(table.column_names)}" for where, table in read.items())
+        raise SpaceError(f"no column {id_name!r} to take ids from; {there or f'{source} has no columns'}")
+    facts = None if facts is None else identified(facts, id_name, str(metadata))
+    if listed is not None:
+        check_count(rows, str(source), listed.num_rows, str(ids), from_metadata=False)
+        found, where = identified(listed, id_name, str(ids)), str(ids)
+        for name in own.column_names if own is not None else ():
+            if name not in found.column_names:
+                found = found.append_column(name, own[name])  # type: ignore[index]
+    elif own is not None:
+        found, where = identified(own, id_name, str(source)), str(source)
+    elif facts is not None:
+        check_count(rows, str(source), facts.num_rows, str(metadata), from_metadata=True)
+        tell(f"no ids beside the vectors: row i of {metadata} is taken for vector i (give --ids to join by id)")
+        found, where = facts.select(["id"]), str(metadata)
+    else:
+        tell(f"no ids: the vectors are called 0 to {rows - 1} (name them with --ids or --metadata)")
+        found, where = pa.table({"id": pa.array([str(row) for row in range(rows)])}), str(source)
+    check_unique(found["id"], where)
+    return found, facts

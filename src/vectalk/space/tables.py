@@ -1,18 +1,19 @@
-"""Metadata tables from files (csv, tsv, parquet, jsonl), and the preparation of their columns."""
+"""Metadata tables: their columns by name, their ids, and how columns are prepared."""
 
 from __future__ import annotations
 
+import ast
+import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from vectalk.errors import SpaceError
-
-READERS = ("csv", "tsv", "parquet", "jsonl")
+from vectalk.space.table_files import guess_id as guess_id
+from vectalk.space.table_files import read_table as read_table
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,12 @@ class Columns:
 
     Attributes:
         rename: old name -> new name.
-        null_values: strings that stand for "unknown", such as `(no genres listed)`.
+        null_values: what stands for "unknown" in any column, such as `(no genres listed)` or `-1`; a column of text
+            that holds nothing but numbers besides becomes one of numbers.
         extract: new column -> (column, regular expression): the first group, or the whole match; integers
             where all are.
-        list_columns: column -> the sign between values: `Comedy|Drama` becomes a list.
+        list_columns: column -> the sign between values: `Comedy|Drama` becomes a list. A list that was written as
+            text, such as `['Comedy', 'Drama']`, is read as what it is.
     """
 
     rename: Mapping[str, str] = field(default_factory=dict)
@@ -42,62 +45,61 @@ class Columns:
             if not sign:
                 raise SpaceError(f"list column {name!r}: name the sign between its values, e.g. '|'")
 
-    def apply(self, table: pa.Table, where: str) -> pa.Table:
-        """Return the prepared table; `where` names it in errors."""
+    def apply(self, table: pa.Table, where: str, tell: Callable[[str], None] = lambda message: None) -> pa.Table:
+        """Return the prepared table; `where` names it in errors, `tell` hears what looks like a mistake."""
         for old in self.rename:
             column(table, old, where)
-        table = table.rename_columns([self.rename.get(name, name) for name in table.column_names])
+        table = _rename(table, self.rename)
         repeated = [name for name in table.column_names if table.column_names.count(name) > 1]
         if repeated:
             raise SpaceError(f"{where}: {repeated[0]!r} would stand twice; rename it to something else")
         for at, name in enumerate(table.column_names):
             if is_text(table[name].type):
-                table = table.set_column(at, name, _unknown(table[name], ["", *self.null_values]))
+                table = table.set_column(at, name, self._known(name, table[name]))
+            elif pa.types.is_integer(table[name].type) or pa.types.is_floating(table[name].type):
+                table = table.set_column(at, name, self._known_number(table[name]))
         for name, (source, pattern) in self.extract.items():
             if name in table.column_names:
                 raise SpaceError(f"{where}: there is a column {name!r} already; extract into another name")
             table = table.append_column(name, _extract(table, name, source, pattern, where))
         for name, sign in self.list_columns.items():
-            table = table.set_column(
-                table.column_names.index(column(table, name, where)), name, _split(table, name, sign, where)
-            )
+            lists = _split(table, column(table, name, where), sign, where)
+            if len(lists) and pc.max(pc.list_value_length(lists)).as_py() < 2:
+                example = next((value for value in table[name].to_pylist() if value), None)
+                tell(f"note: no value of list column {name!r} was parted by {sign!r}, e.g. not {example!r}")
+            table = table.set_column(table.column_names.index(name), name, lists)
         return table
 
+    def renamed(self, table: pa.Table) -> tuple[Columns, pa.Table]:
+        """Return a table with its columns renamed, and what of the preparation is left for after a join."""
+        left = {old: new for old, new in self.rename.items() if old not in table.column_names}
+        return replace(self, rename=left), _rename(table, self.rename)
 
-def read_table(path: str | Path, text: Sequence[str] = ("id", "title")) -> pa.Table:
-    """Read a csv, tsv, parquet or jsonl file (`.gz` too).
+    def _known(self, name: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Return a text column, trimmed and in one Unicode form, with null for what is unknown."""
+        trimmed = pc.utf8_trim_whitespace(values)
+        if name != "id":  # ids are other files' too, and stay as they are
+            trimmed = pc.utf8_normalize(trimmed, "NFC")
+        named = pc.is_in(trimmed, pa.array(list(self.null_values), values.type))
+        known = pc.if_else(pc.or_(named, pc.equal(trimmed, "")), pa.scalar(None, values.type), trimmed)
+        if name not in ("id", "title") and pc.any(named).as_py():
+            for kind in (pa.int64(), pa.float64()):
+                try:
+                    return known.cast(kind)
+                except pa.ArrowInvalid:
+                    continue
+        return known
 
-    Args:
-        path: the file; its ending says what it is.
-        text: columns of a csv that are text even where all of them look like numbers; so is the one that
-            `id_column` guesses, since `001` is an id and 1 another.
+    def _known_number(self, values: pa.ChunkedArray) -> pa.ChunkedArray:
+        numbers = [float(word) for word in self.null_values if re.fullmatch(r"[-+]?\d+(\.\d+)?", word.strip())]
+        if not numbers:
+            return values
+        unknown = pc.is_in(values.cast(pa.float64(), safe=False), pa.array(numbers, pa.float64()))
+        return pc.if_else(unknown, pa.scalar(None, values.type), values)
 
-    Raises:
-        SpaceError: the file is missing, of another kind, or broken.
-    """
-    import pyarrow.csv
-    import pyarrow.json
-    import pyarrow.parquet
 
-    path = Path(path)
-    if not path.is_file():
-        raise SpaceError(f"{path} does not exist" if not path.exists() else f"{path} is a folder; name a file in it")
-    kind = path.name.lower().removesuffix(".gz").rpartition(".")[2]
-    try:
-        if kind in ("csv", "tsv"):
-            parse = pyarrow.csv.ParseOptions(delimiter="," if kind == "csv" else "\t", newlines_in_values=True)
-            with pyarrow.csv.open_csv(path, parse_options=parse) as reader:
-                guessed = guess_id(reader.schema.names)
-            types = dict.fromkeys([*text, *([guessed] if guessed else [])], pa.string())
-            convert = pyarrow.csv.ConvertOptions(column_types=types)
-            return pyarrow.csv.read_csv(path, parse_options=parse, convert_options=convert)
-        if kind == "parquet":
-            return pyarrow.parquet.read_table(path)
-        if kind in ("jsonl", "ndjson"):
-            return pyarrow.json.read_json(path)
-    except (pa.ArrowException, ValueError, OSError) as error:
-        raise SpaceError(f"{path} cannot be read as {kind}: {' '.join(str(error).split())}") from None
-    raise SpaceError(f"{path}: unknown kind of table {kind!r}; allowed are {', '.join(READERS)}, also with .gz")
+def _rename(table: pa.Table, names: Mapping[str, str]) -> pa.Table:
+    return table.rename_columns([names.get(name, name) for name in table.column_names])
 
 
 def column(table: pa.Table, name: str, where: str) -> str:
@@ -118,18 +120,6 @@ def id_column(table: pa.Table, wanted: str | None, where: str, option: str) -> s
     return found
 
 
-def guess_id(names: Sequence[str]) -> str | None:
-    """Return the column that clearly holds ids, or None."""
-    for found in (
-        [name for name in names if name.lower() == "id"],
-        names,
-        [name for name in names if re.search(r"(Id|ID|[-_ ]id)$", name)],
-    ):
-        if len(found) == 1:
-            return found[0]
-    return None
-
-
 def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return ids as strings; whole floats lose their `.0`."""
     if pa.types.is_floating(values.type) and pc.all(pc.equal(values, pc.floor(values))).as_py():
@@ -145,12 +135,6 @@ def is_text(kind: pa.DataType) -> bool:
 def is_list(kind: pa.DataType) -> bool:
     """Say whether a column holds lists."""
     return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-
-
-def _unknown(values: pa.ChunkedArray, words: Sequence[str]) -> pa.ChunkedArray:
-    trimmed = pc.utf8_trim_whitespace(values)
-    known = pc.invert(pc.is_in(trimmed, pa.array(list(words), values.type)))
-    return pc.if_else(known, trimmed, pa.scalar(None, values.type))
 
 
 def _extract(table: pa.Table, name: str, source: str, pattern: str, where: str) -> pa.Array:
@@ -171,7 +155,16 @@ def _split(table: pa.Table, name: str, sign: str, where: str) -> pa.Array:
         raise SpaceError(f"{where}: list column {name!r} holds {table[name].type}, not text to split at {sign!r}")
     # Unknown is an empty list: then "has no genres" and "genres unknown" need no two treatments.
     lists = [
-        [part.strip() for part in text.split(sign) if part.strip()] if text is not None else []
-        for text in table[name].to_pylist()
+        [part.strip() for part in _parts(text, sign)] if text is not None else [] for text in table[name].to_pylist()
     ]
-    return pa.array([list(dict.fromkeys(parts)) for parts in lists], pa.list_(pa.string()))
+    return pa.array([list(dict.fromkeys(filter(None, parts))) for parts in lists], pa.list_(pa.string()))
+
+
+def _parts(text: str, sign: str) -> list[str]:
+    if text.startswith("[") and text.endswith("]"):  # a list as Python or JSON writes it
+        for read in (json.loads, ast.literal_eval):
+            try:
+                return [str(part).strip() for part in read(text) if part is not None]
+            except (SyntaxError, ValueError):
+                continue
+    return [part.strip() for part in text.split(sign)]

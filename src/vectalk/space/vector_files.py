@@ -35,19 +35,33 @@ def open_vectors(path: Path, key: str | None = None) -> np.ndarray:
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         entry = json.loads(file.read(size))[name]
-    if entry["dtype"] not in DTYPES:
+    if entry["dtype"] not in (*DTYPES, "BF16"):
         raise SpaceError(f"{path}: tensor {name!r} holds {entry['dtype']}; save it as F32 or F16")
     shape, offset = tuple(entry["shape"]), 8 + size + entry["data_offsets"][0]
+    if (
+        entry["dtype"] == "BF16" and 0 not in shape
+    ):  # the upper half of a float32; read whole, since numpy has no such type
+        halves = np.memmap(path, "<u2", "r", offset, shape)
+        return (halves.astype("<u4") << 16).view("<f4")
     if 0 in shape:  # nothing to map
-        return np.zeros(shape, DTYPES[entry["dtype"]])
+        return np.zeros(shape, np.float32)
     return np.memmap(path, DTYPES[entry["dtype"]], "r", offset, shape)
 
 
-def choose(names: list[str], key: str | None, path: Path, kind: str) -> str:
-    """Return `key`, or the only name there is; raise a SpaceError that lists the names otherwise."""
+def choose(names: list[str], key: str | None, path: Path, kind: str, kinds: str | None = None) -> str:
+    """Return `key`, or the only name there is; raise a SpaceError that lists the names otherwise.
+
+    Args:
+        names: what there is.
+        key: what is wanted.
+        path: the file, for errors.
+        kind: what the names are names of, for errors.
+        kinds: its plural, where that is not made with an s.
+    """
     if key is None and len(names) == 1:
         return names[0]
     if key not in names:
-        problem = f"holds {len(names)} {kind}s" if key is None else f"has no {kind} {key!r}"
-        raise SpaceError(f"{path} {problem}; name one with --key: {', '.join(names)}")
+        problem = f"holds {len(names)} {kinds or kind + 's'}" if key is None else f"has no {kind} {key!r}"
+        shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+        raise SpaceError(f"{path} {problem}; name one with --key: {shown}")
     return key

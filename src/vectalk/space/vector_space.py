@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -283,8 +284,7 @@ class VectorSpace:
                 f"{len(found)} entities of space {self.name!r} are called {name!r}: use an id ({ids})"
             )
         names = self.column("title" if "title" in self.column_names else "id")
-        candidates = names[:CLOSEST_LIMIT].to_pylist()
-        near = closest(name, [c for c in candidates if c])
+        near = closest(name, [known for known in names[:CLOSEST_LIMIT].to_pylist() if known])
         hint = f"did you mean {', '.join(map(repr, near))}?" if near else "nothing comes close"
         raise UnknownEntityError(f"space {self.name!r} has no entity {name!r}; {hint}")
 
@@ -300,11 +300,13 @@ class VectorSpace:
         return len(self._named(name)) == 1
 
     def _named(self, name: str) -> np.ndarray:
-        """Return the rows with that id, or else with that title."""
+        """Return the rows with that id, or else with that title; an accent may be a sign of its own or not."""
+        forms = dict.fromkeys([name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))])
         found = np.zeros(0, np.int64)
         for key in ("id", "title"):
             if key in self.column_names and not len(found):
-                found = np.flatnonzero(np.asarray(pc.fill_null(pc.equal(self.column(key), name), False)))
+                same = pc.is_in(self.column(key), pa.array(list(forms), self.column(key).type))
+                found = np.flatnonzero(np.asarray(same))
         return found
 
     def point(self, text: str, functions: Mapping[str, expression.Function] | None = None) -> Point:
@@ -319,11 +321,10 @@ class VectorSpace:
         try:
             return expression.evaluate(text, self, functions)
         except expression.ExpressionError:
-            if any(sign in text for sign in "'\"") or any(
-                f"{name}(" in text for name in [*expression.FUNCTIONS, *(functions or ())]
-            ):
-                raise
-            self.find(text)  # a bare title with a slip: name the closest ones
+            called = any(f"{name}(" in text for name in [*expression.FUNCTIONS, *(functions or ())])
+            # A title with a slip, be it one that holds quotation marks: name the closest ones.
+            if not called and (not re.search("['\"]", text) or not re.match(r"\s*(['\"(.\d-]|\w+\()", text)):
+                self.find(text)
             raise
 
     def where(self, column: str, value: Any, split_name: str | None = None) -> np.ndarray:
