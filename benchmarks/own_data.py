@@ -1,0 +1,69 @@
+"""The second domain, a record shop: from files of vectors to measured answers, with the command line alone.
+
+    python benchmarks/own_data.py
+
+`examples/records/make.py` invents the shop: albums and listeners whose vectors are factorised from who played what, and
+a table with gaps beside them. It needs no download and no data of others. Every step is a command, printed before it
+runs and kept in the result. Finished steps are not done again; `--fresh` starts anew.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+
+from common import ROOT, parser, write_result
+from movielens import Steps, figures
+
+WORK, HERE = ROOT / "runs" / "own-data", ROOT / "examples" / "records"
+FACTS = ["--id-column", "album_id", "--list-column", "styles:|", "--null", "n/a", "--missing", "drop"]
+
+
+def main() -> None:
+    """Run all steps and write the result."""
+    arguments = parser(__doc__)
+    arguments.add_argument("--llm", default="small", help="`small`, a hub name, or a folder")
+    arguments.add_argument("--config", default=str(HERE / "train.yaml"))
+    arguments.add_argument("--seeds", type=int, default=1)
+    arguments.add_argument("--encoder", default="tfidf")
+    arguments.add_argument("--limit", type=int, help="test examples of each task at most")
+    arguments.add_argument("--fresh", action="store_true")
+    given = arguments.parse_args()
+    steps, shop, llm = Steps(WORK, given.fresh), WORK / "shop", given.llm
+    steps.run(shop, [sys.executable, str(HERE / "make.py")])
+    spaces = {"album": WORK / "spaces" / "album", "listener": WORK / "spaces" / "listener"}
+    vectors, table = shop / "album_vectors.parquet", ["--metadata", str(shop / "albums.csv"), *FACTS]
+    steps.vectalk(spaces["album"], "space", "import", str(vectors), "--name", "album", *table)
+    steps.vectalk(spaces["listener"], "space", "import", str(shop / "listeners.parquet"), "--name", "listener")
+    bound = [part for name, place in spaces.items() for part in ("--space", f"{name}={place}")]
+    steps.vectalk(WORK / "corpus", "corpus", "build", *bound, "--suite", str(HERE / "suite.yaml"))
+    if llm == "small":
+        llm = str(WORK / "llm")
+        make = [sys.executable, "-m", "vectalk.demo.base_llm", str(WORK / "corpus")]
+        steps.run(Path(llm), [*make, "--hidden", "128", "--layers", "3", "--vocabulary", "1024", "--steps", "600"])
+    evaluations = []
+    for seed in range(given.seeds):
+        run = WORK / f"run-{seed}"
+        train = ["train", str(WORK / "corpus"), "--llm", llm, "--config", given.config, "--seed", str(seed)]
+        if (run / "checkpoints").is_dir() and not (run / "elm.json").is_file():
+            train.append("--resume")
+        steps.vectalk(run, *train, made=run / "elm.json")
+        limit = ["--limit", str(given.limit)] if given.limit else []
+        out = run / "evaluation"
+        steps.vectalk(out, "evaluate", str(run), "--encoder", given.encoder, *limit, made=out / "metrics.jsonl")
+        evaluations.append([json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()])
+    path = write_result(
+        "own-data",
+        "python " + shlex.join(["benchmarks/own_data.py", *(word for word in sys.argv[1:] if word != "--fresh")]),
+        figures(evaluations, "records", bars=False),
+        steps=steps.commands,
+        seeds=given.seeds,
+        tables=evaluations,
+    )
+    print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    main()
