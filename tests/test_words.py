@@ -104,13 +104,13 @@ def test_started_adapters_speak_of_the_targets(corpus: Corpus, base_llm: Path, t
     adapter = model.adapter("island")
     before = {name: p.clone() for name, p in model.llm.named_parameters()}
     loud = words._rms(adapter, examples, [("island", row) for row in range(50)])
-    words.start(model, examples, settings, Listening())
+    words.start(model, examples, settings, Listening(), ["island"])
     first, last = (float(part) for part in told[0].rpartition("words ")[2].split(" -> "))
     assert last < first - 0.2
     assert words._rms(adapter, examples, [("island", row) for row in range(50)]) == pytest.approx(loud, rel=0.1)
     assert all(torch.equal(before[name], p) for name, p in model.llm.named_parameters())
     again, _ = world_of(corpus, base_llm, settings)
-    words.start(again, examples, settings, Silent())
+    words.start(again, examples, settings, Silent(), ["island"])
     assert all(torch.equal(a, b) for a, b in zip(adapter.parameters(), again.adapters.parameters(), strict=True))
 
 

@@ -1,10 +1,11 @@
 """Write files so that a reader never sees half of one."""
 
+import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -103,3 +104,11 @@ def read_json(path: str | Path) -> Any:
         raise VectalkError(f"{path} does not exist") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise VectalkError(f"{path} is not valid JSON: {error}") from None
+
+
+def sha256_of(paths: Iterable[str | Path]) -> str:
+    """Return the sha256 over the content of files, in their order."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
+    return digest.hexdigest()

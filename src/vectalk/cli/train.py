@@ -33,8 +33,11 @@ class BarReporter:
 @app.command()
 def train(
     corpus: Annotated[Path, typer.Argument(help="Folder of a corpus.")],
-    llm: Annotated[str, typer.Option("--llm", help="Base LLM: a hub name or a folder.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
+    llm: Annotated[str | None, typer.Option("--llm", help="Base LLM: a hub name or a folder.")] = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Finished run whose LLM and adapters are started with.")
+    ] = None,
     config: Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="One setting, e.g. stage2.steps=500; may be repeated.")
@@ -51,8 +54,11 @@ def train(
     """Train an adapter on a corpus, then the LLM with it."""
     import yaml
 
+    from vectalk.errors import TrainingError
+    from vectalk.model.run import Run
     from vectalk.tasks import Corpus
     from vectalk.training import TrainConfig, Trainer
+    from vectalk.training.start import llm_of
 
     overrides: dict[str, Any] = {}
     for name, value in pairs(set_ or [], "--set").items():
@@ -66,17 +72,21 @@ def train(
         overrides["seed"] = seed
     if resume and config is None and not overrides and (out / "config.yaml").is_file():
         config = out / "config.yaml"  # the settings that the run was started with
+    before = None if start is None else Run.load(start)
+    if (before is None) == (llm is None):
+        raise TrainingError("name the base LLM with --llm, or a run to start from with --from; one of the two")
     settings = TrainConfig.load(config, overrides)
     opened = Corpus.load(corpus, pairs(space or [], "--space"))
     with progress(quiet) as bar:
         trainer = Trainer(
             opened,
-            llm,
+            llm or llm_of(before),  # type: ignore[arg-type] # one of the two is there
             out,
             settings,
             revision=revision,
             device=device,
             resume=resume,
+            start=before,
             reporter=BarReporter(bar, quiet),
         )
         run = trainer.run()

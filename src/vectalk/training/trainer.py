@@ -35,6 +35,7 @@ from vectalk.training.answers import Consistency
 from vectalk.training.config import StageConfig, TrainConfig
 from vectalk.training.data import Examples, length_grouped
 from vectalk.training.stage import Progress, learning_rate, make_optimizer, prepare
+from vectalk.training.start import identity_of, load_adapters
 
 LOG_EVERY = 10
 ANSWER_TOKENS = 96  # longest answer that is judged in training
@@ -63,6 +64,7 @@ class Trainer:
         revision: of a hub model.
         device: `auto`, `cpu`, `cuda`, ...
         resume: go on with the run in `out`.
+        start: a finished run whose adapters are started with; its LLM is given as `llm` (see `start.llm_of`).
         reporter: is told what happens.
 
     Raises:
@@ -79,6 +81,7 @@ class Trainer:
         revision: str | None = None,
         device: str = "auto",
         resume: bool = False,
+        start: Run | None = None,
         reporter: Reporter,
     ) -> None:
         self.corpus, self.config, self.out, self.report = corpus, config, Path(out), reporter
@@ -90,6 +93,7 @@ class Trainer:
             "llm": llm,
             "revision": revision,
             "config": config.model_dump(),
+            "start": identity_of(start),
         }
         self._check_folder(identity, resume)
         torch.manual_seed(config.seed)
@@ -107,6 +111,7 @@ class Trainer:
         self.language = load_llm(llm, revision=revision, device=str(place), dtype=dtype)
         adapters = make_adapters(corpus.spaces, config, self.language)
         self.model = ElmModel(self.language, adapters)
+        self.fresh = list(adapters) if start is None else load_adapters(self.model, start)
         frame = Frame(**read_json(self.checkpoints / "frame.json")) if resume else None
         soft_tokens = dict.fromkeys(corpus.spaces, config.adapter.soft_tokens)
         self.prompts = PromptFormat(self.language.tokenizer, soft_tokens, frame=frame)
@@ -156,10 +161,10 @@ class Trainer:
                 raise TrainingError(f"{self.out} holds no run to resume; leave --resume out to start one")
             before = read_json(known)
             for key, value in json.loads(json.dumps(identity)).items():
-                if before[key] != value:
+                if before.get(key) != value:
                     raise TrainingError(
                         f"{self.out} was started with another {key} and cannot be resumed with this one: "
-                        f"{_difference(before[key], value)}; give the same, or start anew in another folder"
+                        f"{_difference(before.get(key), value)}; give the same, or start anew in another folder"
                     )
             return
         if self.out.exists() and (self.out.is_file() or any(self.out.iterdir())):
@@ -184,7 +189,7 @@ class Trainer:
             prompt, _ = self.train_set.prompt(0)
             self.report.message(f"one example, what is learned between »«:\n{self.prompts.show(prompt)}")
             if self.config.adapter.start == "words":
-                words.start(self.model, self.train_set, self.config, self.report)
+                words.start(self.model, self.train_set, self.config, self.report, self.fresh)
         self._truncate_log(progress if saved else None)
         checkpoint.remove_unfinished(self.checkpoints)
         for number, stage in enumerate(self.stages, start=1):

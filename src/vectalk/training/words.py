@@ -8,6 +8,7 @@ LLM runs, so it takes seconds to minutes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def token_weights(examples: Examples, numbers: np.ndarray, power: float, model: 
     return torch.from_numpy(weights / _mean(weights, count)).float().to(model.device)
 
 
-def start(model: ElmModel, examples: Examples, config: TrainConfig, report: Reporter) -> None:
+def start(model: ElmModel, examples: Examples, config: TrainConfig, report: Reporter, spaces: Sequence[str]) -> None:
     """Start each adapter with soft tokens that look like the words of the targets.
 
     Examples with one slot teach; soft token s learns the words of the s-th part of the target, rare ones counting more.
@@ -53,14 +54,15 @@ def start(model: ElmModel, examples: Examples, config: TrainConfig, report: Repo
         examples: training examples.
         config: settings.
         report: is told how well the words are predicted.
+        spaces: whose adapters are started.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        for number, adapter in enumerate(dict.fromkeys(model.adapter(name) for name in model.adapters)):
-            chosen, spaces = _one_slot(examples, adapter)
+        for number, adapter in enumerate(dict.fromkeys(model.adapter(name) for name in spaces)):
+            chosen, slots = _one_slot(examples, adapter)
             if len(chosen):
                 rng = np.random.default_rng([config.seed, number])
-                first, last = _learn_words(adapter, model, examples, chosen, spaces, config, rng)
+                first, last = _learn_words(adapter, model, examples, chosen, slots, config, rng)
                 told = ", ".join(adapter.config.spaces)
                 report.message(f"start of adapter {told}: loss of the words {first:.3f} -> {last:.3f}")
 

@@ -1,0 +1,62 @@
+"""Going on from a finished run: its LLM and adapters are what another run starts with."""
+
+from __future__ import annotations
+
+import torch
+
+from vectalk.errors import TrainingError
+from vectalk.files import sha256_of
+from vectalk.model.adapter import ElmAdapter
+from vectalk.model.elm_model import ElmModel
+from vectalk.model.llm import hushed
+from vectalk.model.run import Run
+
+SHAPE = ("spaces", "vector_dim", "llm_hidden_size", "soft_tokens", "kind", "width")
+
+
+def llm_of(run: Run) -> str:
+    """Return the folder or hub name of the LLM that a run left.
+
+    Raises:
+        TrainingError: the run left a low-rank update, which is no LLM.
+    """
+    if run.card.llm.trained == "lora":
+        raise TrainingError(
+            f"run {run.path} holds a low-rank update of {run.card.llm.name}, and training starts from a whole LLM: "
+            "merge it into the LLM first (PEFT's `merge_and_unload`), or start from a run that trained it whole or not "
+            "at all"
+        )
+    if run.card.llm.trained == "full":
+        return str(run.path / "llm")
+    beside = run.path / run.card.llm.name
+    return str(beside) if beside.is_dir() else run.card.llm.name
+
+
+def load_adapters(model: ElmModel, run: Run) -> list[str]:
+    """Give a model the adapters of a run, with their normalisers; returns the spaces that the run does not know.
+
+    Raises:
+        TrainingError: an adapter of the run has another shape than the settings ask for.
+    """
+    fresh = [name for name in model.adapters if name not in run.card.spaces]
+    for adapter in dict.fromkeys(model.adapter(name) for name in model.adapters if name not in fresh):
+        owner = run.card.spaces[adapter.config.space].adapter or adapter.config.space
+        with hushed():
+            saved = ElmAdapter.from_pretrained(run.path / "adapters" / owner)
+        for field in SHAPE:
+            before, now = getattr(saved.config, field), getattr(adapter.config, field)
+            if before != now:
+                raise TrainingError(
+                    f"run {run.path} has an adapter of {owner!r} whose {field} is {before}, the settings say {now}; "
+                    "give the run's own (see its config.yaml)"
+                )
+        with torch.no_grad():
+            adapter.load_state_dict(saved.state_dict())
+    return fresh
+
+
+def identity_of(run: Run | None) -> str | None:
+    """Return what tells a run that is started from, for resuming: the hash of its card and its adapters."""
+    if run is None:
+        return None
+    return sha256_of([run.path / "elm.json", *sorted((run.path / "adapters").glob("*/*.safetensors"))])
