@@ -13,7 +13,9 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Build and lo
 @app.command()
 def build(
     space: Annotated[list[str], typer.Option("--space", help="NAME=DIR; may be repeated.")],
-    suite: Annotated[list[str], typer.Option("--suite", help="Suite of the package, or a YAML file; may be repeated.")],
+    suite: Annotated[
+        list[str], typer.Option("--suite", help="Suite of the package, a YAML file, or generic:SPACE; may be repeated.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder to make.")],
     teacher: Annotated[str, typer.Option("--teacher", help="What writes the targets: `facts`.")] = "facts",
     tasks: Annotated[str | None, typer.Option("--tasks", help="Only these, separated by commas.")] = None,
@@ -30,10 +32,10 @@ def build(
 
     if teacher != "facts":
         raise CorpusError(f"unknown teacher {teacher!r}; there is facts")
-    joined = Suite.join([Suite.load(name) for name in suite]) if len(suite) > 1 else Suite.load(suite[0])
+    spaces = {name: VectorSpace.load(place) for name, place in pairs(space, "--space").items()}
+    joined = Suite.join([Suite.load(name, spaces) for name in suite])
     if tasks:
         joined = joined.only([name.strip() for name in tasks.split(",")])
-    spaces = {name: VectorSpace.load(place) for name, place in pairs(space, "--space").items()}
     writer = FactsTeacher(joined, spaces)
     jobs: dict[str, Any] = {}
     with progress(quiet) as bar:

@@ -16,6 +16,7 @@ VERBS = {
     "demo": "embedded data: trains, evaluates, asks; what to try next",
     "space": "make, look at and check spaces of vectors",
     "concept": "fit directions that mean something, look at them",
+    "suite": "look at suites of tasks, and check your own",
     "corpus": "build and look at training examples",
     "train": "train an adapter, then the LLM with it",
     "ask": "ask about any point of a space",

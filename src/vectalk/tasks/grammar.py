@@ -11,11 +11,16 @@ states what the metadata lack. `{when: CONDITION, say: [...]}` stands for wordin
     {{ film.similar | titles }}         “Alien (1979)” and “Heat (1995)”
     {{ film.genres | number }}          "three": how many there are
     {{ a.decade | halfway(b.decade) }}  "1980s": the decade half way between two
+    {{ film.rarest | at(0) }}           one of the values
+    with [[colour: {{ x.colour }} || price: {{ x.price }}]]
+                                        clauses parted by semicolons; what is missing is left out of them
 """
 
 import itertools
 import random
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -26,6 +31,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from vectalk.errors import SuiteError
 
 OTHERWISE = "otherwise"
+_CLAUSES = re.compile(r"\[\[(.*?)\]\]")
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -59,18 +65,31 @@ def _listed(values: list[str] | str, word: str = "and") -> str:
     return values[0] if len(values) == 1 else f"{', '.join(values[:-1])} {word} {values[-1]}"
 
 
-def _series(values: list[str]) -> str:
+def _series(values: list[str] | str) -> str:
+    if isinstance(values, str):
+        return values
     if not values:
         raise MissingFactError("an empty list")
     return ", ".join(values)
 
 
-def _shared(a: list[str], b: list[str]) -> list[str]:
-    return [value for value in a if value in b]
+def _many(values: list[str] | str) -> list[str]:
+    return [values] if isinstance(values, str) else values
 
 
-def _only(a: list[str], b: list[str]) -> list[str]:
-    return [value for value in a if value not in b]
+def _shared(a: list[str] | str, b: list[str] | str) -> list[str]:
+    return [value for value in _many(a) if value in _many(b)]
+
+
+def _only(a: list[str] | str, b: list[str] | str) -> list[str]:
+    return [value for value in _many(a) if value not in _many(b)]
+
+
+def _at(values: list[str] | str, place: int) -> str:
+    found = _many(values)
+    if place >= len(found):
+        raise MissingFactError(f"value {place}")
+    return found[place]
 
 
 def _titles(values: list[str], count: int = 20, word: str = "and") -> str:
@@ -110,6 +129,7 @@ ENVIRONMENT.filters.update(
     series=_series,
     shared=_shared,
     only=_only,
+    at=_at,
     titles=_titles,
     number=_number,
     halfway=_halfway,
@@ -192,11 +212,36 @@ def render(wording: str, facts: Mapping[str, Facts]) -> str | None:
     Raises:
         SuiteError: the wording asks for what facts cannot do.
     """
-    template = _compiled(wording)
     try:
-        # As `template.render` does, less the rewriting of tracebacks: a missing fact is common, and no error.
-        return " ".join("".join(template.root_render_func(template.new_context(dict(facts)))).split())
+        if "[[" not in wording:
+            return " ".join(_plain(wording, facts).split())
+        return " ".join(
+            "".join(_plain(p, facts) if isinstance(p, str) else _joined(p, facts) for p in _parts(wording)).split()
+        )
     except MissingFactError:
         return None
     except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise SuiteError(f"wording {wording!r} cannot be written: {error}") from None
+
+
+def _plain(text: str, facts: Mapping[str, Facts]) -> str:
+    template = _compiled(text)
+    # As `template.render` does, less the rewriting of tracebacks: a missing fact is common, and no error.
+    return "".join(template.root_render_func(template.new_context(dict(facts))))
+
+
+@lru_cache(maxsize=4096)
+def _parts(wording: str) -> tuple[str | tuple[str, ...], ...]:
+    """Part a wording into texts and tuples of clauses."""
+    parts = _CLAUSES.split(wording)
+    return tuple(tuple(part.split("||")) if i % 2 else part for i, part in enumerate(parts) if part)
+
+
+def _joined(clauses: tuple[str, ...], facts: Mapping[str, Facts]) -> str:
+    written = []
+    for clause in clauses:
+        with suppress(MissingFactError):
+            written.append(" ".join(_plain(clause, facts).split()))
+    if not any(written):
+        raise MissingFactError("all clauses")
+    return "; ".join(filter(None, written))

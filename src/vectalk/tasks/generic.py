@@ -1,0 +1,151 @@
+"""The generic suite: questions about the entities of any space, made from its own metadata columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from vectalk.errors import SuiteError
+from vectalk.space import VectorSpace
+from vectalk.tasks.attributes import Attribute
+from vectalk.tasks.derive import Derived, derive_attributes
+from vectalk.tasks.suite import GENERIC, Suite, packaged_text
+
+HOW = f"write {GENERIC}:SPACE, or {GENERIC}:SPACE=NOUN/PLURAL where its entities are called otherwise"
+_CLAUSES = re.compile(r"\[\[(each|numbers): (.*?)\]\]")
+
+
+def generic_suite(space: VectorSpace, noun: str | None = None, plural: str | None = None) -> Suite:
+    """Make the generic suite of a space.
+
+    Args:
+        space: whose metadata columns become attributes.
+        noun: what one entity is called; the name of the space when omitted.
+        plural: what several are called; made from the noun by rule when omitted.
+
+    Raises:
+        SuiteError: no column of the space says anything that could be put into words.
+    """
+    derived = derive_attributes(space)
+    if not derived.attributes:
+        reasons = "; ".join(f"{column}: {reason}" for column, reason in derived.left_out.items())
+        raise SuiteError(
+            f"space {space.name!r} has no column that the generic suite could put into words "
+            f"({reasons or 'there are none beside id and title'}); import it with --metadata"
+        )
+    noun = " ".join((noun or space.name.replace("_", " ")).split())
+    plural = " ".join((plural or plural_of(noun)).split())
+    words = {
+        "space": space.name,
+        "noun": noun,
+        "nouns": plural,
+        "a noun": f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}",
+    }
+    words["A noun"] = words["a noun"].capitalize()
+    filled = _fill(yaml.safe_load(packaged_text(GENERIC)), words, derived)
+    filled["attributes"] = {space.name: _attributes(derived, plural)}
+    return Suite.model_validate({key: filled[key] for key in ("name", "description", "attributes", "tasks")})
+
+
+def parse_name(name: str) -> tuple[str | None, str | None, str | None]:
+    """Read `generic:SPACE=NOUN/PLURAL`; return space, noun and plural, each None where it is not given."""
+    _, _, rest = name.partition(":")
+    space, _, nouns = rest.partition("=")
+    noun, _, plural = nouns.partition("/")
+    return space.strip() or None, noun.strip() or None, plural.strip() or None
+
+
+def load_generic(name: str, spaces: Mapping[str, VectorSpace] | None) -> Suite:
+    """Make the suite that a name such as `generic:wine` asks for.
+
+    Raises:
+        SuiteError: the space is not given.
+    """
+    space, noun, plural = parse_name(name)
+    if not spaces:
+        raise SuiteError(f"the suite {GENERIC!r} is made from a space, and none is given (--space NAME=DIR); {HOW}")
+    if space is None and len(spaces) == 1:
+        space = next(iter(spaces))
+    if space is None or space not in spaces:
+        asked = "names no space" if space is None else f"asks for space {space!r}"
+        raise SuiteError(f"suite {name!r} {asked}; there are {', '.join(spaces)}; {HOW}")
+    if spaces[space].name != space:
+        raise SuiteError(
+            f"suite {name!r}: the space given as {space!r} calls itself {spaces[space].name!r}; "
+            f"give it under that name: --space {spaces[space].name}=DIR"
+        )
+    return generic_suite(spaces[space], noun, plural)
+
+
+def plural_of(noun: str) -> str:
+    """Return the regular plural of an English noun."""
+    if re.search(r"[^aeiou]y$", noun):
+        return noun[:-1] + "ies"
+    return noun + ("es" if re.search(r"(?:s|x|z|ch|sh)$", noun) else "s")
+
+
+def _attributes(derived: Derived, plural: str) -> dict[str, Any]:
+    """Return all attributes as values of a suite: those of columns, and what the space says beside them."""
+    made: dict[str, Attribute] = dict(derived.attributes)
+    for name, attribute in derived.attributes.items():
+        made[f"{name}_rarest"] = Attribute(kind="rarest", of=name)
+        made[f"{name}_around"] = Attribute(kind="around", of=name)
+        made[f"{name}_odd"] = Attribute(kind="around", of=name, lean="less", count=20)
+        if attribute.kind == "band":
+            labels = ["below average", "average", "above average"]
+            made[f"{name}_beside"] = Attribute(kind="relative", column=attribute.column, labels=labels)
+    places = [f"far from other {plural}", f"at some distance from other {plural}", f"near other {plural}"]
+    made["place"] = Attribute(kind="density", near=10, labels=[*places, f"in a crowd of {plural}"])
+    made["similar"] = Attribute(kind="neighbors")
+    return {name: attribute.model_dump(exclude_defaults=True) for name, attribute in made.items()}
+
+
+def _fill(value: Any, words: Mapping[str, str], derived: Derived) -> Any:
+    """Return the template with its marks filled in."""
+    if isinstance(value, str):
+        if value == "<attributes>":
+            return list(derived.attributes)
+        value = _CLAUSES.sub(lambda found: _clauses(found.group(1), found.group(2), derived), value)
+        for mark, word in words.items():
+            value = value.replace(f"<{mark}>", word)
+        return value
+    if isinstance(value, list):
+        filled: list[Any] = []
+        for item in value:
+            if isinstance(item, list) and item[:1] == ["each"]:
+                for text in item[1:]:
+                    filled += [[_fill(one, words, derived)] for one in _each(text, list(derived.attributes), derived)]
+            elif not isinstance(item, str) or "[[]]" not in (made := _fill(item, words, derived)):
+                filled.append(_fill(item, words, derived))
+            else:
+                del made  # there are no clauses to write
+        return [item for item in filled if item != []]
+    if isinstance(value, dict):
+        return {_fill(key, words, derived): _fill(item, words, derived) for key, item in value.items()}
+    return value
+
+
+def _clauses(which: str, clause: str, derived: Derived) -> str:
+    names = list(derived.attributes) if which == "each" else derived.numbers
+    return f"[[{' || '.join(_each(clause, names, derived))}]]"
+
+
+def _each(text: str, names: list[str], derived: Derived) -> list[str]:
+    made = []
+    for name in names:
+        label, unit = derived.labels[name], _unit(name, derived)
+        if unit is not None or "<unit>" not in text:
+            made.append(text.replace("<x>", name).replace("<label>", label).replace("<unit>", unit or ""))
+    return made
+
+
+def _unit(name: str, derived: Derived) -> str | None:
+    """Return what a value needs behind it to be understood alone; None where nothing helps."""
+    attribute = derived.attributes[name]
+    if set(attribute.words.values()) >= {"yes", "no"}:
+        return None
+    counted = attribute.kind == "category" and name in derived.counted
+    return f" {derived.labels[name]}" if attribute.kind == "band" or counted else ""
