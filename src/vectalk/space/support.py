@@ -1,73 +1,192 @@
-"""Support: how near to anything real a vector lies, in a sentence that a person can check."""
+"""Support: how near to anything real a vector lies, in a sentence that a person can check.
 
+Two readings, each compared with those of real entities (leave-one-out):
+
+- *isolation*: the mean distance to the 10 nearest entities, over the mean such distance of those entities: dense
+  regions and thin ones each have their own measure;
+- *angle*: the mean 1 - cosine to the 10 nearest entities seen from the middle of the space, in coordinates in which
+  the space is as wide in every direction: whether coordinates go together as they do in real entities.
+
+A vector is *far* when hardly any real entity is as odd in both together (Fisher's product of the two tail shares). A
+vector whose distance from the middle, in the same coordinates, is smaller than that of hardly any real entity is
+*central*: means shrink towards the middle, where directions mean little. Entities are compared with up to 10,000
+training entities, which makes an answer a matter of milliseconds in a space of any size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from vectalk.space.neighbors import Metric, nearest
+from vectalk.files import atomic_file
+from vectalk.space.neighbors import nearest
 
 NEIGHBORS = 10
-SAMPLE = 2_000
+SAMPLE = 2_000  # real entities that a vector is compared with
+ANCHORS = 10_000  # training entities among which neighbours are looked for
+MOST_DIMS = 512  # wider spaces are seen through a random projection before they are whitened
+FLOOR = 1e-3  # least variance of a direction, relative to the mean
 FAR, CENTRAL = 95.0, 5.0
 
 
 @dataclass(frozen=True)
 class Support:
-    """Where a vector's mean distance to its nearest training entities falls among those of real entities.
+    """How a vector lies among real entities.
 
     Attributes:
-        percentile: share of real entities, in percent, that lie nearer to their neighbours than this vector.
-        distance: mean distance to the 10 nearest training entities (1 - cosine, or Euclidean).
-        verdict: `real` (as near as entities are), `far` (above the 95th percentile) or `central` (below the
-            5th: means shrink, so an average of many lies nearer to all than any of them does).
+        percentile: share of real entities, in percent, that are less odd than this vector.
+        centre: share of real entities, in percent, that lie nearer to the middle of the space than this vector.
+        isolation: distance to its neighbours over theirs to their own; 1 is usual.
+        angle: mean 1 - cosine to its neighbours, seen from the middle in whitened coordinates.
+        verdict: `far` (percentile above 95), `central` (centre below 5, whatever the percentile) or `real`.
         sources: what a point was made of; empty for a bare vector.
         entity: whether it is a real entity itself.
     """
 
     percentile: float
-    distance: float
+    centre: float
+    isolation: float
+    angle: float
     verdict: str
     sources: tuple[str, ...] = ()
     entity: bool = False
 
     def __str__(self) -> str:
         if self.entity:
-            lies = {"real": "", "far": ", far from the others", "central": ", unusually close to its neighbours"}
+            lies = {"real": "", "far": ", far from the others", "central": ", unusually close to the middle of all"}
             return f"a real entity{lies[self.verdict]} (percentile {self.percentile:.0f})"
         words = {
             "real": "as near to real entities as they are to each other",
             "far": "far from anything real",
-            "central": "nearer to real entities than they are to each other: an average, not a place",
+            "central": "nearer to the middle than real entities are: an average, not a place",
         }
         blend = f"; a blend of {', '.join(self.sources)}" if len(self.sources) > 1 else ""
         return f"{words[self.verdict]} (percentile {self.percentile:.0f}){blend}"
 
 
-def mean_distance(
-    queries: np.ndarray,
-    vectors: np.ndarray,
-    metric: Metric,
-    rows: np.ndarray,
-    exclude: np.ndarray | None = None,
-) -> np.ndarray:
-    """Return the mean distance [Q] of queries [Q, D] to their 10 nearest among `rows` of vectors [N, D]."""
-    # A dot product is no distance; there the Euclidean one serves.
-    used: Metric = "cosine" if metric == "cosine" else "euclidean"
-    _, scores = nearest(queries, vectors, NEIGHBORS, used, rows=rows, exclude=exclude)
-    distances = 1.0 - scores if used == "cosine" else -scores
-    return distances.mean(axis=1)
+class Calibration:
+    """What vectors of a space are compared with; fitted on training entities, kept with the space.
+
+    Attributes:
+        rows: [A] rows of the anchors.
+        anchors: [A, D] their vectors.
+        own: [A] mean distance of each anchor to its nearest ones.
+        middle: [D] mean of the anchors.
+        whitening: [D, R] makes the anchors as wide in every direction.
+        units: [A, R] whitened anchors of length one.
+        real: readings of real entities, each sorted [S]: `isolation`, `angle`, `oddness`, `centre`.
+    """
+
+    def __init__(self, anchors: np.ndarray, arrays: dict[str, np.ndarray]) -> None:
+        self.rows, self.own, self.middle, self.whitening = (
+            arrays[name] for name in ("rows", "own", "middle", "whitening")
+        )
+        self.anchors, self.units = anchors, arrays["units"].astype(np.float32)
+        self.real = {name: arrays[f"real_{name}"] for name in ("isolation", "angle", "oddness", "centre")}
+
+    @classmethod
+    def fit(cls, vectors: np.ndarray, rows: np.ndarray, seed: int = 0) -> Calibration:
+        """Fit on the training rows of vectors [N, D], which may be memory-mapped."""
+        rng = np.random.default_rng(seed)
+        rows = np.sort(rng.choice(rows, ANCHORS, replace=False)) if len(rows) > ANCHORS else np.asarray(rows)
+        anchors = np.asarray(vectors[rows], np.float32)
+        middle, whitening = _whitening(anchors, rng)
+        units = _unit((anchors - middle) @ whitening)
+        made = cls(
+            anchors,
+            {
+                "rows": rows.astype(np.int64),
+                "own": np.zeros(len(rows), np.float32),
+                "middle": middle,
+                "whitening": whitening,
+                "units": units.astype(np.float16),
+                **dict.fromkeys(("real_isolation", "real_angle", "real_oddness", "real_centre"), np.zeros(0, "f4")),
+            },
+        )
+        every = np.arange(len(rows))
+        made.own = made._distances(anchors, every)[0]
+        sample = np.sort(rng.permutation(every)[:SAMPLE])
+        isolation, angle, centre = made._read(anchors[sample], sample)
+        made.real = {"isolation": np.sort(isolation), "angle": np.sort(angle), "centre": np.sort(centre)}
+        made.real["oddness"] = np.sort(made._oddness(isolation, angle))
+        return made
+
+    def save(self, path: Path) -> None:
+        """Write everything but the anchors' vectors, which the space has."""
+        from safetensors.numpy import save_file
+
+        arrays = {name: getattr(self, name) for name in ("rows", "own", "middle", "whitening")}
+        arrays |= {"units": self.units.astype(np.float16)} | {f"real_{k}": v for k, v in self.real.items()}
+        with atomic_file(path) as temporary:
+            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
+
+    @classmethod
+    def load(cls, path: Path, vectors: np.ndarray) -> Calibration:
+        """Read what `save` wrote."""
+        from safetensors.numpy import load_file
+
+        arrays = load_file(path)
+        return cls(np.asarray(vectors[arrays["rows"]], np.float32), arrays)
+
+    def supports(self, vectors: np.ndarray, rows: Sequence[int | None], sources: Sequence[Any]) -> list[Support]:
+        """Return the support of vectors [Q, D]; `rows` [Q] names those that are entities, so as to leave them out."""
+        place = {int(row): at for at, row in enumerate(self.rows)} if any(row is not None for row in rows) else {}
+        own = np.array([-1 if row is None else place.get(int(row), -1) for row in rows], np.int64)
+        isolation, angle, centre = self._read(np.asarray(vectors, np.float32), own)
+        odd = 100.0 * _share_below(self.real["oddness"], self._oddness(isolation, angle))
+        middle = 100.0 * _share_below(self.real["centre"], centre)
+        found = []
+        for i in range(len(odd)):
+            verdict = "central" if middle[i] < CENTRAL else "far" if odd[i] > FAR else "real"
+            values = (float(x[i]) for x in (odd, middle, isolation, angle))
+            found.append(Support(*values, verdict, tuple(sources[i]), rows[i] is not None))
+        return found
+
+    def _distances(self, queries: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean distance [Q] to the nearest anchors, and which these are [Q, 10]."""
+        found, scores = nearest(queries, self.anchors, NEIGHBORS, "euclidean", exclude=own)
+        return (-scores).mean(axis=1), found
+
+    def _read(self, queries: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return isolation, angle and distance from the middle [Q]; `own` is the place among the anchors, or -1."""
+        if len(self.anchors) < 2:  # nobody to compare with
+            return (np.ones(len(queries)),) * 3
+        distance, found = self._distances(queries, own)
+        usual = self.own[found].mean(axis=1)
+        least = 1e-3 * float(np.median(self.own))  # duplicates have no distance
+        white = (queries - self.middle) @ self.whitening
+        _, cosines = nearest(_unit(white), self.units, NEIGHBORS, "dot", exclude=own)
+        return distance / np.maximum(usual, max(least, 1e-12)), 1.0 - cosines.mean(axis=1), np.linalg.norm(white, axis=1)
+
+    def _oddness(self, isolation: np.ndarray, angle: np.ndarray) -> np.ndarray:
+        """Return how small the shares of real entities that are at least as isolated, and at as wide an angle, are."""
+        tails = (
+            1.0 - np.searchsorted(self.real[name], values, side="left") / (len(self.real[name]) + 1.0)
+            for name, values in (("isolation", isolation), ("angle", angle))
+        )
+        return -sum(np.log(tail) for tail in tails)  # type: ignore[return-value]
 
 
-def reference_distances(vectors: np.ndarray, metric: Metric, rows: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Return the sorted leave-one-out distances of up to 2,000 sampled training entities."""
-    sample = np.sort(np.random.default_rng(seed).permutation(rows)[:SAMPLE])
-    return np.sort(mean_distance(vectors[sample], vectors, metric, rows, exclude=sample)).astype(np.float32)
+def _share_below(reference: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the share of sorted real readings [S] that lie at or below each value; beyond all of them is 1."""
+    return np.searchsorted(reference, values, side="right") / max(len(reference), 1)
 
 
-def support_from(
-    distance: float, reference: np.ndarray, sources: tuple[str, ...] = (), entity: bool = False
-) -> Support:
-    """Place a mean distance among the sorted reference distances [R] of real entities."""
-    percentile = 100.0 * float(np.searchsorted(reference, distance, side="right")) / max(len(reference), 1)
-    verdict = "far" if percentile > FAR else "central" if percentile < CENTRAL else "real"
-    return Support(percentile, distance, verdict, sources, entity)
+def _whitening(anchors: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean [D] and a matrix [D, R] that makes anchors [A, D] as wide in every direction."""
+    middle = anchors.mean(axis=0, dtype=np.float64)
+    basis = np.eye(anchors.shape[1])
+    if anchors.shape[1] > MOST_DIMS:
+        basis = np.linalg.qr(rng.standard_normal((anchors.shape[1], MOST_DIMS)))[0]
+    seen = (anchors - middle) @ basis
+    variance, axes = np.linalg.eigh(seen.T @ seen / len(seen))
+    least = max(FLOOR * float(variance.mean()), 1e-30)
+    return middle.astype(np.float32), (basis @ axes / np.sqrt(np.maximum(variance, least))).astype(np.float32)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
