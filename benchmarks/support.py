@@ -23,10 +23,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from common import data_folder, parser, print_table, write_result
-from movielens import WORK, Steps, make_spaces
 from sklearn.metrics import roc_auc_score
 
+from common import data_folder, parser, print_table, write_result
+from movielens import WORK, Steps, make_spaces
 from vectalk.space import VectorSpace
 from vectalk.space.split import TEST, TRAIN
 

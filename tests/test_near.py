@@ -4,9 +4,12 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
-from vectalk.space import Point, neighbors, normalizer
+from vectalk.errors import SpaceError
+from vectalk.space import Point, VectorSpace, neighbors, normalizer, support
 from vectalk.space.normalizer import Normalizer
+from vectalk.space.support import Calibration
 from worlds import make_films
 
 # ---- neighbours
@@ -94,11 +97,73 @@ def test_support_of_entities_is_spread_evenly(metric: str) -> None:
 def test_far_points_are_far_and_averages_central() -> None:
     space = make_films(metric="euclidean")
     assert space.support(Point(np.full(8, 50.0), space)).verdict == "far"
-    members = space.where("kind", 0, "train")
-    middle = Point(space.vectors[members].mean(0), space, "the middle", None, ("a", "b"))
-    support = space.support(middle)
-    assert support.percentile < 10
-    assert "a blend of a, b" in str(support)
+    middle = Point(space.normalizer.mean, space, "the middle", None, ("a", "b"))
+    found = space.support(middle)
+    assert found.verdict == "central"
+    assert found.centre < 5
+    assert "a blend of a, b" in str(found)
+    cluster = np.asarray(space.vectors[space.where("kind", 0, "train")]).mean(0)
+    assert space.supports(cluster)[0].verdict != "far"
+    assert space.supports(cluster)[0].isolation < 1  # nearer to its neighbours than they are to theirs
+
+
+@pytest.mark.parametrize("metric", neighbors.METRICS)
+def test_unseen_entities_look_real_and_coordinates_mixed_up_do_not(metric: str) -> None:
+    """Shuffled coordinates have the right mean and spread in each dimension, but do not go together."""
+    space = make_films(2000, metric=metric)
+    test = np.array(space.vectors[space.rows("test")])
+    rng = np.random.default_rng(1)
+    mixed = np.column_stack([rng.permutation(column) for column in test.T])
+    unseen, nobody = space.supports(test), space.supports(mixed)
+    assert np.mean([s.verdict == "far" for s in unseen]) < 0.12
+    scores = [s.percentile for s in (*unseen, *nobody)]
+    assert roc_auc_score([0] * len(unseen) + [1] * len(nobody), scores) > 0.95
+
+
+def test_support_measures_density_where_the_vector_lies() -> None:
+    """A gap that is usual in a thin region is far in a dense one."""
+    rng = np.random.default_rng(0)
+    dense, thin = 0.1 * rng.standard_normal((500, 3)), 10 + 3 * rng.standard_normal((500, 3))
+    vectors = np.concatenate([dense, thin])
+    table = {"id": [str(n) for n in range(1000)], "split": ["train"] * 1000}
+    space = VectorSpace.create("thing", vectors, table, metric="euclidean")
+    step = np.array([0.8, 0.8, 0.0])
+    beside_dense, beside_thin = space.supports(np.stack([step, 10 + step]))
+    assert beside_dense.isolation > 5
+    assert beside_thin.isolation < 1.5
+
+
+def test_support_is_read_not_fitted_again(tmp_path, monkeypatch) -> None:
+    space = make_films().save(tmp_path / "films")
+    monkeypatch.setattr(Calibration, "fit", None)
+    assert space.support(space[0]).entity
+    (tmp_path / "films" / "support.safetensors").write_bytes(b"no")
+    with pytest.raises(SpaceError, match="remove it, or make the space again"):
+        VectorSpace.load(tmp_path / "films").supports(space.vectors[:1])
+
+
+def test_anchors_are_a_sample_of_training_entities(monkeypatch) -> None:
+    monkeypatch.setattr(support, "ANCHORS", 100)
+    space = make_films(800)
+    assert len(space.calibration.rows) == 100
+    assert np.isin(space.calibration.rows, space.rows("train")).all()
+    verdicts = [s.verdict for s in space.supports(space.vectors[space.rows("test")])]
+    assert np.mean([verdict == "far" for verdict in verdicts]) < 0.2
+
+
+def test_wide_tiny_and_flat_spaces_have_supports(monkeypatch) -> None:
+    monkeypatch.setattr(support, "MOST_DIMS", 16)
+    rng = np.random.default_rng(0)
+    for vectors in (rng.standard_normal((60, 40)), rng.standard_normal((2, 3)), np.ones((30, 4)), np.ones((1, 2))):
+        table = {"id": [str(n) for n in range(len(vectors))], "split": ["train"] * len(vectors)}
+        space = VectorSpace.create("thing", vectors, table)
+        found = space.supports(np.concatenate([vectors[:1], 100 + vectors[:1]]))
+        assert all(np.isfinite([s.percentile, s.centre, s.isolation, s.angle]).all() for s in found)
+
+
+def test_vectors_of_another_dimension_are_refused() -> None:
+    with pytest.raises(SpaceError, match="have 8 dimensions"):
+        make_films().supports(np.zeros((2, 5)))
 
 
 # ---- the normaliser

@@ -153,17 +153,18 @@ class Concept:
             every: grid of the search.
 
         Returns:
-            The last step on either side at which support is not `far`, (0.0, 0.0) where the point itself is.
+            The last step on either side before support is `far`; 0 on both where the point itself is.
         """
         start = self.space.point(point) if isinstance(point, str) else point
+        count = round(most / every)
+        grid = every * np.arange(-count, count + 1)
+        self.check(start.space)
+        walk = start.values + np.outer(grid * self.deviation, self.vector)
+        far = [support.verdict == "far" for support in self.space.supports(walk)]
         ends = []
-        for sign in (-1.0, 1.0):
-            last = 0.0
-            while last < most and self.space.support(self.shift(start, sign * (last + every))).verdict != "far":
-                last += every
-            ends.append(sign * last)
-        alone = self.space.support(Point(start.values, self.space)).verdict == "far"
-        return (0.0, 0.0) if alone else (ends[0], ends[1])
+        for side in (far[count::-1], far[count:]):  # from the point outwards
+            ends.append(every * max((side.index(True) if True in side else len(side)) - 1, 0))
+        return -ends[0], ends[1]
 
     def cosine(self, other: Concept) -> float:
         """Return the cosine to another concept of the same space."""

@@ -29,8 +29,10 @@ NEIGHBORS = 10
 SAMPLE = 2_000  # real entities that a vector is compared with
 ANCHORS = 10_000  # training entities among which neighbours are looked for
 MOST_DIMS = 512  # wider spaces are seen through a random projection before they are whitened
-FLOOR = 1e-3  # least variance of a direction, relative to the mean
+FLOOR = 1e-3  # added to the variance of every direction, relative to the mean
+FOLDS = 5
 FAR, CENTRAL = 95.0, 5.0
+READINGS = ("isolation", "angle", "oddness", "centre")
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Calibration:
             arrays[name] for name in ("rows", "own", "middle", "whitening")
         )
         self.anchors, self.units = anchors, arrays["units"].astype(np.float32)
-        self.real = {name: arrays[f"real_{name}"] for name in ("isolation", "angle", "oddness", "centre")}
+        self.real = {name: arrays[f"real_{name}"] for name in READINGS}
 
     @classmethod
     def fit(cls, vectors: np.ndarray, rows: np.ndarray, seed: int = 0) -> Calibration:
@@ -95,7 +97,6 @@ class Calibration:
         rows = np.sort(rng.choice(rows, ANCHORS, replace=False)) if len(rows) > ANCHORS else np.asarray(rows)
         anchors = np.asarray(vectors[rows], np.float32)
         middle, whitening = _whitening(anchors, rng)
-        units = _unit((anchors - middle) @ whitening)
         made = cls(
             anchors,
             {
@@ -103,14 +104,15 @@ class Calibration:
                 "own": np.zeros(len(rows), np.float32),
                 "middle": middle,
                 "whitening": whitening,
-                "units": units.astype(np.float16),
-                **dict.fromkeys(("real_isolation", "real_angle", "real_oddness", "real_centre"), np.zeros(0, "f4")),
+                "units": _unit((anchors - middle) @ whitening).astype(np.float16),  # as they are kept
+                **dict.fromkeys((f"real_{name}" for name in READINGS), np.zeros(0, np.float32)),
             },
         )
         every = np.arange(len(rows))
         made.own = made._distances(anchors, every)[0]
         sample = np.sort(rng.permutation(every)[:SAMPLE])
-        isolation, angle, centre = made._read(anchors[sample], sample)
+        angle, centre = _held_out(anchors, sample, rng)
+        isolation = made._isolation(anchors[sample], sample)
         made.real = {"isolation": np.sort(isolation), "angle": np.sort(angle), "centre": np.sort(centre)}
         made.real["oddness"] = np.sort(made._oddness(isolation, angle))
         return made
@@ -136,31 +138,29 @@ class Calibration:
         """Return the support of vectors [Q, D]; `rows` [Q] names those that are entities, so as to leave them out."""
         place = {int(row): at for at, row in enumerate(self.rows)} if any(row is not None for row in rows) else {}
         own = np.array([-1 if row is None else place.get(int(row), -1) for row in rows], np.int64)
-        isolation, angle, centre = self._read(np.asarray(vectors, np.float32), own)
+        queries = np.asarray(vectors, np.float32)
+        white = (queries - self.middle) @ self.whitening
+        isolation, angle = self._isolation(queries, own), _angles(white, self.units, own)
         odd = 100.0 * _share_below(self.real["oddness"], self._oddness(isolation, angle))
-        middle = 100.0 * _share_below(self.real["centre"], centre)
+        middle = 100.0 * _share_below(self.real["centre"], np.linalg.norm(white, axis=1))
         found = []
         for i in range(len(odd)):
             verdict = "central" if middle[i] < CENTRAL else "far" if odd[i] > FAR else "real"
-            values = (float(x[i]) for x in (odd, middle, isolation, angle))
-            found.append(Support(*values, verdict, tuple(sources[i]), rows[i] is not None))
+            readings = float(odd[i]), float(middle[i]), float(isolation[i]), float(angle[i])
+            found.append(Support(*readings, verdict, tuple(sources[i]), rows[i] is not None))
         return found
 
     def _distances(self, queries: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the mean distance [Q] to the nearest anchors, and which these are [Q, 10]."""
         found, scores = nearest(queries, self.anchors, NEIGHBORS, "euclidean", exclude=own)
-        return (-scores).mean(axis=1), found
+        return -scores.mean(axis=1) if scores.shape[1] else np.zeros(len(queries)), found
 
-    def _read(self, queries: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return isolation, angle and distance from the middle [Q]; `own` is the place among the anchors, or -1."""
-        if len(self.anchors) < 2:  # nobody to compare with
-            return (np.ones(len(queries)),) * 3
+    def _isolation(self, queries: np.ndarray, own: np.ndarray) -> np.ndarray:
         distance, found = self._distances(queries, own)
-        usual = self.own[found].mean(axis=1)
-        least = 1e-3 * float(np.median(self.own))  # duplicates have no distance
-        white = (queries - self.middle) @ self.whitening
-        _, cosines = nearest(_unit(white), self.units, NEIGHBORS, "dot", exclude=own)
-        return distance / np.maximum(usual, max(least, 1e-12)), 1.0 - cosines.mean(axis=1), np.linalg.norm(white, axis=1)
+        if not found.shape[1]:  # nobody to compare with
+            return np.ones(len(queries))
+        least = max(1e-3 * float(np.median(self.own)), 1e-12)  # duplicates have no distance
+        return distance / np.maximum(self.own[found].mean(axis=1), least)
 
     def _oddness(self, isolation: np.ndarray, angle: np.ndarray) -> np.ndarray:
         """Return how small the shares of real entities that are at least as isolated, and at as wide an angle, are."""
@@ -176,6 +176,30 @@ def _share_below(reference: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.searchsorted(reference, values, side="right") / max(len(reference), 1)
 
 
+def _held_out(anchors: np.ndarray, sample: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return angle and distance from the middle of sampled anchors [S], in coordinates whitened without them.
+
+    Whitened with them, each would have a direction of its own, and real entities would look odder than they are.
+    """
+    fold = rng.permutation(len(anchors)) % FOLDS
+    angle, centre = np.ones(len(sample)), np.zeros(len(sample))
+    for number in range(FOLDS):
+        others, mine = anchors[fold != number], fold[sample] == number
+        if not mine.any() or not len(others):
+            continue
+        middle, whitening = _whitening(others, rng)
+        white = (anchors[sample[mine]] - middle) @ whitening
+        angle[mine] = _angles(white, _unit((others - middle) @ whitening))
+        centre[mine] = np.linalg.norm(white, axis=1)
+    return angle, centre
+
+
+def _angles(white: np.ndarray, units: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
+    """Return the mean 1 - cosine of whitened vectors [Q, R] to their 10 nearest among units [A, R]."""
+    _, cosines = nearest(_unit(white), units, NEIGHBORS, "dot", exclude=own)
+    return 1.0 - cosines.mean(axis=1) if cosines.shape[1] else np.ones(len(white))
+
+
 def _whitening(anchors: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return mean [D] and a matrix [D, R] that makes anchors [A, D] as wide in every direction."""
     middle = anchors.mean(axis=0, dtype=np.float64)
@@ -184,8 +208,8 @@ def _whitening(anchors: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarra
         basis = np.linalg.qr(rng.standard_normal((anchors.shape[1], MOST_DIMS)))[0]
     seen = (anchors - middle) @ basis
     variance, axes = np.linalg.eigh(seen.T @ seen / len(seen))
-    least = max(FLOOR * float(variance.mean()), 1e-30)
-    return middle.astype(np.float32), (basis @ axes / np.sqrt(np.maximum(variance, least))).astype(np.float32)
+    least = FLOOR * float(variance.mean()) or 1.0
+    return middle.astype(np.float32), (basis @ axes / np.sqrt(np.maximum(variance, 0.0) + least)).astype(np.float32)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -16,15 +16,17 @@ import pyarrow.parquet as pq
 
 from vectalk.errors import SpaceError, UnknownEntityError
 from vectalk.files import atomic_folder, read_json, write_json
-from vectalk.space import expression, split, support
+from vectalk.space import expression, split
 from vectalk.space.checks import check_entities, check_vectors, fingerprint, split_hash, splits
 from vectalk.space.neighbors import METRICS, Metric, nearest
 from vectalk.space.normalizer import Normalizer
 from vectalk.space.point import Point
+from vectalk.space.support import Calibration, Support
 from vectalk.space.titles import closest
 from vectalk.space.vector_files import open_vectors
 
 FORMAT = 1
+SUPPORT = "support.safetensors"
 CLOSEST_LIMIT = 200_000  # titles scanned for the closest matches in an error
 
 
@@ -49,13 +51,12 @@ class VectorSpace:
         split_hash: str,
         licence: str = "",
         encoder: str | None = None,
-        reference: np.ndarray | None = None,
         path: Path | None = None,
     ) -> None:
         self.name, self.vectors, self.metric, self.normalizer = name, vectors, metric, normalizer
         self.split_by, self.fingerprint, self.split_hash = split_by, fingerprint, split_hash
         self.licence, self.encoder, self.path = licence, encoder, path
-        self._entities, self._reference = entities, reference
+        self._entities = entities
         self._columns: dict[str, pa.ChunkedArray] = {}
         self._rows: dict[str, np.ndarray] = {}
 
@@ -121,7 +122,7 @@ class VectorSpace:
         with atomic_folder(path, "space.json", overwrite=overwrite) as folder:
             np.save(folder / "vectors.npy", self.vectors)
             pq.write_table(self.entities, folder / "entities.parquet")
-            np.save(folder / "support.npy", self.reference)
+            self.calibration.save(folder / SUPPORT)
             write_json(
                 folder / "space.json",
                 {
@@ -165,7 +166,7 @@ class VectorSpace:
                 raise SpaceError(
                     f"{folder}: space.json says {card['rows']} x {card['dim']}, {stored.name} is {vectors.shape}"
                 )
-            reference, entities = folder / "support.npy", folder / "entities.parquet"
+            entities = folder / "entities.parquet"
             known = pq.read_metadata(entities).num_rows
             if known != len(vectors):
                 raise SpaceError(
@@ -185,7 +186,6 @@ class VectorSpace:
                 split_hash=parted,
                 licence=card.get("licence", ""),
                 encoder=card.get("encoder"),
-                reference=np.load(reference) if reference.is_file() else None,
                 path=folder,
             )
         except SpaceError:
@@ -361,16 +361,24 @@ class VectorSpace:
             return found[0], scores[0]
         return nearest(points, self.vectors, k, self.metric, rows=rows)
 
-    @property
-    def reference(self) -> np.ndarray:
-        """Sorted leave-one-out distances of sampled training entities, to which `support` compares."""
-        if self._reference is None:
-            self._reference = support.reference_distances(self.vectors, self.metric, self.rows(split.TRAIN))
-        return self._reference
+    @cached_property
+    def calibration(self) -> Calibration:
+        """What `support` compares with: kept with a saved space, else fitted when it is first needed."""
+        kept = None if self.path is None else self.path / SUPPORT
+        if kept is None or not kept.is_file():
+            return Calibration.fit(self.vectors, self.rows(split.TRAIN))
+        try:
+            return Calibration.load(kept, self.vectors)
+        except Exception as error:  # safetensors has errors of its own
+            raise SpaceError(f"{kept} cannot be read: {error!r}; remove it, or make the space again") from None
 
-    def support(self, point: Point) -> support.Support:
-        """Say how near to real (training) entities a point lies."""
-        own = np.array([-1 if point.row is None else point.row])
-        rows = self.rows(split.TRAIN)
-        distance = support.mean_distance(point.values[None], self.vectors, self.metric, rows, exclude=own)
-        return support.support_from(float(distance[0]), self.reference, point.sources, point.row is not None)
+    def support(self, point: Point) -> Support:
+        """Say how a point lies among real (training) entities."""
+        return self.calibration.supports(point.values[None], [point.row], [point.sources])[0]
+
+    def supports(self, vectors: np.ndarray) -> list[Support]:
+        """Say how vectors [Q, D] that are nobody's lie among real (training) entities."""
+        vectors = np.atleast_2d(np.asarray(vectors, np.float32))
+        if vectors.ndim != 2 or vectors.shape[1] != self.dim:
+            raise SpaceError(f"vectors of space {self.name!r} have {self.dim} dimensions, these have {vectors.shape}")
+        return self.calibration.supports(vectors, [None] * len(vectors), [()] * len(vectors))
