@@ -21,6 +21,7 @@ VERBS = {
     "train": "train an adapter, then the LLM with it",
     "ask": "ask about any point of a space",
     "evaluate": "measure answers beside their controls and rivals",
+    "curves": "measure answers along lines, concepts and ratings",
 }
 
 

@@ -1,0 +1,129 @@
+"""Curves of a generator that knows the world, and of one that never looks: what must rise rises, the rest is flat."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from linear_world import DIM, GENRES, Blind, Oracle, make_corpus
+from vectalk.errors import EvaluationError
+from vectalk.evaluation.cold_start import RatingsOf, folded
+from vectalk.evaluation.curves import ALPHAS, STEPS, curves
+from vectalk.evaluation.plot import chart
+from vectalk.space.ratings import factorize
+from vectalk.space.wals import WalsConfig
+
+SMALL = {"pairs": 30, "entities": 25, "concepts": 1}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return make_corpus(tmp_path_factory.mktemp("linear"))
+
+
+@pytest.fixture(scope="module")
+def seen(corpus, tmp_path_factory):
+    out = tmp_path_factory.mktemp("seen")
+    return curves(Oracle(corpus), corpus, out, **SMALL), out
+
+
+def pick(rows, **where):
+    return [row for row in rows if all(row[key] == value for key, value in where.items())]
+
+
+def values(rows, **where):
+    return np.array([row["value"] for row in pick(rows, **where)])
+
+
+def test_a_walk_leaves_one_end_and_comes_to_the_other(seen) -> None:
+    rows, _ = seen
+    walk = {"curve": "interpolation", "condition": "elm"}
+    a, b = (values(rows, metric=f"states_{side}/genres", **walk) for side in "ab")
+    assert len(a) == len(ALPHAS)
+    assert (a[0], b[-1]) == (1.0, 1.0)
+    assert (a[-1], b[0]) == (0.0, 0.0)
+    assert a[0] > a[5] > a[-1]
+    assert b[0] < b[5] < b[-1]
+    assert values(rows, metric="sc", **walk).min() > 0.3
+
+
+def test_a_shift_raises_what_it_names(seen) -> None:
+    rows, _ = seen
+    for genre in {row["subject"] for row in pick(rows, curve="shift")}:
+        assert genre in GENRES
+        shift = {"curve": "shift", "subject": genre}
+        target = values(rows, metric="target", condition="elm", **shift)
+        assert len(target) == len(STEPS)
+        assert (target[0], target[-1]) == (0.0, 1.0)
+        assert (np.diff(target) >= 0).all()
+        follows = {c: values(rows, metric="spearman", condition=c, **shift)[0] for c in ("elm", "random", "probe")}
+        assert follows["elm"] > 0.7
+        assert follows["probe"] > 0.6
+        assert abs(follows["random"]) < follows["elm"]
+        change = values(rows, metric="target_change", condition="elm", **shift)[-1]
+        assert change > values(rows, metric="other_change", condition="elm", **shift)[-1]
+
+
+def test_a_long_shift_leaves_the_data(seen) -> None:
+    rows, _ = seen
+    far = pick(rows, curve="shift", metric="far", condition="elm")
+    ends = np.mean([row["value"] for row in far if abs(row["x"]) == 4])
+    assert ends > np.mean([row["value"] for row in far if row["x"] == 0])
+
+
+def test_who_never_looks_has_flat_curves(corpus, tmp_path) -> None:
+    rows = curves(Blind(corpus), corpus, tmp_path, **SMALL)
+    assert (values(rows, metric="spearman", condition="elm") == 0).all()
+    assert (values(rows, metric="target_change", condition="elm") == 0).all()
+    assert np.ptp(values(rows, curve="interpolation", metric="states_a/genres", condition="elm")) < 1e-9
+
+
+def test_what_is_written(seen, corpus) -> None:
+    rows, out = seen
+    assert [json.loads(line) for line in (out / "curves.jsonl").read_text().splitlines()] == rows
+    assert all(row["low"] <= row["value"] <= row["high"] for row in rows if row["low"] is not None)
+    page = (out / "curves.html").read_text()
+    assert page.count("<svg") > 5
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert not (out / "curves.partial.jsonl").exists()
+    assert json.loads((out / "curves.json").read_text())["tasks"] == ["summary"]
+
+
+def test_a_task_of_two_entities_is_refused(corpus, tmp_path) -> None:
+    with pytest.raises(EvaluationError, match="'both' has no curves"):
+        curves(Oracle(corpus), corpus, tmp_path, tasks=["both"])
+
+
+def test_a_chart_holds_each_condition_and_survives_odd_titles() -> None:
+    rows = [
+        {"condition": c, "x": x, "value": v, "low": v - 0.1, "high": v + 0.1}
+        for c in ("elm", "a<b")
+        for x, v in ((1, 0.2), (50, 0.4), (None, 0.9))
+    ]
+    drawn = chart("score/x", rows)
+    assert drawn.count("<polyline") == 2
+    assert "a&lt;b" in drawn
+    assert ">all<" in drawn
+    assert "nan" not in drawn
+
+
+def test_folding_in_comes_nearer_with_every_rating(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    taste, films = rng.standard_normal((120, DIM)), rng.standard_normal((80, DIM))
+    user, item = np.nonzero(taste @ films.T + rng.standard_normal((120, 80)) > 1.0)
+    table = pa.table(
+        {"user": [f"u{n}" for n in user], "item": [f"i{n}" for n in item], "rating": np.ones(len(user)).tolist()}
+    )
+    made = factorize(table, tmp_path / "made", config=WalsConfig(dim=DIM, iterations=30), user_name="user")
+    ratings = RatingsOf.space(made.users)
+    rows = made.users.rows("test")
+    orders = [np.random.default_rng(1).permutation(len(ratings.of(made.users, int(row))[0])) for row in rows]
+    own = np.asarray(made.users.vectors[rows])
+    near = []
+    for count in (1, 5, 1000):
+        vectors = folded(ratings, made.users, rows, orders, count)
+        near.append(((vectors * own).sum(1) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(own, axis=1)).mean())
+    assert near[0] < near[1] < near[2]
+    assert near[2] > 0.999  # all ratings give the vector that the factorisation gave
+    assert RatingsOf.space(made.items) is None
