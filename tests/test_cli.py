@@ -173,7 +173,7 @@ def test_wrong_choices_of_a_corpus(corpus: Corpus, tmp_path: Path, capsys) -> No
     out = tmp_path / "out"
     refused(building(corpus, out, "music"), capsys, "no suite 'music'", "movies")
     refused(building(corpus, out, tmp_path / "no.yaml"), capsys, "no.yaml does not exist")
-    refused([*building(corpus, out, SUITE), "--teacher", "llm"], capsys, "unknown teacher 'llm'")
+    refused([*building(corpus, out, SUITE), "--teacher", "oracle"], capsys, "unknown teacher 'oracle'", "llm:MODEL")
     refused([*building(corpus, out, SUITE), "--tasks", "sumary"], capsys, "no task 'sumary'", "summary")
     refused([*building(corpus, out, SUITE), "--variants", "0"], capsys, "variants must be at least 1")
     refused(building(corpus, out, "movies"), capsys, "--space film=DIR")

@@ -50,3 +50,11 @@ class TrainingError(VectalkError):
 
 class EvaluationError(VectalkError):
     """An evaluation cannot be made from what is at hand."""
+
+
+class TeacherError(VectalkError):
+    """A teacher cannot write: its settings, its endpoint or its budget do not allow it."""
+
+
+class BudgetError(TeacherError):
+    """The budget of a teacher is used up; what was received is kept."""

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from vectalk.cli.common import Json, Overwrite, Quiet, Seed, emit, note, pairs, progress
+from vectalk.cli.teachers import KINDS, announce, dry, open_teacher, samples
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Build and look at training examples.")
 
@@ -17,28 +18,74 @@ def build(
         list[str], typer.Option("--suite", help="Suite of the package, a YAML file, or generic:SPACE; may be repeated.")
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder to make.")],
-    teacher: Annotated[str, typer.Option("--teacher", help="What writes the targets: `facts`.")] = "facts",
+    teacher: Annotated[str, typer.Option("--teacher", help=f"What writes the targets: {KINDS}.")] = "facts",
     tasks: Annotated[str | None, typer.Option("--tasks", help="Only these, separated by commas.")] = None,
     variants: Annotated[int, typer.Option("--variants", help="Training examples of a task for each entity.")] = 4,
+    column: Annotated[
+        list[str] | None, typer.Option("--column", help="texts: COLUMN for all tasks, or TASK=COLUMN; may be repeated.")
+    ] = None,
+    base_url: Annotated[str | None, typer.Option("--base-url", help="llm: address of the endpoint.")] = None,
+    key_env: Annotated[str | None, typer.Option("--key-env", help="llm: environment variable with the key.")] = None,
+    endpoint: Annotated[Path | None, typer.Option("--endpoint", help="llm: YAML file of settings.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="llm, hf: one setting, e.g. concurrency=16, params.temperature=0.7, price_input=1."),
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="llm, hf: budget of tokens in all.")] = None,
+    max_cost: Annotated[float | None, typer.Option("--max-cost", help="llm: budget of money in all.")] = None,
+    columns: Annotated[str | None, typer.Option("--columns", help="llm, hf: tell only these facts; commas.")] = None,
+    texts: Annotated[
+        int | None, typer.Option("--texts", help="llm, hf: different texts of a task about the same; 1.")
+    ] = None,
+    max_words: Annotated[int | None, typer.Option("--max-words", help="llm, hf: longest text; 150.")] = None,
+    cache: Annotated[Path | None, typer.Option("--cache", help="llm, hf: file that keeps every reply.")] = None,
+    cached_only: Annotated[
+        bool, typer.Option("--cached-only", help="llm, hf: ask nothing; what is not in the cache is left out.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="llm, hf: estimate, show some prompts, ask and write nothing.")
+    ] = False,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Build a corpus: questions about entities, with targets written by a teacher."""
-    from vectalk.errors import CorpusError
+    from vectalk.files import check_free
     from vectalk.space import VectorSpace
-    from vectalk.tasks import FactsTeacher, Suite, build_corpus
+    from vectalk.tasks import Suite, build_corpus
+    from vectalk.tasks.llm_teacher import LLMTeacher
+    from vectalk.tasks.plan import planned
 
-    if teacher != "facts":
-        raise CorpusError(f"unknown teacher {teacher!r}; there is facts")
     spaces = {name: VectorSpace.load(place) for name, place in pairs(space, "--space").items()}
     joined = Suite.join([Suite.load(name, spaces) for name in suite])
     if tasks:
         joined = joined.only([name.strip() for name in tasks.split(",")])
-    writer = FactsTeacher(joined, spaces)
-    jobs: dict[str, Any] = {}
-    with progress(quiet) as bar:
+    options = {
+        "column": column,
+        "base_url": base_url,
+        "key_env": key_env,
+        "endpoint": endpoint,
+        "set": set_,
+        "max_tokens": max_tokens,
+        "max_cost": max_cost,
+        "columns": columns,
+        "texts": texts,
+        "max_words": max_words,
+        "cache": cache,
+        "cached_only": cached_only,
+        "dry_run": dry_run,
+    }
+    with open_teacher(teacher, joined, spaces, options) as writer, progress(quiet) as bar:
+        if isinstance(writer, LLMTeacher):
+            estimate = writer.estimate(planned(joined, spaces, variants, seed))
+            if dry_run:
+                shown = samples(writer, planned(joined, spaces, variants, seed))
+                emit({"estimate": vars(estimate), "prompts": shown}, dry(estimate, shown), as_json)
+                return
+            check_free(out, "corpus.json", overwrite=overwrite)  # before anything is paid for
+            announce(writer, estimate, bar, quiet)
+        jobs: dict[str, Any] = {}
 
         def tell(task: str, done: int, total: int) -> None:
             if task not in jobs:
@@ -46,16 +93,10 @@ def build(
             bar.update(jobs[task], completed=done)
 
         corpus = build_corpus(
-            spaces,
-            joined,
-            writer,
-            out,
-            variants=variants,
-            seed=seed,
-            overwrite=overwrite,
-            progress=tell,
+            spaces, joined, writer, out, variants=variants, seed=seed, overwrite=overwrite, progress=tell
         )
-    for problem in writer.notes():
+        notes = writer.notes()
+    for problem in notes:
         note(f"note: {problem}", quiet)
     counts = corpus.card["counts"]
     note(f"corpus written to {out}; look at it with `vectalk corpus show {out}`", quiet)

@@ -69,10 +69,10 @@ def build_corpus(
                         progress(f"{task.name} ({split_name})", block.done, block.total)
         if not counts[TRAIN]:
             known = "; ".join(f"{name}: {', '.join(space.column_names)}" for name, space in spaces.items())
+            why = "; ".join(teacher.notes()) or "the metadata lack what its texts are made of"
             raise CorpusError(
                 f"the corpus is empty: teacher {teacher.name!r} could write no training text for the tasks "
-                f"{', '.join(t.name for t in suite.tasks)}; the metadata lack what their texts are made of "
-                f"({known})"
+                f"{', '.join(t.name for t in suite.tasks)}: {why} ({known})"
             )
         final = Path(out)
         write_text(folder / "suite.yaml", suite.dump())

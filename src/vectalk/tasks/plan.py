@@ -10,8 +10,8 @@ import numpy as np
 from vectalk.errors import CorpusError
 from vectalk.space import VectorSpace
 from vectalk.space.neighbors import nearest
-from vectalk.space.split import TRAIN
-from vectalk.tasks.suite import Task
+from vectalk.space.split import SPLITS, TRAIN
+from vectalk.tasks.suite import Suite, Task
 from vectalk.tasks.teacher import Assignment
 
 BLOCK = 2_000  # entities planned at once
@@ -74,6 +74,17 @@ def blocks(task: Task, spaces: Mapping[str, VectorSpace], split_name: str, varia
                     slots[second[0][0]] = int(partners[copy][i])
                 assignments.append(Assignment(task, slots, f"{seed}/{row}/{copy}", copy))
         yield Block(assignments, min(start + BLOCK, len(rows)), len(rows), task, split_name, rng)
+
+
+def planned(
+    suite: Suite, spaces: Mapping[str, VectorSpace], variants: int = 4, seed: int = 0
+) -> Iterator[list[Assignment]]:
+    """Yield all assignments of a corpus, block by block, in its order."""
+    check_variants(variants)
+    for split_name in SPLITS:
+        for task in suite.tasks:
+            for block in blocks(task, spaces, split_name, variants, seed):
+                yield block.assignments
 
 
 def _partners(

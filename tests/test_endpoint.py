@@ -1,0 +1,458 @@
+"""Chat with an endpoint that misbehaves: nothing is paid twice, nothing beyond the budget, no half reply is read."""
+
+import asyncio
+import json
+import sqlite3
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fake_endpoint import Answer, FakeEndpoint, serving
+from vectalk.errors import BudgetError, TeacherError
+from vectalk.tasks.chat import Budget, ChatClient, Endpoint, ReplyCache
+from vectalk.tasks.chat.pace import Pace, retry_after
+from vectalk.tasks.chat.replies import reply_key
+from vectalk.tasks.chat.spending import estimated_tokens
+
+pytest.importorskip("openai", reason="needs the extra [teacher]")
+
+KEY = "sk-very-secret-4711"
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.setattr("vectalk.tasks.chat.http_transport.backoff", lambda attempt: 0.001 * 2**attempt)
+
+
+def say(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
+
+
+def client_of(
+    fake: FakeEndpoint, cache: Path | None = None, budget: Budget | None = None, **settings: Any
+) -> ChatClient:
+    only = settings.pop("cached_only", False)
+    place = Endpoint(model="fake", base_url=fake.url, **settings)
+    return ChatClient(place, ReplyCache(cache) if cache else None, budget, cached_only=only)
+
+
+def ask(client: ChatClient, *texts: str, **options: Any) -> list[Any]:
+    return client.map(lambda text: client.chat(say(text), **options), texts)
+
+
+# ---- one reply
+
+
+def test_a_reply_is_what_the_endpoint_said() -> None:
+    with serving(Answer("Hello.", usage=(7, 3))) as fake, client_of(fake, params={"temperature": 0.5}) as client:
+        (reply,) = ask(client, "Hi")
+    assert (reply.text, reply.finish, reply.prompt_tokens, reply.reply_tokens) == ("Hello.", "stop", 7, 3)
+    assert fake.requests == [
+        {
+            "path": "/v1/chat/completions",
+            "model": "fake",
+            "messages": say("Hi"),
+            "max_tokens": 400,
+            "temperature": 0.5,
+        }
+    ]
+    assert fake.keys == [f"Bearer {KEY}"]
+
+
+def test_results_keep_the_order_of_the_questions() -> None:
+    def answer(request: dict[str, Any], number: int) -> Answer:
+        threading.Event().wait(0.002 * (7 - number % 7))
+        return Answer(request["messages"][0]["content"].upper())
+
+    texts = [f"number {n}" for n in range(40)]
+    with serving(answer) as fake, client_of(fake, concurrency=8) as client:
+        assert [reply.text for reply in ask(client, *texts)] == [text.upper() for text in texts]
+
+
+def test_no_more_requests_at_a_time_than_allowed() -> None:
+    together = threading.Barrier(3)  # passed by three at a time, or never
+
+    def answer(request: dict[str, Any], number: int) -> Answer:
+        together.wait(30)
+        return Answer()
+
+    with serving(answer) as fake, client_of(fake, concurrency=3) as client:
+        ask(client, *map(str, range(24)))
+    assert fake.most == 3
+    assert client.meter.spending.requests == 24
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        Answer(body=b'{"choices": [{"mess'),
+        Answer(body=b"<html>hello</html>"),
+        Answer(body=b'{"choices": []}'),
+        Answer(body=b'{"choices": [{"message": {"content": "half"}}]}'),
+        Answer(finish=None),
+        Answer("A text that is promised to go on", missing=400),
+        Answer(body=b"", missing=10),
+        Answer(status=500, text="oh"),
+        Answer(status=503, text="busy"),
+        Answer(status=429, text="slow down"),
+    ],
+    ids=["torn", "html", "no-choice", "no-finish", "null-finish", "dies", "nothing", "500", "503", "429"],
+)
+def test_what_is_no_whole_reply_is_asked_again(broken: Answer, tmp_path: Path) -> None:
+    with (
+        serving(lambda request, number: broken if number < 2 else Answer("Whole.")) as fake,
+        client_of(fake, tmp_path / "cache") as client,
+    ):
+        (reply,) = ask(client, "Hi")
+        assert (reply.text, reply.retries, len(client.cache)) == ("Whole.", 2, 1)
+    assert len(fake.requests) == 3
+
+
+def test_a_stream_is_not_taken_for_a_reply() -> None:
+    stream = b'data: {"choices": [{"delta": {"content": "Hal"}, "finish_reason": null}]}\n\n'
+    with (
+        serving(Answer(body=stream)) as fake,
+        client_of(fake, attempts=2) as client,
+        pytest.raises(TeacherError, match=r"no reply in 2 attempts.*not a whole reply"),
+    ):
+        ask(client, "Hi")
+    with pytest.raises(ValueError, match="params cannot set 'stream'"):
+        Endpoint(model="m", params={"stream": True})
+
+
+def test_a_slow_endpoint_times_out_and_is_asked_again() -> None:
+    never = threading.Event()
+    with (
+        serving(lambda request, number: Answer(wait=never) if number == 0 else Answer("Here.")) as fake,
+        client_of(fake, timeout=0.3) as client,
+    ):
+        (reply,) = ask(client, "Hi")
+        never.set()
+    assert (reply.text, reply.retries, reply.lost) == ("Here.", 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (
+            Answer(status=401, text=f"Incorrect API key provided: {KEY}"),
+            r"refuses: 401: Incorrect API key.*OPENAI_API_KEY",
+        ),
+        (Answer(status=404, text="no such model"), "refuses: 404: .*no such model"),
+        (Answer(status=400, text="bad temperature"), "refuses: 400: .*bad temperature"),
+        (Answer(status=403, text="not for you"), "refuses: 403"),
+    ],
+)
+def test_a_refusal_stops_at_once(answer: Answer, said: str) -> None:
+    with serving(answer) as fake, client_of(fake, concurrency=1) as client:
+        with pytest.raises(TeacherError, match=said) as stopped:
+            ask(client, *"abcdef")
+        assert KEY not in str(stopped.value)
+    assert len(fake.requests) == 1
+
+
+def test_an_empty_account_is_not_asked_again() -> None:
+    body = json.dumps({"error": {"message": "pay first", "code": "insufficient_quota"}}).encode()
+    with (
+        serving(Answer(status=429, body=body)) as fake,
+        client_of(fake) as client,
+        pytest.raises(TeacherError, match=r"refuses: 429: .*pay first"),
+    ):
+        ask(client, "Hi")
+    assert len(fake.requests) == 1
+
+
+def test_what_the_endpoint_will_not_pass_on_is_no_error_and_not_kept(tmp_path: Path) -> None:
+    body = json.dumps({"error": {"message": "indecent", "code": "content_filter"}}).encode()
+    with serving(Answer(status=400, body=body)) as fake, client_of(fake, tmp_path / "cache") as client:
+        (reply,) = ask(client, "Hi")
+        assert (reply.refused, reply.refusal, len(client.cache)) == (True, "indecent", 0)
+
+
+def test_nobody_listens() -> None:
+    with serving() as fake:
+        pass
+    with (
+        client_of(fake, attempts=3) as client,
+        pytest.raises(TeacherError, match=r"127\.0\.0\.1:\d+ brought no reply in 3 attempts.*connection was lost"),
+    ):
+        ask(client, "Hi")
+    assert client.meter.tokens == 0  # nothing was sent, so nothing is counted as perhaps paid
+
+
+# ---- pauses
+
+
+def test_retry_after_is_honoured_by_all() -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    with serving(
+        lambda request, number: Answer(status=429, headers={"Retry-After": "17"}) if number == 0 else Answer()
+    ) as fake:
+        transport = Endpoint(model="fake", base_url=fake.url).transport()
+        reply = asyncio.run(transport.send(say("Hi"), sleep))
+        assert reply.retries == 1
+        assert 17 <= waits[1] < 18
+        assert 16.9 < transport._requests.delay() <= 17  # anybody else waits too
+
+
+def test_too_long_a_pause_stops_the_work() -> None:
+    with (
+        serving(Answer(status=429, headers={"Retry-After": "3600"})) as fake,
+        client_of(fake) as client,
+        pytest.raises(TeacherError, match="asks to wait 3600 s, more than max_wait"),
+    ):
+        ask(client, "Hi")
+    assert len(fake.requests) == 1
+
+
+def test_retry_after_is_seconds_or_a_date() -> None:
+    now = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+    assert retry_after("2.5") == 2.5
+    assert retry_after("Thu, 01 Jan 2026 12:00:30 GMT", now) == 30
+    assert retry_after("Thu, 01 Jan 2026 11:00:00 GMT", now) == 0
+    assert [retry_after(value) for value in (None, "", "soon", "nan")] == [None] * 4
+
+
+def test_a_pace_spreads_requests_evenly() -> None:
+    now = [0.0]
+    pace = Pace(30, lambda: now[0])
+    assert [pace.delay() for _ in range(4)] == [0, 2, 4, 6]
+    now[0] = 100
+    assert [pace.delay(3), pace.delay()] == [0, 6]
+    pace.hold(50)
+    assert pace.delay() == 50
+    assert [Pace(None).delay(1e9) for _ in range(3)] == [0, 0, 0]
+
+
+# ---- the cache
+
+
+def test_nothing_is_asked_twice(tmp_path: Path) -> None:
+    with serving() as fake:
+        for run in range(2):
+            with client_of(fake, tmp_path / "cache", concurrency=4) as client:
+                replies = ask(client, *(f"{n % 5}" for n in range(20)))
+                assert len({reply.text for reply in replies}) == 1
+                assert client.meter.spending.requests == (0 if run else 5)
+    assert len(fake.requests) == 5
+
+
+def test_the_key_holds_all_that_decides_a_reply_and_no_address() -> None:
+    keys = {
+        reply_key("m", say("Hi"), {}),
+        reply_key("n", say("Hi"), {}),
+        reply_key("m", say("Ho"), {}),
+        reply_key("m", say("Hi"), {"temperature": 1}),
+        reply_key("m", say("Hi"), {}, "v2"),
+        reply_key("m", say("Hi"), {}, "", 1),
+    }
+    assert len(keys) == 6
+    assert reply_key("m", say("Hi"), {"a": 1, "b": 2}) == reply_key("m", say("Hi"), {"b": 2, "a": 1})
+
+
+def test_another_address_of_the_same_model_finds_the_replies(tmp_path: Path) -> None:
+    with serving() as fake, serving() as other:
+        for place in (fake, other):
+            with client_of(place, tmp_path / "cache") as client:
+                ask(client, "Hi")
+        assert (len(fake.requests), len(other.requests)) == (1, 0)
+
+
+def test_samples_are_asked_apart(tmp_path: Path) -> None:
+    with serving() as fake, client_of(fake, tmp_path / "cache") as client:
+        for sample in (0, 1, 0, 1):
+            ask(client, "Hi", sample=sample)
+        assert len(fake.requests) == 2
+
+
+def test_cached_only_asks_nothing(tmp_path: Path) -> None:
+    with serving() as fake:
+        with client_of(fake, tmp_path / "cache") as client:
+            ask(client, "Hi")
+        with client_of(fake, tmp_path / "cache", cached_only=True) as client:
+            assert [reply and reply.text for reply in ask(client, "Hi", "Ho")] == [Answer().text, None]
+        assert len(fake.requests) == 1
+
+
+def test_a_file_that_is_no_cache_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("Dear diary, " * 500)
+    with pytest.raises(TeacherError, match=r"notes\.txt cannot be used: file is not a database"):
+        ReplyCache(tmp_path / "notes.txt")
+    assert (tmp_path / "notes.txt").read_text().startswith("Dear diary")
+    with sqlite3.connect(tmp_path / "newer") as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(TeacherError, match="format 99"):
+        ReplyCache(tmp_path / "newer")
+
+
+def test_a_failure_keeps_what_was_received_and_says_how_to_go_on(tmp_path: Path) -> None:
+    def answer(request: dict[str, Any], number: int) -> Answer:
+        return Answer() if number < 3 else Answer(status=403, text="no more")
+
+    with (
+        serving(answer) as fake,
+        client_of(fake, tmp_path / "cache", concurrency=1) as client,
+        pytest.raises(TeacherError, match=r"403.*The 3 replies in .*cache are kept; run the same again to go on"),
+    ):
+        ask(client, *"abcdefgh")
+
+
+def test_replies_on_their_way_are_awaited_when_another_fails(tmp_path: Path) -> None:
+    slow = threading.Event()
+
+    def answer(request: dict[str, Any], number: int) -> Answer:
+        if request["messages"][0]["content"] == "bad":
+            slow_timer = threading.Timer(0.1, slow.set)
+            slow_timer.start()
+            return Answer(status=401, text="no")
+        return Answer("Slow but paid.", wait=slow)
+
+    with serving(answer) as fake, client_of(fake, tmp_path / "cache", concurrency=4) as client:
+        with pytest.raises(TeacherError, match="401"):
+            ask(client, "a", "b", "c", "bad", "never asked")
+        assert len(client.cache) == 3
+    assert len(fake.requests) == 4
+
+
+# ---- the budget
+
+
+def test_a_budget_in_tokens_is_never_passed(tmp_path: Path) -> None:
+    questions = [f"{n:03} " * 24 for n in range(40)]  # some 30 tokens
+    with serving(Answer(usage=(30, 50))) as fake:
+        budget = Budget(max_tokens=1000)
+        with client_of(fake, tmp_path / "cache", budget, concurrency=8, max_reply_tokens=100) as client:
+            with pytest.raises(BudgetError, match=r"of 1000 tokens.*larger budget.*--cached-only"):
+                ask(client, *questions)
+            asked = client.meter.spending.requests
+            assert client.meter.tokens == 80 * asked <= 1000
+            assert 1000 - 80 * asked < 180  # and it is used up, but for what one more might have needed
+            assert len(client.cache) == asked
+        with client_of(fake, tmp_path / "cache", budget, max_reply_tokens=100) as client:
+            with pytest.raises(BudgetError):  # also over several runs
+                ask(client, *questions)
+            assert client.meter.spending.requests == 0
+        with client_of(fake, tmp_path / "cache", Budget(max_tokens=100_000), max_reply_tokens=100) as client:
+            ask(client, *questions)
+        assert max(fake.paid.values()) == 1
+
+
+def test_a_budget_in_money() -> None:
+    budget = Budget(max_cost=0.01, price_input=10, price_output=100)  # a reply of (10, 10) costs 0.0011
+    with serving(Answer(usage=(10, 10))) as fake, client_of(fake, None, budget, max_reply_tokens=10) as client:
+        with pytest.raises(BudgetError, match=r"of 0\.01 \(max_cost\)"):
+            ask(client, *map(str, range(100)))
+        assert 7 <= len(fake.requests) <= 9
+        assert client.meter.cost == pytest.approx(0.0011 * len(fake.requests))
+        assert client.describe()["spending"]["cost"] <= 0.01
+
+
+def test_a_budget_in_money_needs_prices() -> None:
+    with pytest.raises(TeacherError, match=r"needs prices: give price_input and price_output"):
+        Budget(max_cost=1.0)
+    with pytest.raises(TeacherError, match="max_tokens must be a number from 0 on, not -1"):
+        Budget(max_tokens=-1)
+
+
+def test_a_reply_that_was_lost_on_the_way_counts_against_the_budget() -> None:
+    budget = Budget(max_tokens=10_000)
+    with (
+        serving(lambda request, number: Answer(missing=9) if number < 2 else Answer(usage=(10, 10))) as fake,
+        client_of(fake, None, budget, max_reply_tokens=100) as client,
+    ):
+        ask(client, "Hi")
+        assert client.meter.spending.lost == 2
+        assert 220 < client.meter.tokens < 260  # twice the most that it may have cost, and 20
+
+
+def test_tokens_are_estimated_where_the_endpoint_counts_none() -> None:
+    with serving(Answer("x" * 400, usage=None)) as fake, client_of(fake) as client:
+        (reply,) = ask(client, "y" * 800)
+    assert not reply.counted
+    assert reply.prompt_tokens == round(estimated_tokens(say("y" * 800))) == 208
+    assert reply.reply_tokens == 100
+    assert client.meter.spending.estimated == 1
+
+
+# ---- settings, and the key
+
+
+def test_the_key_is_read_from_a_variable_and_only_from_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MY_KEY", "other-secret")
+    with serving() as fake, client_of(fake, key_env="MY_KEY") as client:
+        ask(client, "Hi")
+    assert fake.keys == ["Bearer other-secret"]
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with serving() as fake, client_of(fake) as client:  # on this machine none is needed
+        ask(client, "Hi")
+    with pytest.raises(
+        TeacherError, match=r"no key for llm\.example\.org: set the environment variable OPENAI_API_KEY"
+    ):
+        Endpoint(model="m", base_url="https://llm.example.org/v1").transport()
+    (tmp_path / "e.yaml").write_text("model: m\napi_key: sk-oops\n")
+    with pytest.raises(TeacherError, match="keys are read from the environment only") as refused:
+        Endpoint.read(tmp_path / "e.yaml")
+    assert "sk-oops" not in str(refused.value)
+    with pytest.raises(TeacherError, match="params are written into the corpus"):
+        Endpoint.read(None, model="m", **{"params.api_key": "sk-oops"})
+
+
+def test_what_is_told_of_an_endpoint_holds_no_credentials() -> None:
+    with serving() as fake:
+        address = fake.url.replace("http://", "http://me:hunter2@") + "?token=abc"
+        with ChatClient(Endpoint(model="m", base_url=address), None) as client:
+            told = json.dumps(client.describe())
+    assert "hunter2" not in told
+    assert "abc" not in told
+    assert client.describe()["endpoint"] == fake.url.split("/")[2]
+
+
+def test_settings_of_a_file_can_be_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "e.yaml"
+    path.write_text("model: a\nparams: {temperature: 1, top_p: 0.5}\nprice_input: 0.5\n")
+    made = Endpoint.read(path, model="b", **{"params.temperature": 0})
+    assert (made.model, made.params, made.price_input) == ("b", {"temperature": 0, "top_p": 0.5}, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("- a", "must hold settings"),
+        ("concurrency: 3", "names no model"),
+        ("model: m\nconcurency: 3", r"concurency: .*settings are model, base_url"),
+        ("model: m\nconcurrency: 0", "concurrency: .*greater than or equal to 1"),
+        ("model: m\nbase_url: localhost", "base_url must be an address"),
+        ("model: [", "cannot be read"),
+    ],
+)
+def test_malformed_settings_are_named(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "e.yaml").write_text(text)
+    with pytest.raises(TeacherError, match=said):
+        Endpoint.read(tmp_path / "e.yaml")
+
+
+def test_the_limit_of_a_reply_has_one_name() -> None:
+    def params(**settings: Any) -> dict[str, Any]:
+        return dict(Endpoint(model="m", **settings).transport().params)
+
+    assert params() == {"max_completion_tokens": 400}
+    assert params(base_url="http://localhost:1/v1") == {"max_tokens": 400}
+    assert params(base_url="http://localhost:1/v1", params={"max_completion_tokens": 9}) == {"max_completion_tokens": 9}
+
+
+def test_it_works_where_a_loop_runs_already() -> None:
+    async def notebook() -> str:
+        with serving("Hello.") as fake, client_of(fake) as client:
+            return str(ask(client, "Hi")[0].text)
+
+    assert asyncio.run(notebook()) == "Hello."
