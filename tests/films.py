@@ -28,7 +28,11 @@ SUITE: dict[str, Any] = {
             "about": "film",
             "states": ["genres"],
             "prompts": ["Summarise {film}.", "What is {film}?", "Tell me of {film}."],
-            "facts": ["A film of {{ film.genres | listed }}.", "Made in the {{ film.decade }}."],
+            "facts": [
+                "A film of {{ film.genres | listed }}.",
+                "Made in the {{ film.decade }}.",
+                "Like {{ film.similar | titles }}.",
+            ],
         },
         {
             "name": "alike",

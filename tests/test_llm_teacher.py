@@ -83,7 +83,7 @@ def test_the_prompt_holds_task_facts_and_rules(films: VectorSpace, tmp_path: Pat
     assert "- title (never to be written): Silver Harbour (1961)" in lines
     assert "- genres: drama, crime" in lines
     assert "- decade: 1960s" in lines
-    assert "- similar: " + ", ".join(f"“{films.title(int(row))}”" for row in near) in lines
+    assert "- most similar films: " + ", ".join(f"“{films.title(int(row))}”" for row in near) in lines
     assert "Task: Summarise the film." in lines
     assert any("Never write “Silver Harbour (1961)”" in line for line in lines)
     assert any("At most 150 words" in line for line in lines)
@@ -114,7 +114,7 @@ def test_other_columns_are_facts_too_and_can_be_chosen(tmp_path: Path) -> None:
     with serving() as fake:
         with teacher_of(fake, films, tmp_path / "c") as teacher:
             facts = dict(teacher.describers["film"].facts(3))
-            assert list(facts) == ["genres", "decade", "similar", "plot"]
+            assert list(facts) == ["genres", "decade", "plot"]
             assert len(facts["plot"]) <= 602
             assert facts["plot"].startswith("Plot 3. word")
             assert facts["plot"].endswith(" …")
@@ -131,6 +131,7 @@ def test_users_are_told_by_what_they_liked(tmp_path: Path) -> None:
     rows = 5
     table = {
         "id": [str(n) for n in range(rows)],
+        "title": [f"user {n}" for n in range(rows)],
         "liked_titles": [["Silver Harbour (1961)", "Paper Engines (1980)"]] * rows,
         "liked_genres": [["Sci-Fi", "Drama"]] * rows,
         "mean_rating": [3.5] * rows,
@@ -146,7 +147,7 @@ def test_users_are_told_by_what_they_liked(tmp_path: Path) -> None:
     assert "- favourites: “Silver Harbour (1961)”, “Paper Engines (1980)”" in text
     assert "- likes: drama, science fiction" in text
     assert "title (never" not in text  # an id is no title
-    assert "similar" not in text
+    assert "Never write" not in text
     assert "Task: Describe the taste of the user." in text
 
 
@@ -287,9 +288,9 @@ def test_a_leaked_title_is_mended(films: VectorSpace, tmp_path: Path) -> None:
 def test_what_cannot_be_mended_is_dropped_and_counted(films: VectorSpace, tmp_path: Path) -> None:
     def answer(request: dict[str, Any], number: int) -> Answer:
         text = told(request)
-        if "Silver Harbour" in text.split("similar")[0]:
+        if "Silver Harbour" in text.split("most similar")[0]:
             return Answer("I cannot write about Silver Harbour.")
-        if "Silver Orchard" in text.split("similar")[0]:
+        if "Silver Orchard" in text.split("most similar")[0]:
             return Answer("", usage=(100, 0))
         return Answer(TEXT)
 

@@ -111,6 +111,7 @@ def test_a_local_teacher_from_the_command_line(local: Path, films: VectorSpace, 
     (tmp_path / "films.yaml").write_text(films_suite("summary").dump())
     start = ["corpus", "build", "--space", f"film={films.path}", "--suite", str(tmp_path / "films.yaml")]
     more = ["--teacher", f"hf:{local}", "--cache", str(tmp_path / "cache"), "--set", "max_reply_tokens=8"]
+    more += ["--set", "params.min_new_tokens=8"]
     code, out, err = call([*start, "--out", str(tmp_path / "corpus"), *more, "--dry-run", "--json"], capsys)
     assert code == 0, err
     assert json.loads(out)["estimate"]["requests"] == 36

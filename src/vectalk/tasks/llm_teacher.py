@@ -13,11 +13,12 @@ from vectalk.space import VectorSpace
 from vectalk.space.split import TEST, TRAIN, VALIDATION
 from vectalk.tasks.chat import ChatClient, Message
 from vectalk.tasks.chat.replies import reply_key
+from vectalk.tasks.describer import Describer, check_columns
 from vectalk.tasks.named_titles import TitleFinder, title_forms
 from vectalk.tasks.suite import Suite, Task
 from vectalk.tasks.target_check import clean, problem_of
 from vectalk.tasks.teacher import Assignment, FactsTeacher
-from vectalk.tasks.teacher_prompt import VERSION, Describer, check_columns, messages_for, repair
+from vectalk.tasks.teacher_prompt import VERSION, messages_for, repair
 
 ASSUMED = 150  # tokens of a reply, where none is at hand to tell
 
@@ -71,7 +72,9 @@ class LLMTeacher:
         self.client, self.texts, self.max_words = client, texts, max_words
         self.name = f"llm:{client.transport.model}"
         self._facts = FactsTeacher(suite, spaces)
-        self.describers = {name: Describer(spaces[name], self._facts.readers[name], columns) for name in suite.spaces}
+        self.describers = {
+            name: Describer(name, spaces[name], self._facts.readers[name], columns) for name in suite.spaces
+        }
         check_columns(self.describers, columns)
         self._hidden = {name: _set_aside(space) for name, space in spaces.items() if name in suite.spaces}
         self._splits = {name: spaces[name].column("split") for name in suite.spaces}
@@ -83,15 +86,24 @@ class LLMTeacher:
     def _sample(self, one: Assignment) -> int:
         return one.copy % self.texts
 
+    def _prepare(self, assignments: Iterable[Assignment]) -> None:
+        """Look up all surroundings at once."""
+        asked: dict[tuple[str, str], tuple[Task, set[int]]] = {}
+        for one in assignments:
+            for slot, row in one.rows.items():
+                asked.setdefault((one.task.name, slot), (one.task, set()))[1].add(row)
+        for (_, slot), (task, rows) in asked.items():
+            self.describers[task.slots[slot]].prepare(sorted(rows), self._facts.used(task)[slot])
+
     def messages(self, task: Task, rows: Mapping[str, int]) -> list[Message]:
         """Return what the LLM is told."""
-        return messages_for(task, rows, self.describers, self.max_words)
+        return messages_for(task, rows, self.describers, self.max_words, self._facts.used(task))
 
     # ---- writing
 
     def write_many(self, assignments: Sequence[Assignment]) -> list[str | None]:
         """Return the texts of the assignments, in order; None where two attempts brought none that can be used."""
-        self._facts.prepare_all(assignments)
+        self._prepare(assignments)
         # The same text is asked for once; variants differ in the wording of their question.
         places: dict[tuple[Any, ...], list[int]] = {}
         for place, one in enumerate(assignments):
@@ -134,7 +146,7 @@ class LLMTeacher:
         """Return what writing the assignments, given in blocks, would ask for; nothing is asked."""
         found, prompt, transport, cache = Estimate(), 0.0, self.client.transport, self.client.cache
         for block in assignments:
-            self._facts.prepare_all(block)
+            self._prepare(block)
             for one in {(o.task.name, *o.rows.items(), self._sample(o)): o for o in block}.values():
                 found.requests += 1
                 messages = self.messages(one.task, one.rows)
