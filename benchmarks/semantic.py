@@ -55,7 +55,7 @@ def main() -> None:
         "semantic",
         command(given),
         figures(metrics),
-        steps=steps.commands,
+        steps=[step.replace(given.llm, Path(given.llm).name) for step in steps.commands],
         seeds=1,
         tables=[metrics],
         curve=curve,
