@@ -16,7 +16,8 @@ from vectalk.errors import RunError, TrainingError
 from vectalk.model.run import Run
 from vectalk.tasks import Corpus
 from vectalk.training import TrainConfig, Trainer, checkpoint, finish
-from vectalk.training.trainer import Silent, train
+from vectalk.training.reporter import Silent
+from vectalk.training.trainer import train
 from worlds import SHORT, call, log_of, make_islands
 
 # Everything random takes part.

@@ -16,7 +16,8 @@ from vectalk.space import VectorSpace
 from vectalk.talk import ELM
 from vectalk.tasks import Corpus, FactsTeacher, Suite, build_corpus
 from vectalk.training import TrainConfig
-from vectalk.training.trainer import Silent, Trainer, train
+from vectalk.training.reporter import Silent
+from vectalk.training.trainer import Trainer, train
 from worlds import SHORT, log_of
 
 TASK = """

@@ -159,7 +159,7 @@ def test_two_low_rank_stages_train_one_update(corpus: Corpus, random_llm: Path, 
 
 def test_the_best_is_kept_and_not_the_last(corpus: Corpus, base_llm: Path, tmp_path: Path) -> None:
     # A rate that rises to far too much: validation first falls, then gets worse.
-    changes = {"stage1__steps": 30, "stage1__warmup": 0.95, "stage1__llm": "full", "stage1__lr_llm": 0.05}
+    changes = {"stage1__steps": 30, "stage1__warmup": 0.95, "stage1__llm": "full", "stage1__lr_llm": 0.02}
     settings = config(**changes, stage2__steps=0, eval_every=1, stage1__patience=100)
     run = train(corpus, str(base_llm), tmp_path / "run", settings, device="cpu")
     losses = [row["validation_loss"] for row in log_of(run.path) if "validation_loss" in row]

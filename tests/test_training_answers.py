@@ -12,7 +12,8 @@ from vectalk.space import VectorSpace
 from vectalk.tasks import Corpus, FactsTeacher, Suite, build_corpus
 from vectalk.training import TrainConfig
 from vectalk.training.answers import Consistency
-from vectalk.training.trainer import Silent, Trainer, train
+from vectalk.training.reporter import Silent
+from vectalk.training.trainer import Trainer, train
 from worlds import SHORT, log_of
 
 WORDS = ("sea", "love", "war", "dog")

@@ -13,7 +13,8 @@ from vectalk.tasks import Corpus
 from vectalk.training import TrainConfig, Trainer, words
 from vectalk.training.adapters import make_adapters
 from vectalk.training.data import Examples
-from vectalk.training.trainer import Silent, train
+from vectalk.training.reporter import Silent
+from vectalk.training.trainer import train
 from worlds import SHORT, log_of
 
 
@@ -74,7 +75,7 @@ def test_a_stage_learns_and_is_judged_by_its_tasks(corpus: Corpus, random_llm: P
 
     trainer.train_set.batch = watched  # type: ignore[method-assign]
     trainer.run()
-    tasks = np.array(trainer.train_set.table["task"].to_pylist())
+    tasks = np.array([trainer.train_set.task(n) for n in range(len(trainer.train_set))])
     first, second = np.concatenate(seen[:12]), np.concatenate(seen[12:])
     assert set(tasks[first]) == {names[0]}
     assert set(tasks[second]) == set(names)

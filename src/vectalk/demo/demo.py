@@ -22,7 +22,7 @@ from vectalk.space.split import TEST
 from vectalk.talk import ELM
 from vectalk.tasks import FactsTeacher, build_corpus
 from vectalk.training import TrainConfig, Trainer
-from vectalk.training.trainer import Reporter, Silent
+from vectalk.training.reporter import Reporter, Silent
 
 QUESTION = "Describe {island}."
 

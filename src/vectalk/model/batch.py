@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from vectalk.errors import PromptError
 from vectalk.model.prompt import IGNORED, Prompt
+
+UNKNOWN = torch.empty(0, dtype=torch.long)
 
 
 @dataclass
@@ -25,6 +27,12 @@ class Batch:
         vectors: space -> [B, K, D], K the most slots of that space in a row.
         vector_mask: space -> [B, K], true where there is a vector.
         positions: space -> [B, K], where the first soft token of each slot stands.
+        padded_right: padding comes last, where causal attention never looks, so that no mask is needed.
+        position_ids: [B, T] where rows hold several examples each, one after the other: it starts anew with each.
+        shared: leading tokens that all rows have in common.
+        supervised: [N] numbers of the positions (row times T plus column) whose next token is learned; made from the
+            labels. Known beforehand, it spares a wait for the device in every step.
+        filled: space -> [N] numbers (row times K plus slot) of the vectors that are there; made from the mask.
     """
 
     input_ids: Tensor
@@ -33,14 +41,34 @@ class Batch:
     vectors: dict[str, Tensor]
     vector_mask: dict[str, Tensor]
     positions: dict[str, Tensor]
+    padded_right: bool = False
+    position_ids: Tensor | None = None
+    shared: int = 0
+    supervised: Tensor = field(default_factory=lambda: UNKNOWN)
+    filled: dict[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.supervised is UNKNOWN:
+            learned = torch.zeros_like(self.labels, dtype=torch.bool)
+            learned[:, :-1] = self.labels[:, 1:] != IGNORED
+            self.supervised = learned.flatten().nonzero()[:, 0]
+        if self.filled.keys() != self.vector_mask.keys():
+            self.filled = {name: mask.flatten().nonzero()[:, 0] for name, mask in self.vector_mask.items()}
 
     def to(self, device: torch.device | str) -> Batch:
         """Move all tensors."""
         moved: dict[str, Any] = {}
         for f in fields(self):
             value = getattr(self, f.name)
-            moved[f.name] = {k: v.to(device) for k, v in value.items()} if isinstance(value, dict) else value.to(device)
+            if isinstance(value, dict):
+                value = {k: v.to(device, non_blocking=True) for k, v in value.items()}
+            moved[f.name] = value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
         return Batch(**moved)
+
+    @property
+    def targets(self) -> Tensor:
+        """The tokens to learn [N], in the order of `supervised`."""
+        return self.labels.flatten()[self.supervised + 1]
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -92,6 +120,7 @@ def collate(
         {s: torch.from_numpy(placed[s]) for s in spaces},
         {s: torch.from_numpy(present[s]) for s in spaces},
         {s: torch.from_numpy(positions[s]) for s in spaces},
+        padded_right=side == "right",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,8 +12,10 @@ from torch import Tensor, nn
 from vectalk.errors import PromptError
 from vectalk.model.adapter import ElmAdapter
 from vectalk.model.batch import Batch
+from vectalk.model.linear_loss import head_of, linear_cross_entropy
 from vectalk.model.llm import LanguageModel
-from vectalk.model.prompt import IGNORED
+
+SHARE_FROM = 16  # common leading tokens from which on reading them once pays for the second pass
 
 
 class ElmModel(nn.Module):
@@ -27,9 +30,10 @@ class ElmModel(nn.Module):
         super().__init__()
         self.language = llm
         self.llm = llm.model
+        self.share_from: int | None = SHARE_FROM
+        self.token_weights: Tensor | None = None  # [V] how much each token counts in training; all alike when None
         self.adapters = nn.ModuleDict(adapters)
         self.adapters.to(self.llm.device)
-        self.token_weights: Tensor | None = None  # [V] how much each token counts in training; all alike when None
 
     @property
     def device(self) -> torch.device:
@@ -46,7 +50,7 @@ class ElmModel(nn.Module):
 
     def embed(self, batch: Batch) -> Tensor:
         """Return input embeddings [B, T, H]: token embeddings with the soft tokens scattered into their places."""
-        embeds = self.llm.get_input_embeddings()(batch.input_ids)
+        embeds, length = self.llm.get_input_embeddings()(batch.input_ids), batch.input_ids.shape[1]
         for space in self.adapters:
             adapter = self.adapter(space)
             if space not in batch.vectors:
@@ -60,10 +64,13 @@ class ElmModel(nn.Module):
                     f"vectors of space {space!r} have {vectors.shape[-1]} dimensions, "
                     f"its adapter takes {adapter.config.vector_dim}"
                 )
-            soft = adapter(vectors[mask], space).to(embeds.dtype)  # [N, S, H]
-            rows = mask.nonzero()[:, 0]
-            columns = batch.positions[space][mask][:, None] + torch.arange(soft.shape[1], device=soft.device)
-            embeds = embeds.index_put((rows[:, None].expand_as(columns), columns), soft)
+            filled = batch.filled[space]
+            with torch.autocast(embeds.device.type, enabled=False):  # adapters stay in float32
+                soft = adapter(vectors.flatten(0, 1)[filled], space).to(embeds.dtype)  # [N, S, H]
+            first = filled // mask.shape[1] * length + batch.positions[space].flatten()[filled]
+            places = first[:, None] + torch.arange(soft.shape[1], device=soft.device)
+            flat = embeds.flatten(0, 1).index_copy(0, places.flatten(), soft.flatten(0, 1))
+            embeds = flat.view_as(embeds)
         unknown = set(batch.vectors) - set(self.adapters)
         if unknown:
             self.adapter(unknown.pop())
@@ -71,36 +78,62 @@ class ElmModel(nn.Module):
 
     def logits(self, batch: Batch) -> Tensor:
         """Return all logits [B, T, V]."""
-        return self.llm(**self._inputs(batch), use_cache=False).logits
+        return self.llm(inputs_embeds=self.embed(batch), **self._places(batch), use_cache=False).logits
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the summed cross-entropy over supervised positions, and their number (or the sum of their weights).
 
-        Logits are computed at those positions only, where the model's head is plain; with a large vocabulary they
-        are most of the memory.
+        Logits are computed at those positions only, where the model's head is plain, and in blocks: with a large
+        vocabulary they are most of the memory.
         """
-        targets = batch.labels[:, 1:]
-        chosen = targets != IGNORED
-        if self.language.plain_head:
-            hidden = self.llm.base_model(**self._inputs(batch), use_cache=False).last_hidden_state
-            logits = self.llm.get_output_embeddings()(hidden[:, :-1][chosen])
-        else:
-            logits = self.logits(batch)[:, :-1][chosen]
-        if self.training and self.token_weights is not None:
-            weights = self.token_weights[targets[chosen]]
-            losses = nn.functional.cross_entropy(logits.float(), targets[chosen], reduction="none")
-            return (losses * weights).sum(), weights.sum()
-        loss = nn.functional.cross_entropy(logits.float(), targets[chosen], reduction="sum")
-        return loss, chosen.sum()
+        head, targets = self.llm.get_output_embeddings(), batch.targets
+        weights = self.token_weights[targets] if self.training and self.token_weights is not None else None
+        count = torch.tensor(len(targets)) if weights is None else weights.sum()
+        plain = head_of(head) if self.language.plain_head else None
+        if plain is not None:
+            return linear_cross_entropy(self.hidden(batch), *plain, targets, weights), count
+        logits = head(self.hidden(batch)) if self.language.plain_head else self._chosen_logits(batch)
+        losses = nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+        return (losses if weights is None else losses * weights).sum(), count
 
-    def _inputs(self, batch: Batch) -> dict[str, Tensor]:
-        # Positions count tokens, so that padding on either side leaves a row's result as it is.
+    def hidden(self, batch: Batch) -> Tensor:
+        """Return the last hidden states [N, H] at the supervised positions."""
+        base, length = self.llm.base_model, batch.input_ids.shape[1]
+        enough = self.share_from is not None and batch.shared >= self.share_from and len(batch) > 1
+        shared = batch.shared if enough else 0
+        if not shared:
+            states = base(inputs_embeds=self.embed(batch), **self._places(batch), use_cache=False).last_hidden_state
+            return states.flatten(0, 1).index_select(0, batch.supervised)
+        # What all rows begin with is read once. Where the LLM is frozen no gradient goes through it: it precedes all
+        # vectors.
+        words = self.llm.get_input_embeddings()(batch.input_ids[:1, :shared])
+        cache = base(inputs_embeds=words, use_cache=True).past_key_values
+        for layer in cache.layers:
+            layer.keys = layer.keys.expand(len(batch), -1, -1, -1)
+            layer.values = layer.values.expand(len(batch), -1, -1, -1)
+        rest = self.embed(batch)[:, shared:]
+        states = base(inputs_embeds=rest, past_key_values=cache, use_cache=True).last_hidden_state
+        return states.flatten(0, 1).index_select(0, batch.supervised - shared * (batch.supervised // length + 1))
+
+    def _chosen_logits(self, batch: Batch) -> Tensor:
+        """Return logits [N, V] at the supervised positions from a model that does more than a linear map to them."""
+        columns, number = (batch.supervised % batch.input_ids.shape[1]).unique(return_inverse=True)
+        inputs = {"inputs_embeds": self.embed(batch), **self._places(batch), "use_cache": False}
+        if "logits_to_keep" not in inspect.signature(self.llm.forward).parameters:
+            return self.llm(**inputs).logits.flatten(0, 1)[batch.supervised]
+        logits = self.llm(**inputs, logits_to_keep=columns).logits
+        return logits[batch.supervised // batch.input_ids.shape[1], number]
+
+    @staticmethod
+    def _places(batch: Batch) -> dict[str, Tensor]:
+        """Return what tells the LLM which tokens see each other; nothing where plain causal attention is right."""
+        if batch.position_ids is not None:
+            return {"position_ids": batch.position_ids}
+        if batch.padded_right:
+            return {}
+        # Positions count tokens, so that padding on the left leaves a row's result as it is.
         positions = (batch.attention_mask.cumsum(1) - 1).clamp_min(0)
-        return {
-            "inputs_embeds": self.embed(batch),
-            "attention_mask": batch.attention_mask,
-            "position_ids": positions,
-        }
+        return {"attention_mask": batch.attention_mask, "position_ids": positions}
 
     @torch.no_grad()
     def generate(self, batch: Batch, **settings: Any) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from transformers.utils import logging
 from vectalk.errors import LanguageModelError
 
 TOLERANCE = 1e-3
+SAMPLES, SAMPLE_BYTES = 64, 1 << 14
 
 
 @dataclass
@@ -30,6 +32,7 @@ class LanguageModel:
         plain_head: whether logits are just the output embedding of the last hidden state, so that they may be
             computed at chosen positions only.
         embedding_rms: root mean square of the token embeddings as they enter the first layer.
+        fingerprint: of a folder's weights, None for a hub model, which its revision tells.
     """
 
     model: PreTrainedModel
@@ -38,6 +41,7 @@ class LanguageModel:
     revision: str | None
     plain_head: bool
     embedding_rms: float
+    fingerprint: str | None = None
 
     @property
     def hidden_size(self) -> int:
@@ -110,7 +114,28 @@ def load_llm(name: str, *, revision: str | None = None, device: str = "auto", dt
             f"LLM {name!r} lacks {len(missing)} of its weights ({missing[0]}, ...): it is not a whole causal LLM"
         )
     model = torch.nn.Module.to(model, place).eval()
-    return wrap(model, tokenizer, name, getattr(model.config, "_commit_hash", None))
+    language = wrap(model, tokenizer, name, getattr(model.config, "_commit_hash", None))
+    language.fingerprint = fingerprint(name)
+    return language
+
+
+def fingerprint(name: str) -> str | None:
+    """Return a hash that changes with the weights of an LLM's folder: of sizes and of samples of the files.
+
+    None for a hub name.
+    """
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        return None
+    found = hashlib.sha256()
+    for path in sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin")):
+        size = path.stat().st_size
+        found.update(f"{path.name}:{size};".encode())
+        with path.open("rb") as file:
+            for part in range(SAMPLES):
+                file.seek(size * part // SAMPLES)
+                found.update(file.read(SAMPLE_BYTES))
+    return found.hexdigest()
 
 
 def load_tokenizer(name: str, *, revision: str | None = None) -> PreTrainedTokenizerBase:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -103,6 +103,14 @@ class PromptFormat:
         """sha256 of the template, kept with a run: another template means another prompt."""
         return hashlib.sha256(self.template.encode()).hexdigest()
 
+    @cached_property
+    def tokenizer_hash(self) -> str:
+        """sha256 of the tokenizer: another one means other ids."""
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        whole = backend.to_str() if backend is not None else repr(sorted(self.tokenizer.get_vocab().items()))
+        kind = type(self.tokenizer).__name__
+        return hashlib.sha256(f"{kind}:{self.pad_id}:{self.end}:{whole}".encode()).hexdigest()
+
     @property
     def stop_ids(self) -> list[int]:
         """Tokens that end an answer."""
@@ -138,6 +146,20 @@ class PromptFormat:
         cuts = [match.start() + 1 for match in self._added.finditer(text)] if self._added is not None else []
         parts = [text[a:b] for a, b in pairwise([0, *cuts, len(text)])]
         return tuple(token for part in parts for token in self._inside(part, split_special_tokens=True))
+
+    def answers(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Tokenise many target texts at once, as `__call__` does one, without the end token."""
+        made: list[tuple[int, ...]] = [()] * len(texts)
+        plain = [i for i, text in enumerate(texts) if text and not (self._added and self._added.search(text))]
+        mark = self._mark
+        lines = [("\n" if mark else "") + texts[i] for i in plain]
+        if lines:
+            found = self.tokenizer(lines, add_special_tokens=False, split_special_tokens=True).input_ids
+            for i, ids in zip(plain, found, strict=True):
+                made[i] = tuple(ids[len(mark) :]) if tuple(ids[: len(mark)]) == mark else self._tokenise(texts[i])
+        for i in set(range(len(texts))) - set(plain):
+            made[i] = self._tokenise(texts[i])
+        return made
 
     def _inside(self, text: str, **options: Any) -> tuple[int, ...]:
         """Tokenise a text that stands in the middle of another.

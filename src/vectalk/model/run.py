@@ -31,6 +31,7 @@ class LlmCard(BaseModel):
     revision: str | None = None
     trained: str = "frozen"
     hidden_size: int
+    fingerprint: str | None = None
 
 
 class SpaceCard(BaseModel):
@@ -159,6 +160,12 @@ class Run:
         if language.hidden_size != card.hidden_size:
             raise RunError(
                 f"run {self.path} was trained on an LLM of width {card.hidden_size}, {base} has {language.hidden_size}"
+            )
+        known = None not in (card.fingerprint, language.fingerprint)
+        if card.trained != "full" and known and card.fingerprint != language.fingerprint:
+            raise RunError(
+                f"the base LLM in {base} is not the one that run {self.path} was trained on: its weights changed; put "
+                "the old ones back, name their place with --llm, or train again"
             )
         with hushed():
             if card.trained == "lora":

@@ -10,6 +10,7 @@ import torch
 from vectalk.errors import TrainingError
 from vectalk.model.batch import collate
 from vectalk.model.elm_model import ElmModel
+from vectalk.model.prompt import IGNORED, Prompt
 from vectalk.readback import get_encoder, made_by
 from vectalk.training.data import Examples
 
@@ -38,6 +39,7 @@ class Consistency:
             )
         self.model, self.examples, self.most, self.longest = model, examples, most, longest
         self.encoder = get_encoder(maker)
+        self.dims = {name: space.dim for name, space in examples.spaces.items()}
 
     def measure(self, numbers: np.ndarray) -> dict[str, float]:
         """Return SC of answers to right and to shuffled vectors, and SC between that of shuffled (0) and own text (1).
@@ -57,9 +59,13 @@ class Consistency:
             _cosines(self.encoder.encode(self._answers(chosen, given)), vectors)
             for given in (vectors, np.roll(vectors, 1, axis=0))
         )
-        own = _cosines(self.encoder.encode([self.examples.table["target"][int(n)].as_py() for n in chosen]), vectors)
+        own = _cosines(self.encoder.encode(self._targets(chosen)), vectors)
         nsc = (right - shuffled) / max(own - shuffled, 1e-9)
         return {"sc": right, "sc_shuffled": shuffled, "nsc": nsc}
+
+    def _targets(self, numbers: np.ndarray) -> list[str]:
+        tokenizer = self.examples.prompts.tokenizer
+        return list(tokenizer.batch_decode([list(ids) for ids in self.examples.target_ids(numbers)]))
 
     @torch.no_grad()
     def _answers(self, numbers: np.ndarray, vectors: np.ndarray) -> list[str]:
@@ -67,11 +73,11 @@ class Consistency:
         for start in range(0, len(numbers), BATCH):
             asked, given = [], []
             for i in range(start, min(start + BATCH, len(numbers))):
-                row = self.examples.table.slice(int(numbers[i]), 1).to_pylist()[0]
-                slot = row["slots"][0]
-                asked.append(prompts(row["prompt"], {slot["slot"]: slot["space"]}))
-                given.append({slot["slot"]: vectors[i]})
-            batch = collate(asked, given, self.examples.dims, prompts.pad_id, side="left").to(self.model.device)
+                prompt, slots = self.examples.prompt(int(numbers[i]))
+                question = prompt.labels.index(next(token for token in prompt.labels if token != IGNORED))
+                asked.append(Prompt(prompt.ids[:question], prompt.slots, prompt.labels[:question]))
+                given.append(dict.fromkeys(slots, vectors[i]))
+            batch = collate(asked, given, self.dims, prompts.pad_id, side="left").to(self.model.device)
             made = self.model.generate(
                 batch,
                 max_new_tokens=self.longest,

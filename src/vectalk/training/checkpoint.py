@@ -54,10 +54,7 @@ def save_checkpoint(
             moments[f"{name}::{key}"] = tensor.detach().cpu().contiguous().clone()
     with atomic_folder(folder / f"step-{step:07d}", "state.json", overwrite=True) as part:
         save_weights(model, part / "model.safetensors")
-        random_state = {"torch": torch.get_rng_state()}
-        if torch.cuda.is_available():
-            random_state["cuda"] = torch.cuda.get_rng_state()
-        save_file({**moments, **{f"rng::{k}": v for k, v in random_state.items()}}, part / "optimizer.safetensors")
+        save_file(moments, part / "optimizer.safetensors")
         write_json(part / "state.json", state)
     for old in list_checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
@@ -81,18 +78,13 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
 
 
 def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put weights, optimiser and random state back as they were."""
+    """Put weights and optimiser back as they were. There is no random state: seed and step decide all."""
     load_weights(model, checkpoint / "model.safetensors")
     numbers = {name: i for i, name in enumerate(_order(model, optimizer))}
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in load_file(checkpoint / "optimizer.safetensors").items():
         name, _, field = key.partition("::")
-        if name != "rng":
-            state.setdefault(numbers[name], {})[field] = value
-        elif field == "torch":
-            torch.set_rng_state(value)
-        elif torch.cuda.is_available():
-            torch.cuda.set_rng_state(value)
+        state.setdefault(numbers[name], {})[field] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

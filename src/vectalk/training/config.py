@@ -100,6 +100,12 @@ class TrainConfig(BaseModel):
         stage2: adapters together with the LLM, or a low-rank update of it.
         lora: shape of the low-rank update, where a stage takes one.
         batch_size: examples an optimiser step.
+        batch_tokens: most tokens of a batch, padding included, where that is less than `batch_size` examples; spares
+            memory where lengths differ much.
+        grad_accumulation: pieces that a batch is worked through in. It changes memory, not the result; `batch_size` is
+            always that of an optimiser step, over all processes and pieces.
+        row_length: pack several examples into rows of so many tokens instead of padding them.
+        gradient_checkpointing: forget the LLM's activations and compute them again; less memory, a third more time.
         weight_decay: of AdamW, on matrices only.
         clip: largest norm of the gradient.
         vector_noise: standard deviation of the noise added to training vectors, in units of the space's scale;
@@ -112,8 +118,9 @@ class TrainConfig(BaseModel):
         keep: how many of the last checkpoints stay.
         seed: of everything random.
         dtype: type of the LLM's weights; `auto` is float32 on a CPU and the checkpoint's own type elsewhere.
-        autocast: type of the arithmetic, whatever the type of the weights; `auto` is bfloat16 on a GPU that knows it,
-            else the weights' own. A CPU with avx512_bf16 or amx is about twice as fast in bfloat16.
+        autocast: type of the arithmetic, whatever the type of the weights; `auto` is bfloat16 where the device is
+            quicker so (GPUs that know it; CPUs with avx512_bf16 or amx, for LLMs of width 256 or more), else the
+            weights' own.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -123,6 +130,10 @@ class TrainConfig(BaseModel):
     stage2: StageConfig = StageConfig(steps=3000, llm="full", lr_adapter=1e-3, lr_llm=5e-4)
     lora: LoraConfig = LoraConfig()
     batch_size: int = Field(32, ge=1)
+    batch_tokens: int | None = Field(None, ge=1)
+    grad_accumulation: int = Field(1, ge=1)
+    row_length: int | None = Field(None, ge=1)
+    gradient_checkpointing: bool = False
     weight_decay: float = Field(0.01, ge=0.0)
     clip: float = Field(1.0, gt=0)
     vector_noise: float = Field(0.0, ge=0.0)

@@ -37,7 +37,7 @@ def finish(trainer: Trainer, progress: Progress) -> Run:
         card = _card(trainer)
         write_text(out / "README.md", model_card(trainer, card, progress))
         write_card(out, card)
-        trainer.clean()
+        trainer.folder.clean(trainer.stages)
     trainer.accelerator.wait_for_everyone()
     return Run.load(out)
 
@@ -47,7 +47,13 @@ def _card(trainer: Trainer) -> RunCard:
     folder = Path(language.name).expanduser()
     name = os.path.relpath(folder.resolve(), out.resolve()) if folder.is_dir() else language.name
     return RunCard(
-        llm=LlmCard(name=name, revision=language.revision, trained=trainer.trained, hidden_size=language.hidden_size),
+        llm=LlmCard(
+            name=name,
+            revision=language.revision,
+            trained=trainer.trained,
+            hidden_size=language.hidden_size,
+            fingerprint=language.fingerprint,
+        ),
         spaces={
             name: SpaceCard(
                 path=relative(space.path, out),
@@ -69,7 +75,7 @@ def _card(trainer: Trainer) -> RunCard:
 
 def model_card(trainer: Trainer, card: RunCard, progress: Progress) -> str:
     """Return the README of a run: what it is, what it was made of, how well it read its vectors."""
-    rows = [json.loads(line) for line in trainer.log_path.read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in trainer.folder.log_path.read_text(encoding="utf-8").splitlines()]
     evaluations = [row for row in rows if "vector_gain" in row]
     best = [
         min((r for r in evaluations if r["stage"] == s), key=lambda r: r["validation_loss"], default=None)

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-import shutil
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 
 from vectalk.errors import TrainingError
-from vectalk.files import read_json, write_json, write_text
 from vectalk.model import ElmModel, PromptFormat, load_llm
-from vectalk.model.batch import Batch
 from vectalk.model.llm import pick_device
-from vectalk.model.prompt import Frame
+from vectalk.model.packing import can_pack, can_share
 from vectalk.model.run import Run
 from vectalk.space.split import TRAIN, VALIDATION
 from vectalk.tasks.corpus import Corpus
@@ -33,24 +23,16 @@ from vectalk.training import checkpoint, finish, words
 from vectalk.training.adapters import make_adapters
 from vectalk.training.answers import Consistency
 from vectalk.training.config import StageConfig, TrainConfig
-from vectalk.training.data import Examples, length_grouped
-from vectalk.training.stage import Progress, learning_rate, make_optimizer, prepare
+from vectalk.training.data import Examples
+from vectalk.training.folder import RunFolder
+from vectalk.training.loop import Loop, autocast, half_pays
+from vectalk.training.reporter import Reporter, Silent, interruptible
+from vectalk.training.stage import Progress, learning_rate, prepare
 from vectalk.training.start import identity_of, load_adapters
+from vectalk.training.tokens import Tokens
 
 LOG_EVERY = 10
 ANSWER_TOKENS = 96  # longest answer that is judged in training
-
-
-class Reporter(Protocol):
-    """Is told what happens."""
-
-    def message(self, text: str) -> None:
-        """Something worth a line."""
-        ...
-
-    def step(self, stage: int, done: int, steps: int, note: str) -> None:
-        """A step was made."""
-        ...
 
 
 class Trainer:
@@ -85,39 +67,30 @@ class Trainer:
         reporter: Reporter,
     ) -> None:
         self.corpus, self.config, self.out, self.report = corpus, config, Path(out), reporter
-        self.checkpoints = self.out / "checkpoints"
-        self.log_path = self.out / "training.jsonl"
+        self.folder = RunFolder(self.out, corpus, config, llm, revision, identity_of(start))
         self.stages: list[StageConfig] = [config.stage1, config.stage2]
-        identity = {
-            "corpus": hashlib.sha256((corpus.path / "corpus.json").read_bytes()).hexdigest(),
-            "llm": llm,
-            "revision": revision,
-            "config": config.model_dump(),
-            "start": identity_of(start),
-        }
-        self._check_folder(identity, resume)
+        self.folder.check(resume)
         torch.manual_seed(config.seed)
         place = pick_device(device)
-        full = any(stage.llm == "full" and stage.steps for stage in self.stages)
-        half = config.autocast == "bfloat16" or (
-            config.autocast == "auto" and place.type == "cuda" and torch.cuda.is_bf16_supported()
-        )
-        AcceleratorState._reset_state()  # else a second run in one process could not have another precision
-        self.accelerator = Accelerator(cpu=place.type == "cpu", mixed_precision="bf16" if half else "no")
+        self.accelerator = Accelerator(cpu=place.type == "cpu")
+        self.main = self.accelerator.is_main_process
+        self.accelerator.wait_for_everyone()  # nobody claims the folder before all have looked at it
         if self.accelerator.num_processes > 1:
             place = self.accelerator.device
+        full = any(stage.llm == "full" and stage.steps for stage in self.stages)
         # Weights that an optimiser moves are kept in float32: in bfloat16 small steps are rounded away.
         dtype = "float32" if full and config.dtype == "auto" else config.dtype
         self.language = load_llm(llm, revision=revision, device=str(place), dtype=dtype)
-        adapters = make_adapters(corpus.spaces, config, self.language)
-        self.model = ElmModel(self.language, adapters)
-        self.fresh = list(adapters) if start is None else load_adapters(self.model, start)
-        frame = Frame(**read_json(self.checkpoints / "frame.json")) if resume else None
+        wide = self.language.hidden_size
+        self.half = half_pays(place, wide) if config.autocast == "auto" else config.autocast == "bfloat16"
+        self.model = ElmModel(self.language, make_adapters(corpus.spaces, config, self.language))
+        self.fresh = list(corpus.spaces) if start is None else load_adapters(self.model, start)
+        self._choose_path()
         soft_tokens = dict.fromkeys(corpus.spaces, config.adapter.soft_tokens)
+        frame = self.folder.frame() if resume else None
         self.prompts = PromptFormat(self.language.tokenizer, soft_tokens, frame=frame)
-        made = (self.prompts, self.language.context, config.vector_noise)
-        self.train_set = Examples(corpus.table(TRAIN), corpus.spaces, *made)
-        self.validation_set = Examples(corpus.table(VALIDATION), corpus.spaces, *made)
+        with self.accelerator.main_process_first():
+            self.train_set, self.validation_set = self._examples(TRAIN), self._examples(VALIDATION)
         if not len(self.train_set) or len(self.validation_set) < 2:
             raise TrainingError(
                 f"corpus {corpus.path} has {len(self.train_set)} training and {len(self.validation_set)} validation "
@@ -134,8 +107,8 @@ class Trainer:
         )
         self.peft_model: Any = None
         self.trained = "frozen"
-        if not resume and self.accelerator.is_main_process:
-            self._claim_folder(identity)
+        if not resume and self.main:
+            self.folder.claim(self.prompts.frame)
         self.accelerator.wait_for_everyone()
 
     def _check_tasks(self, number: int, stage: StageConfig) -> None:
@@ -149,39 +122,34 @@ class Trainer:
                 f"and {judged} validation examples of these; training needs some of the first and two of the second"
             )
 
-    # ---- the folder
+    def _examples(self, split_name: str) -> Examples:
+        tokens = Tokens.of_corpus(self.corpus, split_name, self.prompts)
+        return Examples(tokens, self.corpus.spaces, self.prompts, self.language.context, self.config.vector_noise)
 
-    def _check_folder(self, identity: dict[str, Any], resume: bool) -> None:
-        """Refuse a folder that is not ours to write into."""
-        known = self.checkpoints / "identity.json"
-        if (self.out / "elm.json").is_file():
-            raise TrainingError(f"{self.out} is a finished run; name another folder with --out, or remove it")
-        if resume:
-            if not known.is_file():
-                raise TrainingError(f"{self.out} holds no run to resume; leave --resume out to start one")
-            before = read_json(known)
-            for key, value in json.loads(json.dumps(identity)).items():
-                if before.get(key) != value:
-                    raise TrainingError(
-                        f"{self.out} was started with another {key} and cannot be resumed with this one: "
-                        f"{_difference(before.get(key), value)}; give the same, or start anew in another folder"
-                    )
-            return
-        if self.out.exists() and (self.out.is_file() or any(self.out.iterdir())):
-            raise TrainingError(f"{self.out} is not empty; go on with --resume, or name another folder with --out")
-
-    def _claim_folder(self, identity: dict[str, Any]) -> None:
-        """Write what makes the folder ours; last of all checks, so that a run that cannot start leaves nothing."""
-        write_json(self.checkpoints / "frame.json", asdict(self.prompts.frame))
-        write_json(self.checkpoints / "identity.json", identity)
-        write_text(self.out / "config.yaml", self.config.dump())
-        write_text(self.out / "tasks.yaml", self.corpus.suite.dump())
+    def _choose_path(self) -> None:
+        """Settle which short cuts this LLM allows."""
+        config, llm = self.config, self.language.model
+        if config.row_length and not can_pack(llm):
+            raise TrainingError(
+                f"LLM {self.language.name!r} cannot be trained on packed rows: what it makes of a text depends on what "
+                "stands before it in the row, as in recurrent and hybrid models; leave row_length out"
+            )
+        if config.gradient_checkpointing:
+            if not llm.supports_gradient_checkpointing:
+                raise TrainingError(f"LLM {self.language.name!r} does not support gradient_checkpointing; turn it off")
+            llm.gradient_checkpointing_enable({"use_reentrant": False})
+        if config.gradient_checkpointing or not can_share(llm):
+            self.model.share_from = None
 
     # ---- running
 
     def run(self) -> Run:
         """Train all stages and return the finished run."""
-        progress, saved = Progress(), checkpoint.list_checkpoints(self.checkpoints)
+        with _flushed():
+            return self._run()
+
+    def _run(self) -> Run:
+        progress, saved = Progress(), checkpoint.list_checkpoints(self.folder.checkpoints)
         if saved:
             progress = Progress.read(checkpoint.read_state(saved[-1]))
             self.report.message(f"going on from stage {progress.stage}, step {progress.step}")
@@ -190,8 +158,10 @@ class Trainer:
             self.report.message(f"one example, what is learned between »«:\n{self.prompts.show(prompt)}")
             if self.config.adapter.start == "words":
                 words.start(self.model, self.train_set, self.config, self.report, self.fresh)
-        self._truncate_log(progress if saved else None)
-        checkpoint.remove_unfinished(self.checkpoints)
+        self.accelerator.wait_for_everyone()
+        if self.main:
+            self.folder.truncate_log(progress if saved else None)
+            checkpoint.remove_unfinished(self.folder.checkpoints)
         for number, stage in enumerate(self.stages, start=1):
             if number < progress.stage or stage.steps == 0:
                 self._restore_best(number, stage)
@@ -206,81 +176,68 @@ class Trainer:
         """Put the model where a stage that is over left it."""
         if stage.steps:
             self._enter(stage)
-            checkpoint.load_weights(self.model, self._best(number))
+            checkpoint.load_weights(self.model, self.folder.best(number))
 
     def _enter(self, stage: StageConfig) -> None:
         self.peft_model = prepare(self.model, stage, self.config.lora, self.peft_model)
         self.trained = stage.llm if stage.llm != "frozen" else self.trained
 
-    def _best(self, number: int) -> Path:
-        return self.checkpoints / f"best-stage{number}.safetensors"
-
     def _run_stage(self, stage: StageConfig, progress: Progress, resumed: Path | None) -> None:
         self._enter(stage)
-        raw = make_optimizer(self.model, stage, self.config.weight_decay)
-        model, optimizer = self.accelerator.prepare(self.model, raw, device_placement=[False, False])
+        if stage.rare_tokens:
+            learned = self.train_set.of_tasks(stage.tasks)
+            self.model.token_weights = words.token_weights(self.train_set, learned, stage.rare_tokens, self.model)
+        else:
+            self.model.token_weights = None
+        loop = Loop(self.model, self.train_set, stage, progress.stage, self.config, self.accelerator, self.half)
         if resumed is not None:
-            checkpoint.load_checkpoint(resumed, self.model, raw)
+            checkpoint.load_checkpoint(resumed, self.model, loop.optimizer)
         else:
             self._evaluate(stage, progress)
-        world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        examples = self.train_set.of_tasks(stage.tasks)
-        self.model.token_weights = (
-            words.token_weights(self.train_set, examples, stage.rare_tokens, self.model) if stage.rare_tokens else None
-        )
-        order = length_grouped(
-            self.train_set.lengths[examples], self.config.batch_size, [self.config.seed, progress.stage], progress.step
-        )
-        with _interruptible() as interrupted:
+        batches, value = loop.batches(progress.step), float("nan")
+        # A number that is looked at waits for the device; a CPU has no queue to keep filled.
+        look_every = 1 if self.model.device.type == "cpu" else LOG_EVERY
+        with interruptible() as interrupted:
             while progress.step < stage.steps and progress.waited < stage.patience:
                 started = time.perf_counter()
-                seed = [self.config.seed, progress.stage, progress.step]
-                numbers = examples[next(order)]
-                if len(numbers) < world:  # the end of an epoch; no process may be left without an example
-                    numbers = np.resize(numbers, world)
-                batch = self.train_set.batch(numbers[rank::world], noise_seed=seed).to(self.model.device)
-                loss, tokens = self._step(model, optimizer, raw, batch, learning_rate(stage, progress.step))
+                tokens, pieces = next(batches)
+                loss = loop.step(tokens, pieces, learning_rate(stage, progress.step), progress.step)
                 progress.step, progress.total = progress.step + 1, progress.total + 1
+                last = progress.step == stage.steps
+                logs = last or progress.step % LOG_EVERY == 0
+                evaluates = last or progress.step % self.config.eval_every == 0
+                stops = self._agreed(interrupted()) if self.accelerator.num_processes == 1 or logs else False
+                saves = stops or progress.step % self.config.save_every == 0
+                if logs or evaluates or saves or progress.step % look_every == 0:
+                    value = loop.value(loss, self.folder.checkpoints)
                 progress.seconds += time.perf_counter() - started
-                if progress.step % LOG_EVERY == 0 or progress.step == stage.steps:
-                    self._log(progress, loss=loss, tokens=tokens, lr=raw.param_groups[0]["lr"])
-                if progress.step % self.config.eval_every == 0 or progress.step == stage.steps:
+                if logs and self.main:
+                    rate = loop.optimizer.param_groups[0]["lr"]
+                    self.folder.log(progress, loss=value, tokens=tokens, lr=rate)
+                if evaluates:
                     self._evaluate(stage, progress)
-                note = f"loss {loss:.3f}  best {progress.best:.3f}  gain {progress.gain:.3f}"
+                note = f"loss {value:.3f}  best {progress.best:.3f}  gain {progress.gain:.3f}"
                 self.report.step(progress.stage, progress.step, stage.steps, note)
-                if progress.step % self.config.save_every == 0 or interrupted():
-                    self._save(raw, progress)
-                if interrupted():
+                if saves and self.main:
+                    state = progress.state()
+                    checkpoint.save_checkpoint(
+                        self.folder.checkpoints, progress.total, self.model, loop.optimizer, state, self.config.keep
+                    )
+                if stops:
                     self.report.message(f"stopped at stage {progress.stage}, step {progress.step}; go on with --resume")
                     raise KeyboardInterrupt
-        checkpoint.load_weights(self.model, self._best(progress.stage))
+        checkpoint.load_weights(self.model, self.folder.best(progress.stage))
         if progress.stage == 1 and progress.gain <= 0.01:
             self.report.message(
                 f"WARNING: the vector gain is {progress.gain:.4f} at the end of stage 1: the LLM does not use the "
                 "vectors yet. More steps, a higher stage1.lr_adapter, more soft tokens or shorter tasks may help."
             )
 
-    def _step(
-        self, model: Any, optimizer: Any, raw: torch.optim.Optimizer, batch: Batch, factor: float
-    ) -> tuple[float, int]:
-        """Make one optimiser step; returns the mean loss a token, and the tokens, over all processes."""
-        for group in raw.param_groups:
-            group["lr"] = group["peak"] * factor
-        model.train()
-        loss_sum, tokens = model(batch)
-        total = self.accelerator.reduce(tokens.float(), "sum")
-        # Gradients are averaged over processes; this makes them those of the mean over all tokens.
-        self.accelerator.backward(loss_sum * self.accelerator.num_processes / total)
-        loss = (self.accelerator.reduce(loss_sum.detach(), "sum") / total).item()
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss became {loss}: training diverged; the best weights so far are kept in {self.checkpoints}. "
-                "Lower the learning rates (stage1.lr_adapter, stage2.lr_llm) and start anew"
-            )
-        self.accelerator.clip_grad_norm_([p for p in self.model.parameters() if p.requires_grad], self.config.clip)
-        optimizer.step()
-        optimizer.zero_grad()
-        return loss, int(total.item())
+    def _agreed(self, asked: bool) -> bool:
+        """Return whether any process was asked to stop."""
+        if self.accelerator.num_processes == 1:
+            return asked
+        return bool(self.accelerator.reduce(torch.tensor(float(asked), device=self.model.device), "sum") > 0)
 
     @torch.no_grad()
     def _evaluate(self, stage: StageConfig, progress: Progress) -> None:
@@ -291,100 +248,46 @@ class Trainer:
         better = right < progress.best
         progress.best, progress.waited = (right, 0) if better else (progress.best, progress.waited + 1)
         more = self.consistency.measure(self._judged(stage)) if self.consistency is not None else {}
-        self._log(progress, validation_loss=right, shuffled_loss=shuffled, vector_gain=progress.gain, **more)
-        if (better or stage.keep == "last") and self.accelerator.is_main_process:
-            best = self._best(progress.stage)
-            temporary = best.with_name("." + best.name)
-            checkpoint.save_weights(self.model, temporary)
-            temporary.replace(best)
+        if self.main:
+            self.folder.log(progress, validation_loss=right, shuffled_loss=shuffled, vector_gain=progress.gain, **more)
+            if better or stage.keep == "last":
+                best = self.folder.best(progress.stage)
+                temporary = best.with_name("." + best.name)
+                checkpoint.save_weights(self.model, temporary)
+                temporary.replace(best)
+        self.accelerator.wait_for_everyone()
 
     def _judged(self, stage: StageConfig) -> np.ndarray:
         """Return the validation examples of a stage's tasks, in the order in which they are taken."""
         return np.random.default_rng(0).permutation(self.validation_set.of_tasks(stage.tasks))
 
     def _validation_loss(self, stage: StageConfig, shuffle: int | None) -> float:
+        examples, world = self.validation_set, self.accelerator.num_processes
         numbers = self._judged(stage)[: self.config.eval_examples]
+        numbers = numbers[np.argsort(examples.lengths[numbers], kind="stable")]
         size = min(self.config.batch_size * 2, max(2, len(numbers)))
+        batches = [numbers[start : start + size] for start in range(0, len(numbers), size)]
         total = torch.zeros(2, dtype=torch.float64)
-        for start in range(0, len(numbers), size):
-            chosen = numbers[start : start + size]
-            with self.accelerator.autocast():
-                loss, tokens = self.model(self.validation_set.batch(chosen, shuffle=shuffle).to(self.model.device))
-            total += torch.stack([loss.cpu().double(), tokens.cpu().double()])
+        for chosen in batches[self.accelerator.process_index :: world]:
+            batch = examples.batch(chosen, shuffle=shuffle).to(self.model.device)
+            with autocast(self.model.device, self.half):
+                loss, tokens = self.model(batch)
+            total += torch.tensor([float(loss), tokens], dtype=torch.float64)
+        if world > 1:
+            total = self.accelerator.reduce(total.to(self.model.device), "sum")
         return float(total[0] / total[1])
-
-    # ---- writing
-
-    def _save(self, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-        if self.accelerator.is_main_process:
-            checkpoint.save_checkpoint(
-                self.checkpoints, progress.total, self.model, optimizer, progress.state(), self.config.keep
-            )
-
-    def _log(self, progress: Progress, **figures: float) -> None:
-        if self.accelerator.is_main_process:
-            row = {"stage": progress.stage, "step": progress.step, "total": progress.total, **figures}
-            with self.log_path.open("a", encoding="utf-8") as log:
-                log.write(json.dumps({**row, "seconds": round(progress.seconds, 2)}) + "\n")
-
-    def _truncate_log(self, reached: Progress | None) -> None:
-        """Drop what was logged after the checkpoint that is gone on from; it will be logged again."""
-        last = (reached.stage, reached.step) if reached is not None else (0, 0)
-        if self.log_path.exists():
-            rows = self.log_path.read_text(encoding="utf-8").splitlines()
-            whole = [(json.loads(row), row) for row in rows if row.endswith("}")]
-            kept = [row for values, row in whole if (values["stage"], values["step"]) <= last]
-            write_text(self.log_path, "".join(f"{row}\n" for row in kept))
-
-    def clean(self) -> None:
-        """Remove what only serves to resume, and copies of the LLM; the adapters of a frozen stage are kept."""
-        for old in checkpoint.list_checkpoints(self.checkpoints):
-            shutil.rmtree(old)
-        for number, stage in enumerate(self.stages, start=1):
-            if stage.llm != "frozen":
-                self._best(number).unlink(missing_ok=True)
-
-
-def _difference(before: Any, now: Any) -> str:
-    """Say in a few words where two identities differ."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in [*before, *now]:
-            if before.get(key) != now.get(key):
-                inner = _difference(before.get(key), now.get(key))
-                return f"{key}.{inner}" if isinstance(now.get(key), dict) else f"{key} {inner}"
-    return f"was {before!r}, is {now!r}"
 
 
 @contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Let the step in progress end after Ctrl-C; a second Ctrl-C stops at once."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def handler(number: int, frame: Any) -> None:
-        asked.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, handler)
+def _flushed() -> Iterator[None]:
+    """Let numbers too small for their type be zero, since a CPU is slow at them; moments of Adam come there."""
+    torch.set_flush_denormal(True)
     try:
-        yield asked.is_set
+        yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        torch.set_flush_denormal(False)
 
 
 def train(corpus: Corpus, llm: str, out: str | Path, config: TrainConfig | None = None, **settings: Any) -> Run:
     """Train and return the finished run; see `Trainer` for the settings."""
     return Trainer(corpus, llm, out, config or TrainConfig(), **{"reporter": Silent(), **settings}).run()
-
-
-class Silent:
-    """A reporter that says nothing."""
-
-    def message(self, text: str) -> None:
-        """Say nothing."""
-
-    def step(self, stage: int, done: int, steps: int, note: str) -> None:
-        """Show nothing."""

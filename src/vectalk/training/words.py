@@ -21,7 +21,7 @@ from vectalk.training.config import TrainConfig
 from vectalk.training.data import Examples
 
 if TYPE_CHECKING:
-    from vectalk.training.trainer import Reporter
+    from vectalk.training.reporter import Reporter
 
 TEXTS = 50_000  # targets looked at, at most
 LONGEST = 96  # tokens of a target that soft tokens are started as
@@ -148,10 +148,13 @@ def _table(model: ElmModel) -> Tensor:
 
 def _one_slot(examples: Examples, adapter: ElmAdapter) -> tuple[np.ndarray, list[tuple[str, int]]]:
     """Return the examples whose only slot is of the adapter's spaces, and their (space, row)."""
+    tokens = examples.tokens
+    alone = np.flatnonzero(np.asarray(tokens.arrays["slots"]) == 1)
+    slots = tokens.slots(alone)
     found = {
-        number: (slots[0]["space"], slots[0]["row"])
-        for number, slots in enumerate(examples.table["slots"].to_pylist())
-        if len(slots) == 1 and slots[0]["space"] in adapter.config.spaces
+        int(number): (tokens.spaces[space], int(row))
+        for number, space, row in zip(alone, slots.space, slots.row, strict=True)
+        if tokens.spaces[space] in adapter.config.spaces
     }
     chosen = _sample(np.array(sorted(found), np.int64))
     return chosen, [found[int(number)] for number in chosen]

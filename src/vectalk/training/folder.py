@@ -1,0 +1,115 @@
+"""The folder of a run while it is trained: whose it is, its log, its best weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from vectalk.errors import TrainingError
+from vectalk.files import read_json, write_json, write_text
+from vectalk.model.llm import fingerprint
+from vectalk.model.prompt import Frame
+from vectalk.tasks.corpus import Corpus
+from vectalk.training import checkpoint
+from vectalk.training.config import StageConfig, TrainConfig
+from vectalk.training.stage import Progress
+
+
+class RunFolder:
+    """Paths and files of a run in progress.
+
+    Args:
+        path: the folder.
+        corpus: what is trained on.
+        config: settings.
+        llm: hub name or folder of the base LLM.
+        revision: of a hub model.
+        start: what tells the run that is started from.
+    """
+
+    def __init__(
+        self, path: Path, corpus: Corpus, config: TrainConfig, llm: str, revision: str | None, start: str | None
+    ) -> None:
+        self.path, self.corpus, self.config = path, corpus, config
+        self.checkpoints = path / "checkpoints"
+        self.log_path = path / "training.jsonl"
+        self.identity = {
+            "corpus": hashlib.sha256((corpus.path / "corpus.json").read_bytes()).hexdigest(),
+            "llm": llm,
+            "revision": revision,
+            "weights": fingerprint(llm),
+            "config": config.model_dump(),
+            "start": start,
+        }
+
+    def check(self, resume: bool) -> None:
+        """Refuse a folder that is not ours to write into."""
+        known = self.checkpoints / "identity.json"
+        if (self.path / "elm.json").is_file():
+            raise TrainingError(f"{self.path} is a finished run; name another folder with --out, or remove it")
+        if resume:
+            if not known.is_file():
+                raise TrainingError(f"{self.path} holds no run to resume; leave --resume out to start one")
+            before = read_json(known)
+            for key, value in json.loads(json.dumps(self.identity)).items():
+                if before.get(key) != value:
+                    what = "base LLM (its files changed)" if key == "weights" else key
+                    raise TrainingError(
+                        f"{self.path} was started with another {what} and cannot be resumed with this one: "
+                        f"{_difference(before.get(key), value)}; give the same, or start anew in another folder"
+                    )
+            return
+        if self.path.exists() and (self.path.is_file() or any(self.path.iterdir())):
+            raise TrainingError(f"{self.path} is not empty; go on with --resume, or name another folder with --out")
+
+    def claim(self, frame: Frame) -> None:
+        """Write what makes the folder ours; last of all checks, so that a run that cannot start leaves nothing."""
+        write_json(self.checkpoints / "frame.json", asdict(frame))
+        write_json(self.checkpoints / "identity.json", self.identity)
+        write_text(self.path / "config.yaml", self.config.dump())
+        write_text(self.path / "tasks.yaml", self.corpus.suite.dump())
+
+    def frame(self) -> Frame:
+        """Return what the template wrote when the run was started."""
+        return Frame(**read_json(self.checkpoints / "frame.json"))
+
+    def best(self, stage: int) -> Path:
+        """Where the best weights of a stage are."""
+        return self.checkpoints / f"best-stage{stage}.safetensors"
+
+    def log(self, progress: Progress, **figures: float) -> None:
+        """Append a line to training.jsonl."""
+        row = {"stage": progress.stage, "step": progress.step, "total": progress.total, **figures}
+        with self.log_path.open("a", encoding="utf-8") as log:
+            log.write(json.dumps({**row, "seconds": round(progress.seconds, 2)}) + "\n")
+
+    def truncate_log(self, reached: Progress | None) -> None:
+        """Drop what was logged after the checkpoint that is gone on from; it will be logged again."""
+        last = (reached.stage, reached.step) if reached is not None else (0, 0)
+        if self.log_path.exists():
+            rows = self.log_path.read_text(encoding="utf-8").splitlines()
+            whole = [(json.loads(row), row) for row in rows if row.endswith("}")]
+            kept = [row for values, row in whole if (values["stage"], values["step"]) <= last]
+            write_text(self.log_path, "".join(f"{row}\n" for row in kept))
+
+    def clean(self, stages: list[StageConfig]) -> None:
+        """Remove what only serves to resume, and copies of the LLM; the adapters of a frozen stage are kept."""
+        for old in checkpoint.list_checkpoints(self.checkpoints):
+            shutil.rmtree(old)
+        for number, stage in enumerate(stages, start=1):
+            if stage.llm != "frozen":
+                self.best(number).unlink(missing_ok=True)
+
+
+def _difference(before: Any, now: Any) -> str:
+    """Say in a few words where two identities differ."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in [*before, *now]:
+            if before.get(key) != now.get(key):
+                inner = _difference(before.get(key), now.get(key))
+                return f"{key}.{inner}" if isinstance(now.get(key), dict) else f"{key} {inner}"
+    return f"was {before!r}, is {now!r}"

@@ -1,0 +1,153 @@
+"""One stage's optimiser steps: the same whatever the number of processes and of pieces that a batch is cut into."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from vectalk.errors import TrainingError
+from vectalk.model import ElmModel
+from vectalk.model.batch import Batch
+from vectalk.training.config import StageConfig, TrainConfig
+from vectalk.training.data import Examples
+from vectalk.training.order import length_grouped
+from vectalk.training.stage import make_optimizer
+
+# On a CPU, casting costs what half as wide products save, until these are large enough (see docs/log.md).
+HALF_FROM = 256
+
+
+def half_pays(place: torch.device, hidden: int) -> bool:
+    """Return whether bfloat16 products are quicker than float32 ones on a device, at a width of the LLM."""
+    if place.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    cpu: Any = torch.cpu
+    native = getattr(cpu, "_is_avx512_bf16_supported", bool)() or getattr(cpu, "_is_amx_tile_supported", bool)()
+    return place.type == "cpu" and bool(native) and hidden >= HALF_FROM
+
+
+class Loop:
+    """Makes the steps of one stage.
+
+    Args:
+        model: adapters and LLM, prepared for the stage.
+        examples: what is trained on.
+        stage: the stage's settings.
+        number: of the stage.
+        config: settings of the run.
+        accelerator: the processes that take part.
+        half: whether products are made in bfloat16.
+    """
+
+    def __init__(
+        self,
+        model: ElmModel,
+        examples: Examples,
+        stage: StageConfig,
+        number: int,
+        config: TrainConfig,
+        accelerator: Accelerator,
+        half: bool,
+    ) -> None:
+        self.model, self.examples, self.config, self.accelerator, self.half = model, examples, config, accelerator, half
+        self.seed, self.chosen = [config.seed, number], examples.of_tasks(stage.tasks)
+        self.weights = None if model.token_weights is None else model.token_weights.cpu().numpy()
+        self.optimizer = make_optimizer(model, stage, config.weight_decay)
+        self.trained = [p for p in model.parameters() if p.requires_grad]
+        self.world, self.rank = accelerator.num_processes, accelerator.process_index
+        self.wrapped: Any = model
+        if self.world > 1:
+            self.wrapped = accelerator.prepare_model(model, device_placement=False)
+
+    def batches(self, start: int) -> Iterator[tuple[float, list[Batch]]]:
+        """Yield for each step, from `start` on, the tokens to learn in all processes, and this process's pieces."""
+        order = length_grouped(
+            self.examples.lengths[self.chosen],
+            self.config.batch_size,
+            self.seed,
+            start,
+            tokens=self.config.batch_tokens,
+        )
+        if self.model.device.type == "cpu":  # the step itself takes all cores; a batch is made in a millisecond
+            for step, numbers in enumerate(order, start):
+                yield self._pieces(numbers, step)
+        with ThreadPoolExecutor(1) as ahead:
+            coming = ahead.submit(self._pieces, next(order), start)
+            for step, numbers in enumerate(order, start + 1):
+                ready, coming = coming, ahead.submit(self._pieces, numbers, step)
+                yield ready.result()
+
+    def _pieces(self, numbers: np.ndarray, step: int) -> tuple[float, list[Batch]]:
+        cuts, made, numbers = self.config.grad_accumulation, [], self.chosen[numbers]
+        for i in range(cuts):
+            part = (self.rank + i * self.world, cuts * self.world)
+            noise = [*self.seed, step]
+            batch = self.examples.batch(numbers, part=part, noise_seed=noise, row_length=self.config.row_length)
+            made.append(batch.to(self.model.device))
+        return self.examples.supervised(numbers, self.weights), made
+
+    def step(self, tokens: float, pieces: list[Batch], rate: float, step: int) -> Tensor:
+        """Make one optimiser step; returns this process's share of the mean loss a token."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * rate
+        self.wrapped.train()
+        # Dropout depends on the step alone, so there is no state of it to save.
+        torch.manual_seed(int(np.random.SeedSequence([*self.seed, step, self.rank]).generate_state(1)[0]))
+        total = torch.zeros((), device=self.model.device)
+        for i, batch in enumerate(pieces):
+            last = i == len(pieces) - 1
+            alone: AbstractContextManager[Any] = self.accelerator.no_sync(self.wrapped) if not last else nullcontext()
+            with alone, told_of_memory(batch):
+                with autocast(self.model.device, self.half):
+                    loss, _ = self.wrapped(batch)
+                # Gradients are averaged over processes; this makes them those of the mean over all tokens.
+                (loss * (self.world / tokens)).backward()
+                total += loss.detach() / tokens
+        torch.nn.utils.clip_grad_norm_(self.trained, self.config.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return total
+
+    def value(self, loss: Tensor, folder: Any) -> float:
+        """Return the loss over all processes as a number, which waits for the device.
+
+        Raises:
+            TrainingError: it is no number: training diverged.
+        """
+        value = float(self.accelerator.reduce(loss, "sum") if self.world > 1 else loss)
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss became {value}: training diverged; the best weights so far are kept in {folder}. "
+                "Lower the learning rates (stage1.lr_adapter, stage2.lr_llm) and start anew"
+            )
+        return value
+
+
+def autocast(place: torch.device, half: bool) -> AbstractContextManager[Any]:
+    """Return the context in which products are made in bfloat16, or one that does nothing."""
+    return torch.autocast(place.type, torch.bfloat16) if half else nullcontext()
+
+
+@contextmanager
+def told_of_memory(batch: Batch) -> Iterator[None]:
+    """Say what to lower where memory does not suffice."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        known = ("out of memory", "can't allocate memory", "not enough memory")
+        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not any(k in str(error) for k in known):
+            raise
+        rows, length = batch.input_ids.shape
+        raise TrainingError(
+            f"out of memory in a batch of {rows} rows of {length} tokens; raise grad_accumulation (the same result in "
+            "smaller pieces), set gradient_checkpointing=true, limit batch_tokens, lower batch_size, or train a "
+            "low-rank update (--lora)"
+        ) from error

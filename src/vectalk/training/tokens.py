@@ -1,0 +1,187 @@
+"""Tokenised examples: flat arrays, made once for a corpus and a tokenizer and memory-mapped from then on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vectalk.errors import CorpusError
+from vectalk.files import atomic_folder, read_json, write_json
+from vectalk.model.prompt import IGNORED, Prompt, PromptFormat, SlotPlace
+from vectalk.tasks.corpus import Corpus
+
+FORMAT = 1
+FOLDER = ".tokens"
+ROWS = 4096  # examples tokenised at once
+KINDS = {
+    "ids": np.int32,
+    "lengths": np.int32,
+    "answers": np.int32,
+    "tasks": np.int16,
+    "slots": np.int16,
+    "slot_names": np.int16,
+    "slot_spaces": np.int16,
+    "slot_rows": np.int64,
+    "slot_places": np.int32,
+}
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Slots of some examples. Each is an array [M]; `example` counts the examples asked for, `space` the spaces."""
+
+    example: np.ndarray
+    name: np.ndarray
+    space: np.ndarray
+    row: np.ndarray
+    place: np.ndarray
+
+
+class Tokens:
+    """Examples of one split as token ids.
+
+    Args:
+        arrays: ids of all examples in a row, and for each example its length, where its answer begins and its number
+            of slots; for each slot its name, space, row and first position.
+        spaces: names of the spaces, by number.
+        names: names of the slots, by number.
+        tasks: names of the tasks, by number.
+    """
+
+    def __init__(self, arrays: Mapping[str, np.ndarray], spaces: list[str], names: list[str], tasks: list[str]) -> None:
+        self.ids, self.lengths, self.answers = arrays["ids"], np.asarray(arrays["lengths"]), arrays["answers"]
+        self.arrays, self.spaces, self.names, self.tasks = arrays, spaces, names, tasks
+        self.starts = np.concatenate([[0], np.cumsum(self.lengths, dtype=np.int64)])
+        self.slot_starts = np.concatenate([[0], np.cumsum(arrays["slots"], dtype=np.int64)])
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @classmethod
+    def of_table(cls, table: pa.Table, prompts: PromptFormat) -> Tokens:
+        """Tokenise a table in memory."""
+        writer = _Encoder(prompts)
+        parts = [writer.encode(batch) for batch in table.to_batches(max_chunksize=ROWS)]
+        empty = {name: np.zeros(0, kind) for name, kind in KINDS.items()}
+        arrays = {name: np.concatenate([empty[name], *(part[name] for part in parts)]) for name in KINDS}
+        return cls(arrays, writer.spaces, writer.names, writer.tasks)
+
+    @classmethod
+    def of_corpus(cls, corpus: Corpus, split_name: str, prompts: PromptFormat) -> Tokens:
+        """Open the tokenised examples of a split beside its corpus; where there are none, make them."""
+        known = {
+            "format": FORMAT,
+            "corpus": hashlib.sha256((corpus.path / "corpus.json").read_bytes()).hexdigest(),
+            "frame": asdict(prompts.frame),
+            "soft_tokens": prompts.soft_tokens,
+            "tokenizer": prompts.tokenizer_hash,
+        }
+        key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
+        folder = corpus.path / FOLDER / f"{split_name}-{key}"
+        if not (folder / "tokens.json").is_file():
+            try:
+                folder.parent.mkdir(exist_ok=True)
+            except OSError:  # a corpus that cannot be written beside
+                return cls.of_table(corpus.table(split_name), prompts)
+            cls._write(folder, stream(corpus, split_name), prompts)
+        card = read_json(folder / "tokens.json")
+        arrays = {
+            name: np.memmap(folder / f"{name}.bin", kind, "r") if card["sizes"][name] else np.zeros(0, kind)
+            for name, kind in KINDS.items()
+        }
+        if any(len(arrays[name]) != size for name, size in card["sizes"].items()):
+            raise CorpusError(f"{folder} is damaged: its files have other sizes than tokens.json says; remove it")
+        return cls(arrays, card["spaces"], card["names"], card["tasks"])
+
+    @staticmethod
+    def _write(folder: Path, batches: Iterable[pa.RecordBatch], prompts: PromptFormat) -> None:
+        sizes, writer = dict.fromkeys(KINDS, 0), _Encoder(prompts)
+        with atomic_folder(folder, "tokens.json", overwrite=True) as part:
+            with ExitStack() as stack:
+                files = {name: stack.enter_context((part / f"{name}.bin").open("wb")) for name in KINDS}
+                for batch in batches:
+                    for name, values in writer.encode(batch).items():
+                        files[name].write(values.tobytes())
+                        sizes[name] += len(values)
+            card = {"sizes": sizes, "spaces": writer.spaces, "names": writer.names, "tasks": writer.tasks}
+            write_json(part / "tokens.json", card)
+
+    def words(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the ids of some examples, one after the other."""
+        parts = [self.ids[self.starts[n] : self.starts[n + 1]] for n in numbers]
+        return np.concatenate(parts) if parts else np.zeros(0, np.int32)
+
+    def slots(self, numbers: np.ndarray) -> Slots:
+        """Return the slots of some examples."""
+        counts = self.slot_starts[numbers + 1] - self.slot_starts[numbers]
+        example = np.repeat(np.arange(len(numbers)), counts)
+        at = np.repeat(self.slot_starts[numbers] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+        found = (self.arrays[name][at] for name in ("slot_names", "slot_spaces", "slot_rows", "slot_places"))
+        return Slots(example, *found)
+
+    def prompt(self, number: int, soft_tokens: Mapping[str, int]) -> Prompt:
+        """Return one example as a prompt."""
+        ids, slots = self.words(np.array([number])).tolist(), self.slots(np.array([number]))
+        places = tuple(
+            SlotPlace(self.names[name], self.spaces[space], int(place), soft_tokens[self.spaces[space]])
+            for name, space, place in zip(slots.name, slots.space, slots.place, strict=True)
+        )
+        answer = int(self.answers[number])
+        return Prompt(tuple(ids), places, (IGNORED,) * answer + tuple(ids[answer:]))
+
+
+def stream(corpus: Corpus, split_name: str) -> Iterator[pa.RecordBatch]:
+    """Yield the examples of a split, some thousands at a time."""
+    for part in sorted(corpus.path.glob(f"{split_name}-*.parquet")):
+        with pq.ParquetFile(part) as file:
+            yield from file.iter_batches(ROWS, columns=["task", "prompt", "slots", "target"])
+
+
+class _Encoder:
+    """Turns rows of a corpus into arrays. A question's wording is tokenised once; few are different."""
+
+    def __init__(self, prompts: PromptFormat) -> None:
+        self.prompts, self.spaces, self.names = prompts, list(prompts.soft_tokens), list[str]()
+        self.tasks: list[str] = []
+        self.asked: dict[Any, Prompt] = {}
+
+    def encode(self, batch: pa.RecordBatch) -> dict[str, np.ndarray]:
+        answers = self.prompts.answers(batch["target"].to_pylist())
+        made: dict[str, list[Any]] = {name: [] for name in KINDS}
+        columns = (batch[name].to_pylist() for name in ("task", "prompt", "slots"))
+        for task, question, slots, answer in zip(*columns, answers, strict=True):
+            if task not in self.tasks:
+                self.tasks.append(task)
+            made["tasks"].append(self.tasks.index(task))
+            spaces = {s["slot"]: s["space"] for s in slots}
+            key = (question, *spaces.items())
+            prompt = self.asked.get(key)
+            if prompt is None:
+                if len(self.asked) > 65_536:
+                    self.asked.clear()
+                prompt = self.asked[key] = self.prompts(question, spaces)
+            if not answer:
+                self.prompts(question, spaces, "")  # says what is wrong
+            ids = (*prompt.ids, *answer, *self.prompts.end)
+            made["ids"].extend(ids)
+            made["lengths"].append(len(ids))
+            made["answers"].append(len(prompt))
+            made["slots"].append(len(prompt.slots))
+            rows = {s["slot"]: s["row"] for s in slots}
+            for slot in prompt.slots:
+                if slot.name not in self.names:
+                    self.names.append(slot.name)
+                made["slot_names"].append(self.names.index(slot.name))
+                made["slot_spaces"].append(self.spaces.index(slot.space))
+                made["slot_rows"].append(rows[slot.name])
+                made["slot_places"].append(slot.start)
+        return {name: np.array(made[name], kind) for name, kind in KINDS.items()}
