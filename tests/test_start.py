@@ -10,8 +10,8 @@ from vectalk.errors import TrainingError
 from vectalk.model.run import Run
 from vectalk.tasks import Corpus
 from vectalk.training import TrainConfig, Trainer
+from vectalk.training.reporter import Silent
 from vectalk.training.start import llm_of
-from vectalk.training.trainer import Silent
 from worlds import CONFIG, SHORT, call, log_of
 
 

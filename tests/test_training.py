@@ -22,7 +22,8 @@ from vectalk.training import TrainConfig, Trainer
 from vectalk.training.config import StageConfig
 from vectalk.training.data import Examples, length_grouped
 from vectalk.training.stage import learning_rate
-from vectalk.training.trainer import Silent, train
+from vectalk.training.reporter import Silent
+from vectalk.training.trainer import train
 from worlds import CONFIG, SHORT, log_of, make_islands, save_llm
 
 
