@@ -21,8 +21,8 @@ from vectalk.tasks import Corpus, FactsTeacher, build_corpus
 from vectalk.training import TrainConfig, Trainer
 from vectalk.training.config import StageConfig
 from vectalk.training.data import Examples, length_grouped
-from vectalk.training.stage import learning_rate
 from vectalk.training.reporter import Silent
+from vectalk.training.stage import learning_rate
 from vectalk.training.trainer import train
 from worlds import CONFIG, SHORT, log_of, make_islands, save_llm
 
