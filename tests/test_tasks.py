@@ -47,6 +47,26 @@ def test_a_written_suite_reads_as_itself(name: str, tmp_path: Path) -> None:
     assert Suite.load(tmp_path / "suite.yaml") == suite
 
 
+def test_the_suite_in_the_docs_is_whole() -> None:
+    page = Path(__file__).parent.parent / "docs" / "suites.md"
+    written = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+    assert [Suite.parse(text, "docs").name for text in written] == ["wines"]
+
+
+def test_conditions_are_printed_as_they_are_written() -> None:
+    """`when` and `say` are a short way to write wordings; a suite that is printed keeps it."""
+    values = yaml.safe_load(yaml.safe_dump(SUITE))
+    facts = [
+        ["One.", {"when": "film.decade == '1990s'", "say": ["Two.", "Three."]}, "otherwise", "Four."],
+        {"when": "film.genres", "say": "Five."},
+    ]
+    values["tasks"][0]["facts"] = facts
+    suite = Suite.model_validate(values)
+    printed = yaml.safe_load(suite.dump())["tasks"][0]["facts"]
+    assert printed == [facts[0], [{"when": "film.genres", "say": ["Five."]}]]
+    assert Suite.parse(suite.dump(), "printed") == suite
+
+
 def test_joining_and_choosing() -> None:
     both = Suite.join([Suite.load("movies"), Suite.load("users")])
     assert both.spaces == ["film", "user"]

@@ -26,6 +26,7 @@ from typing import Any
 
 import jinja2
 from jinja2 import meta, nodes
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from vectalk.errors import SuiteError
@@ -173,7 +174,12 @@ def _orders(count: int) -> tuple[tuple[int, ...], ...]:
     return tuple(itertools.permutations(range(count)))
 
 
-def write(wordings: Sequence[str], facts: Mapping[str, Facts], choice: random.Random) -> str | None:
+def scene(facts: Mapping[str, Facts]) -> Context:
+    """Return the facts of all slots as what wordings are rendered in, made once for the sentences of a text."""
+    return ENVIRONMENT.context_class(ENVIRONMENT, {**ENVIRONMENT.globals, **facts}, None, {})
+
+
+def write(wordings: Sequence[str], facts: Context, choice: random.Random) -> str | None:
     """Write one sentence in a wording drawn at random among those that can be written; None where none can."""
     written = None
     for part in tiers(tuple(wordings)):
@@ -206,7 +212,7 @@ def facts_used(wording: str) -> set[tuple[str, str | None]]:
     return pairs | {(name, None) for name in alone}
 
 
-def render(wording: str, facts: Mapping[str, Facts]) -> str | None:
+def render(wording: str, facts: Context) -> str | None:
     """Write one wording, or return None where a fact that it needs is missing.
 
     Raises:
@@ -224,10 +230,9 @@ def render(wording: str, facts: Mapping[str, Facts]) -> str | None:
         raise SuiteError(f"wording {wording!r} cannot be written: {error}") from None
 
 
-def _plain(text: str, facts: Mapping[str, Facts]) -> str:
-    template = _compiled(text)
+def _plain(text: str, facts: Context) -> str:
     # As `template.render` does, less the rewriting of tracebacks: a missing fact is common, and no error.
-    return "".join(template.root_render_func(template.new_context(dict(facts))))
+    return "".join(_compiled(text).root_render_func(facts))
 
 
 @lru_cache(maxsize=4096)
@@ -237,7 +242,7 @@ def _parts(wording: str) -> tuple[str | tuple[str, ...], ...]:
     return tuple(tuple(part.split("||")) if i % 2 else part for i, part in enumerate(parts) if part)
 
 
-def _joined(clauses: tuple[str, ...], facts: Mapping[str, Facts]) -> str:
+def _joined(clauses: tuple[str, ...], facts: Context) -> str:
     written = []
     for clause in clauses:
         with suppress(MissingFactError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -76,6 +77,7 @@ class SpaceReader(AttributeReader):
     ) -> None:
         super().__init__(name, attribute, space)
         self.others, self._shared = others, shared
+        self._values: dict[int, list[str]] = {}
         named = [n for n in (attribute.of, *attribute.where, *attribute.without) if n is not None]
         self.present = all(others[n].present for n in named)
         if self.kind == "relative":
@@ -123,16 +125,24 @@ class SpaceReader(AttributeReader):
             return self.derive(self.source.value(row))
         return self._value(*self.surroundings.of(row), row)
 
-    def at(self, vectors: np.ndarray) -> list[Any]:
-        """Return the values at any vectors [n, D], for the kinds that the surroundings alone decide; else None."""
+    def at(self, vectors: np.ndarray, found: dict[int, tuple[np.ndarray, np.ndarray]] | None = None) -> list[Any]:
+        """Return the values at any vectors [n, D], for the kinds that the surroundings alone decide; else None.
+
+        Args:
+            vectors: the points.
+            found: what was looked up for these vectors already; filled, for other attributes to share.
+        """
         if not self.present or self.kind not in SURROUNDINGS:
             return [None] * len(vectors)
-        return [self._value(rows, scores, None) for rows, scores in zip(*self.surroundings.at(vectors), strict=True)]
+        found, place = {} if found is None else found, id(self.surroundings)
+        if place not in found:
+            found[place] = self.surroundings.at(vectors)
+        return [self._value(rows, scores, None) for rows, scores in zip(*found[place], strict=True)]
 
     def derive(self, value: Any) -> Any:
         """Return what follows from a value of the attribute that this one is `of`, known or predicted."""
         rank = self.source.rank
-        known = sorted((v for v in _values(value) if v in rank), key=lambda v: -rank[v])
+        known = sorted((v for v in _listed(value) if v in rank), key=lambda v: -rank[v])
         if not known:
             return None
         one_in = round(1 / self.source.share(known[0]))
@@ -151,16 +161,24 @@ class SpaceReader(AttributeReader):
 
     def _lean(self, rows: np.ndarray) -> list[str] | None:
         """Return the values that these rows hold more (or less) often than others, the most telling first."""
-        held = Counter(value for row in rows for value in _values(self.source.value(int(row))))
-        found = {}
-        for value in held if self.attribute.lean == "more" else self.source.vocabulary:
-            share = self.source.share(value)
+        held = Counter(value for row in rows.tolist() for value in self._held(row))
+        source, found = self.source, {}
+        for value in held if self.attribute.lean == "more" else source.vocabulary:
+            share = source.share(value)
             gain = held[value] - len(rows) * share
-            spread = max(np.sqrt(len(rows) * share * (1.0 - share)), 1e-9)
+            spread = max(math.sqrt(len(rows) * share * (1.0 - share)), 1e-9)
             more = held[value] >= FEWEST and gain > CHANCE * spread
             if more if self.attribute.lean == "more" else held[value] < len(rows) * share / 2:
                 found[value] = abs(gain) / spread
         return sorted(found, key=lambda value: (-found[value], value))[: self.attribute.count] or None
+
+    def _held(self, row: int) -> list[str]:
+        """Return the values that an entity has, kept: it lies near many others."""
+        if row not in self._values:
+            if len(self._values) >= REMEMBERED:
+                self._values.clear()
+            self._values[row] = _listed(self.source.value(row))
+        return self._values[row]
 
     def _figure(self, rows: np.ndarray, scores: np.ndarray, row: int | None) -> float | None:
         """Return how near the surroundings are, or by how much a row's number lies above theirs."""
@@ -206,7 +224,7 @@ class SpaceReader(AttributeReader):
         return self.source.say(value) if self.attribute.of is not None else value
 
 
-def _values(value: Any) -> list[str]:
+def _listed(value: Any) -> list[str]:
     return value if isinstance(value, list) else [] if value is None else [str(value)]
 
 

@@ -180,7 +180,8 @@ class FactsTeacher:
         space = next(iter(readers.values())).space
         points = [{slot: space[row] for slot, row in slots.items()} for slots in rows]
         vectors = np.stack([evaluate_expression(str(task.about), space, names=slots).values for slots in points])
-        columns = {name: r.at(vectors) for name in used if isinstance(r := readers[name], SpaceReader)}
+        found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        columns = {name: r.at(vectors, found) for name in used if isinstance(r := readers[name], SpaceReader)}
         return [{name: column[i] for name, column in columns.items()} for i in range(len(rows))]
 
     def spell(self, task: Task, values: Mapping[str, Values], seed: str) -> str | None:
@@ -205,10 +206,10 @@ class FactsTeacher:
         if not task.facts:
             raise CorpusError(f"task {task.name!r} has no `facts`, so the facts teacher cannot write it")
         choice = random.Random(f"{seed}/{task.name}")
-        facts = {ABOUT: grammar.Facts({}), **facts}
+        scene = grammar.scene({ABOUT: grammar.Facts({}), **facts})
         sentences: list[str] = []
         for wordings in task.facts:
-            text = grammar.write(wordings, facts, choice)
+            text = grammar.write(wordings, scene, choice)
             if text:
                 number = f"{len(sentences) + 1}. " if task.numbered else ""
                 sentences.append(number + text[:1].upper() + text[1:])
