@@ -1,7 +1,6 @@
 """The evaluation of generators whose worth is known: one that reads the vector, one that never looks."""
 
 import importlib
-import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from linear_world import SUITE, Blind, Oracle, make_corpus
 from vectalk.cli.main import main
 from vectalk.errors import EvaluationError, SuiteError
-from vectalk.evaluation import evaluate, table
-from vectalk.evaluation.answers import Answers
-from vectalk.evaluation.conditions import Conditions, Facts, derangement, gaussian
+from vectalk.evaluation import evaluate
+from vectalk.evaluation.answers import Answers, Kept
+from vectalk.evaluation.conditions import Conditions, derangement, gaussian
+from vectalk.evaluation.facts import Facts
 from vectalk.space import VectorSpace
 from vectalk.tasks import Corpus, Suite
 
@@ -42,7 +41,7 @@ def probes_are_fitted_once(corpus: Corpus) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def oracle_rows(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any]], Path]:
     out = tmp_path_factory.mktemp("oracle")
-    return evaluate(Oracle(corpus), corpus, out, conditions=("copy_text", "vote_text", "gaussian")), out
+    return evaluate(Oracle(corpus), corpus, out), out
 
 
 def figure(rows: list[dict[str, Any]], metric: str, condition: str = "elm", task: str = "summary") -> dict[str, Any]:
@@ -67,6 +66,25 @@ def test_a_perfect_generator_recovers_everything(oracle_rows: tuple, attribute: 
     assert value(rows, f"recovery/{attribute}", "probe_text") == pytest.approx(1, abs=1e-6)
     assert value(rows, f"recovery/{attribute}", "majority") == pytest.approx(0, abs=1e-6)
     assert 0.3 < value(rows, f"recovery/{attribute}", "copy_text") < 0.95
+
+
+def test_recovery_of_all_attributes_is_their_mean(oracle_rows: tuple) -> None:
+    rows, _ = oracle_rows
+    for condition in ("elm", "shuffled", "own_text"):
+        each = [value(rows, f"recovery/{name}", condition) for name in ("genres", "decade", "rating")]
+        assert value(rows, "recovery", condition) == pytest.approx(np.mean(each))
+    gap = figure(rows, "recovery_minus_shuffled")
+    assert gap["value"] == pytest.approx(value(rows, "recovery") - value(rows, "recovery", "shuffled"))
+    assert 0.3 < gap["low"] < gap["value"] < gap["high"]
+    wanted = value(rows, "recovery/genres") - value(rows, "recovery/genres", "copy_text")
+    assert value(rows, "recovery_minus_copy_text/genres") == pytest.approx(wanted)
+
+
+def test_a_perfect_generator_says_nothing_false(oracle_rows: tuple) -> None:
+    rows, _ = oracle_rows
+    assert value(rows, "claims_precision") == value(rows, "claims_recall") == 1.0
+    assert value(rows, "claims_precision", "shuffled") < 0.8
+    assert value(rows, "self_bleu") == value(rows, "self_bleu", "shuffled")
 
 
 def test_controls_that_lost_the_vector_recover_nothing(oracle_rows: tuple) -> None:
@@ -99,15 +117,17 @@ def test_consistency_ranks_the_conditions(oracle_rows: tuple) -> None:
         assert value(rows, "nsc", "shuffled", task) == pytest.approx(0)
         assert value(rows, "nsc", "elm", task) == pytest.approx((right - wrong) / (own - wrong))
         assert value(rows, "recall@10", "elm", task) > value(rows, "recall@10", "shuffled", task) + 0.2
-        gap = figure(rows, "sc_minus_probe_text", "elm", task)
-        assert gap["value"] == pytest.approx(right - value(rows, "sc", "probe_text", task))
-        assert gap["low"] < gap["value"] < gap["high"]
+        for rival in ("shuffled", "copy_text", "probe_text"):
+            gap = figure(rows, f"sc_minus_{rival}", "elm", task)
+            assert gap["value"] == pytest.approx(right - value(rows, "sc", rival, task))
+            assert gap["low"] < gap["value"] < gap["high"]
 
 
 def test_what_has_no_place_is_not_measured(oracle_rows: tuple) -> None:
     rows, out = oracle_rows
     # `improve` is about no vector: no consistency. `hidden` is stated by no text: no recovery, and a note.
-    assert {r["metric"] for r in rows if r["task"] == "improve"} == {"distinct"}
+    found = {r["metric"].partition("_minus_")[0] for r in rows if r["task"] == "improve"}
+    assert found == {"claims_precision", "claims_recall", "distinct", "self_bleu"}
     assert not [r for r in rows if "hidden" in r["metric"]]
     notes = json.loads((out / "config.json").read_text())["notes"]
     assert [note for note in notes if "'hidden': not readable, the extractor scores 0.00" in note]
@@ -122,6 +142,7 @@ def test_files(corpus: Corpus, oracle_rows: tuple) -> None:
     assert {"elm", "shuffled", "mean", "majority", "probe_text", "own_text"} <= set(config["conditions"])
     assert set(config["probes"]) == {"film/genres", "film/decade", "film/rating", "film/hidden"}
     assert set(config["readback"]) == {"summary", "both"}
+    assert config["not_run"] == {"stage1": "not asked for", "text_llm": "not asked for"}
     answers = [json.loads(line) for line in (out / "answers.jsonl").read_text().splitlines()]
     shown = next(a for a in answers if a["task"] == "summary" and a["condition"] == "own_text")
     assert shown["answer"] == shown["reference"]
@@ -137,10 +158,36 @@ def test_each_question_is_asked_once(corpus: Corpus, tmp_path: Path) -> None:
     """Shuffled vectors are those of other test entities, and the mean is one vector."""
     oracle, told = Oracle(corpus), []
     rows = evaluate(oracle, corpus, tmp_path, tasks=SUMMARY, limit=20, progress=lambda *news: told.append(news))
-    assert oracle.asked == 21
+    assert oracle.asked == 20 + 1 + 20  # the films, the mean, random vectors
     assert ("summary: elm", 0, 20) in told
     assert told.index(("summary: elm", 20, 20)) > told.index(("summary: elm", 0, 20))
     assert figure(rows, "sc")["n"] == 20
+
+
+def test_headline_conditions_alone(corpus: Corpus, tmp_path: Path) -> None:
+    oracle = Oracle(corpus)
+    rows = evaluate(oracle, corpus, tmp_path, tasks=SUMMARY, limit=20, conditions=["copy_text"])
+    assert oracle.asked == 20
+    assert {r["condition"] for r in rows} == {"elm", "shuffled", "copy_text", "own_text", "probe"}
+    assert figure(rows, "recovery/genres")["value"] > 0.9  # what it is relative to needs no texts
+
+
+def test_random_vectors_are_shared_by_examples_where_there_are_many(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("conditions", "distinctness"):
+        monkeypatch.setattr(importlib.import_module(f"vectalk.evaluation.{module}"), "GAUSSIANS", 5)
+    oracle = Oracle(corpus)
+    rows = evaluate(oracle, corpus, tmp_path, tasks=["both"], limit=20, conditions=["gaussian"])
+    assert oracle.asked == 20 + 5
+    assert figure(rows, "distinct", "gaussian", "both")["n"] == 5
+    answers = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    drawn = [a["answer"] for a in answers if a["condition"] == "gaussian"]
+    assert drawn[:5] * 4 == drawn
+    assert len(set(drawn)) > 3
+    # The two vectors of a pair are not the same one.
+    first, second = zip(*(text.removeprefix("The first is ").split(", the second ") for text in drawn), strict=True)
+    assert [a.rstrip(".") for a in first] != [b.rstrip(".") for b in second]
 
 
 def test_an_interrupted_evaluation_goes_on(corpus: Corpus, tmp_path: Path) -> None:
@@ -163,16 +210,15 @@ def test_an_interrupted_evaluation_goes_on(corpus: Corpus, tmp_path: Path) -> No
     kept.write_text(kept.read_text() + '\n{"key": "torn')
     assert not (tmp_path / "out" / "metrics.jsonl").exists()
     assert evaluate(whole, corpus, tmp_path / "out", tasks=["summary", "both"], limit=30) == wanted
-    assert fragile.asked + whole.asked == 2 * (30 + 1)
+    assert fragile.asked + whole.asked == 2 * (30 + 1 + 30)
     assert not kept.exists()
 
 
 def test_answers_of_another_run_are_not_reused(corpus: Corpus, tmp_path: Path) -> None:
     question = [("What is {film}?", {"film": ("film", corpus.spaces["film"].vectors[0])})]
-    options: dict[str, Any] = {"path": tmp_path / "kept.jsonl", "progress": lambda *_: None}
     for number, (identity, tokens) in enumerate([("a", 9), ("b", 9), ("a", 8), ("a", 9)]):
-        oracle = Oracle(corpus)
-        Answers(oracle, identity=identity, max_new_tokens=tokens, **options)(question, "film")
+        oracle, kept = Oracle(corpus), Kept(tmp_path / "kept.jsonl", lambda *_: None)
+        Answers(oracle, kept, identity=identity, max_new_tokens=tokens)(question, "film")
         assert oracle.asked == (number < 3)
 
 
@@ -230,7 +276,7 @@ def test_a_task_without_grammar_leaves_spelled_conditions_out(corpus: Corpus, tm
     bare = Corpus(corpus.path, corpus.card, corpus.suite.model_copy(update={"tasks": tasks}), corpus.spaces)
     rows = evaluate(Oracle(corpus), bare, tmp_path, limit=20)
     ran = {task: {r["condition"] for r in rows if r["task"] == task} - {"probe"} for task in ("summary", "both")}
-    assert ran["summary"] == {"elm", "shuffled", "mean", "copy_text", "own_text"}
+    assert ran["summary"] == {"elm", "shuffled", "mean", "gaussian", "copy_text", "own_text"}
     assert ran["both"] == ran["summary"] - {"copy_text"}
     assert value(rows, "recovery/decade") > 0.95  # scores need no spelled text
     notes = json.loads((tmp_path / "config.json").read_text())["notes"]
@@ -244,6 +290,8 @@ def test_bad_input_is_named(corpus: Corpus, tmp_path: Path) -> None:
     oracle = Oracle(corpus)
     with pytest.raises(EvaluationError, match="unknown conditions guess; there are elm, shuffled"):
         evaluate(oracle, corpus, tmp_path, conditions=("guess",))
+    with pytest.raises(EvaluationError, match="unknown setting 'limits'; there are tasks, limit, encoder"):
+        evaluate(oracle, corpus, tmp_path, limits=3)
     with pytest.raises(EvaluationError, match="limit must be at least 2"):
         evaluate(oracle, corpus, tmp_path, limit=1)
     with pytest.raises(SuiteError, match="no task 'nothing'"):
@@ -266,34 +314,7 @@ def test_a_task_without_test_examples_is_named(corpus: Corpus, tmp_path: Path) -
         evaluate(Oracle(corpus), renamed, tmp_path, tasks=["other"])
 
 
-# ---- the table and the verb
-
-
-def test_markdown(oracle_rows: tuple) -> None:
-    rows, _ = oracle_rows
-    text = table.markdown([r for r in rows if r["task"] == "summary"])
-    head, _, *body = text.splitlines()[2:]
-    assert head == "|  | genres | decade | rating | SC | nSC | R@10 | distinct |"
-    assert [line.split(" | ")[0].strip("| ") for line in body][:3] == ["elm", "shuffled", "mean"]
-    found = figure(rows, "recovery/genres")
-    assert f"| {found['value']:.2f} [{found['low']:.2f}, {found['high']:.2f}] |" in body[0]
-
-
-def test_a_figure_that_is_not_defined_shows_as_a_dash() -> None:
-    row = {"task": "t", "metric": "nsc", "condition": "elm", "value": None, "low": None, "high": None, "n": 3}
-    assert "| elm | - |" in table.markdown([row])
-
-
-def test_the_table_of_the_terminal_is_narrow(oracle_rows: tuple) -> None:
-    rows, _ = oracle_rows
-    console = Console(width=80, file=io.StringIO(), record=True)
-    for one in table.rich_tables(rows):
-        console.print(one)
-    text = console.export_text()
-    assert "…" not in text
-    found = figure(rows, "recovery/genres")
-    for name, key in (("elm", "value"), ("  95 % from", "low"), ("  to", "high")):
-        assert f"│ {name:<11} │ {f'{found[key]:.2f}':>6} │" in text
+# ---- the verb
 
 
 @pytest.fixture
@@ -318,10 +339,15 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {r["task"] for r in rows} == {"summary", "both"}
     assert [json.loads(s) for s in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()] == rows
     code, out, err = call(capsys, *options)
+    assert (code, out) == (2, "")
+    assert "holds an evaluation" in err
+    assert "--overwrite" in err
+    code, out, err = call(capsys, *options, "--overwrite")
     assert code == 0
+    assert "text_llm: not run (not asked for)" in err
     assert "summary (20 test examples)" in out
     assert f"written to {tmp_path / 'out'}" in err
-    code, out, err = call(capsys, *options, "--tasks", "nothing")
+    code, out, err = call(capsys, *options, "--tasks", "nothing", "--overwrite")
     assert (code, out) == (2, "")
     assert err.startswith("vectalk: error: suite 'linear' has no task 'nothing'")
 

@@ -9,7 +9,7 @@ import pytest
 from linear_world import make_corpus
 from vectalk.errors import EvaluationError
 from vectalk.readback import ReadBack, SameEncoder, SentenceEncoder, TfidfEncoder, about_vectors, get_encoder
-from vectalk.readback.readback import STRENGTHS
+from vectalk.readback.ridge import STRENGTHS
 from vectalk.space import VectorSpace
 from vectalk.tasks import Corpus, Example
 

@@ -10,6 +10,7 @@ from vectalk.cli import common
 from vectalk.errors import EvaluationError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+DETAILED = 3  # tasks whose own tables are shown; of more, the figures side by side
 
 
 @app.command(help="Measure a run on test entities, beside controls and rivals.")
@@ -21,6 +22,22 @@ def evaluate(
     tasks: Annotated[str | None, typer.Option("--tasks", help="Names of tasks with commas; all when omitted.")] = None,
     llm: Annotated[str | None, typer.Option("--llm", help="Another place of the base LLM.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", help="Test examples of each task at most.")] = None,
+    conditions: Annotated[
+        str,
+        typer.Option(
+            "--conditions",
+            help="What to compare with, with commas: `default`, names of conditions, `stage1`. "
+            "elm, shuffled and own_text always take part.",
+        ),
+    ] = "default",
+    ratings: Annotated[
+        str | None,
+        typer.Option(
+            "--ratings",
+            help="Held-out ratings for behavioural consistency: a folder of `space factorize` (looked for above the "
+            "spaces when omitted), a file, or SPACE=FILE.",
+        ),
+    ] = None,
     encoder: Annotated[
         str | None,
         typer.Option(
@@ -34,16 +51,20 @@ def evaluate(
             "--same-encoder/--other-encoder", help="The encoder made the space itself: plain cosine. Spaces say so."
         ),
     ] = None,
-    gaussian: Annotated[bool, typer.Option("--gaussian", help="Also answer about random vectors.")] = False,
+    readback_texts: Annotated[
+        int, typer.Option("--readback-texts", help="Training texts of a task that a read-back is fitted on at most.")
+    ] = 6000,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", help="Longest answer.")] = 160,
+    overwrite: common.Overwrite = False,
     seed: common.Seed = 0,
     device: common.Device = "auto",
     json: common.Json = False,
     quiet: common.Quiet = False,
 ) -> None:
-    """Load a run and its corpus, evaluate, print a table."""
+    """Load a run and its corpus, evaluate, print tables."""
     from vectalk.evaluation import CONDITIONS, table
     from vectalk.evaluation import evaluate as measure
+    from vectalk.files import read_json
     from vectalk.talk import ELM
     from vectalk.tasks import Corpus
 
@@ -52,28 +73,40 @@ def evaluate(
     place = corpus or getattr(model, "corpus_path", None)
     if place is None:
         raise EvaluationError(f"{run} does not say which corpus it was trained on; give it with --corpus DIR")
+    chosen = [name for part in _names(conditions) for name in (CONDITIONS if part == "default" else [part])]
     with common.progress(quiet) as bar:
         jobs: dict[str, int] = {}
 
         def advance(what: str, done: int, total: int) -> None:
             if what not in jobs:
                 jobs[what] = bar.add_task(what, total=total, note="")
-            bar.update(jobs[what], completed=done, total=total)  # type: ignore[arg-type]
-            if done == total and not what.endswith(": elm"):
-                bar.update(jobs[what], visible=False)  # type: ignore[arg-type]
+            visible = done < total or what.endswith(": elm")
+            bar.update(jobs[what], completed=done, total=total, visible=visible)  # type: ignore[arg-type]
 
         rows = measure(
             model,
             Corpus.load(place, spaces),
             out,
-            tasks=[name.strip() for name in tasks.split(",") if name.strip()] if tasks else None,
+            stage1=lambda: ELM.from_pretrained(str(run), spaces=spaces, llm=llm, device=device, stage=1),
+            overwrite=overwrite,
+            progress=advance,
+            tasks=_names(tasks) if tasks else None,
             limit=limit,
+            conditions=chosen,
+            ratings=ratings,
             encoder=encoder,
             same_encoder=same_encoder,
-            conditions=(*CONDITIONS, "gaussian") if gaussian else CONDITIONS,
+            readback_texts=readback_texts,
             seed=seed,
             max_new_tokens=max_new_tokens,
-            progress=advance,
         )
-    common.emit(rows, Group(*table.rich_tables(rows)), json)
-    common.note(f"written to {out}", quiet)
+    card = read_json(out / "config.json")
+    few = len(card["tasks"]) <= DETAILED
+    common.emit(rows, Group(*(table.rich_tables(rows) if few else table.rich_summary(rows))), json)
+    for name, reason in card["not_run"].items():
+        common.note(f"{name}: not run ({reason})", quiet)
+    common.note(f"written to {out}; all figures are in metrics.jsonl, what was left out in config.json", quiet)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

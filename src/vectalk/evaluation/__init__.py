@@ -1,8 +1,11 @@
-"""How much of a vector an answer tells: conditions, recovery, consistency, each with an interval."""
+"""How much of a vector an answer tells: conditions, recovery, consistency, behaviour, claims, each with an interval."""
 
 from vectalk.evaluation.answers import Generator
 from vectalk.evaluation.conditions import CONDITIONS
 from vectalk.evaluation.evaluate import evaluate
 from vectalk.evaluation.probe import Probe
+from vectalk.evaluation.ratings import Ratings, find_ratings
+from vectalk.evaluation.settings import Settings
+from vectalk.evaluation.told import Chat
 
-__all__ = ["CONDITIONS", "Generator", "Probe", "evaluate"]
+__all__ = ["CONDITIONS", "Chat", "Generator", "Probe", "Ratings", "Settings", "evaluate", "find_ratings"]

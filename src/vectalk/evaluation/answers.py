@@ -18,6 +18,9 @@ CHUNK = 128  # questions between two writes
 Slots = dict[str, tuple[str, np.ndarray]]
 """Slot name -> (space, vector [D])."""
 
+Ask = Callable[[Sequence[tuple[str, Slots]], str], list[str]]
+"""Answers questions; the second argument names them in the progress."""
+
 Progress = Callable[[str, int, int], None]
 """Called with what is going on, how much is done, and how much there is."""
 
@@ -39,25 +42,16 @@ class Generator(Protocol):
         ...
 
 
-class Answers:
-    """Answers by question. The same question is asked once, whatever condition asks it.
-
-    So the mean control costs one answer a prompt, and the shuffled control, which permutes the vectors among
-    the test entities, costs nothing beyond the answers with the right ones.
+class Kept:
+    """Answers by the key of their question, in a file that grows as they come; what it holds already is reused.
 
     Args:
-        generator: what is asked.
-        path: where answers are kept as they come; those found there are reused.
-        identity: tells the generator and its weights from any other.
-        max_new_tokens: longest answer.
+        path: the file.
         progress: see `Progress`.
     """
 
-    def __init__(
-        self, generator: Generator, path: Path, *, identity: str, max_new_tokens: int, progress: Progress
-    ) -> None:
-        self.generator, self.path, self.progress = generator, path, progress
-        self.identity, self.max_new_tokens = identity, max_new_tokens
+    def __init__(self, path: Path, progress: Progress) -> None:
+        self.path, self.progress = path, progress
         self._known: dict[str, str] = {}
         if path.is_file():
             for line in path.read_text(encoding="utf-8").splitlines():
@@ -67,23 +61,27 @@ class Answers:
                     continue
                 self._known[row["key"]] = row["answer"]
 
-    def __call__(self, questions: Sequence[tuple[str, Slots]], what: str) -> list[str]:
-        """Return an answer for each question; `what` names them in the progress."""
-        keys = [self._key(prompt, slots) for prompt, slots in questions]
+    def __call__(
+        self,
+        keys: Sequence[str],
+        what: str,
+        answer: Callable[[list[int], Callable[[int, int], None]], Sequence[str]],
+    ) -> list[str]:
+        """Return the answer of each key; the same key is answered once.
+
+        Args:
+            keys: tell questions apart.
+            what: names them in the progress.
+            answer: answers the questions of these places, and tells progress.
+        """
         first = {key: i for i, key in reversed(list(enumerate(keys)))}
         asked = sorted(i for key, i in first.items() if key not in self._known)
         for start in range(0, len(asked), CHUNK):
             chunk = asked[start : start + CHUNK]
-            prompts, slots = [questions[i][0] for i in chunk], [questions[i][1] for i in chunk]
-            found = self.generator.generate(
-                prompts,
-                slots,
-                max_new_tokens=self.max_new_tokens,
-                progress=lambda done, _, start=start: self.progress(what, start + done, len(asked)),  # type: ignore[misc]
-            )
+            found = answer(chunk, lambda done, _, start=start: self.progress(what, start + done, len(asked)))  # type: ignore[misc]
             if len(found) != len(chunk):
                 raise EvaluationError(f"the generator gave {len(found)} answers to {len(chunk)} questions")
-            self._keep({keys[i]: answer for i, answer in zip(chunk, found, strict=True)})
+            self._keep({keys[i]: text for i, text in zip(chunk, found, strict=True)})
         self.progress(what, len(asked), len(asked))
         return [self._known[key] for key in keys]
 
@@ -94,6 +92,33 @@ class Answers:
         # Begins with a line end, so that a torn last line spoils no new one.
         with self.path.open("a", encoding="utf-8") as file:
             file.write("\n" + "\n".join(lines))
+
+
+class Answers:
+    """Asks a generator. The same question is asked once, whatever condition asks it.
+
+    So the mean control costs one answer a prompt, and the shuffled control, which permutes the vectors among
+    the test entities, costs nothing beyond the answers with the right ones.
+
+    Args:
+        generator: what is asked.
+        kept: where answers are kept.
+        identity: tells the generator and its weights from any other.
+        max_new_tokens: longest answer.
+    """
+
+    def __init__(self, generator: Generator, kept: Kept, *, identity: str, max_new_tokens: int) -> None:
+        self.generator, self.kept = generator, kept
+        self.identity, self.max_new_tokens = identity, max_new_tokens
+
+    def __call__(self, questions: Sequence[tuple[str, Slots]], what: str) -> list[str]:
+        """Return an answer for each question; `what` names them in the progress."""
+
+        def answer(places: list[int], progress: Callable[[int, int], None]) -> Sequence[str]:
+            prompts, slots = [questions[i][0] for i in places], [questions[i][1] for i in places]
+            return self.generator.generate(prompts, slots, max_new_tokens=self.max_new_tokens, progress=progress)
+
+        return self.kept([self._key(prompt, slots) for prompt, slots in questions], what, answer)
 
     def _key(self, prompt: str, slots: Slots) -> str:
         digest = hashlib.sha256(f"{self.identity}\0{self.max_new_tokens}\0{prompt}".encode())

@@ -3,98 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from vectalk.errors import EvaluationError
-from vectalk.evaluation.answers import Answers, Slots
-from vectalk.evaluation.metrics import majority
-from vectalk.evaluation.probe import CANDIDATES, Probe, known_values
+from vectalk.evaluation.answers import Ask, Slots
+from vectalk.evaluation.facts import Facts, NotRunError
+from vectalk.evaluation.told import Told
 from vectalk.space import VectorSpace
 from vectalk.space.neighbors import nearest
-from vectalk.space.split import TRAIN, VALIDATION
-from vectalk.tasks import Corpus, Example, FactsTeacher, Task
-from vectalk.tasks.attributes import SURROUNDINGS, UNREAD, AttributeReader
+from vectalk.space.split import TRAIN
+from vectalk.tasks import Assignment, Corpus, Example, Task
 
-GENERATED = ("elm", "shuffled", "mean", "gaussian")
+CONDITIONS = (
+    "elm",
+    "shuffled",
+    "mean",
+    "gaussian",
+    "majority",
+    "copy_text",
+    "vote_text",
+    "probe_text",
+    "own_text",
+)
+EXTRA = ("stage1", "text_llm")  # need more than a run: its first stage, or another LLM
+ALL = (*CONDITIONS, *EXTRA)
+REQUIRED = ("elm", "shuffled", "own_text")  # normalised consistency needs them
 SPELLED = ("majority", "vote_text", "probe_text")
-CONDITIONS = (*GENERATED[:3], "majority", "copy_text", "vote_text", "probe_text", "own_text")
-REQUIRED = ("elm", "shuffled", "mean", "majority", "probe_text", "own_text")
-ALL = (*GENERATED, "majority", "copy_text", "vote_text", "probe_text", "own_text")
+GAUSSIANS = 128  # vectors of nobody that are asked about; examples beyond share them
 MOST_ROWS = 50_000
-
-
-class NotRunError(EvaluationError):
-    """A condition cannot be written for a task."""
-
-
-class Facts:
-    """What can be told of vectors without a model, attribute by attribute; fitted when first asked for.
-
-    Attributes:
-        teacher: spells values out.
-        notes: (space, attribute) -> why it cannot be probed.
-    """
-
-    def __init__(self, corpus: Corpus, seed: int) -> None:
-        self.teacher, self.seed = FactsTeacher(corpus.suite, corpus.spaces), seed
-        self.notes: dict[tuple[str, str], str] = {}
-        self.probes: dict[tuple[str, str, str], Probe | None] = {}
-        self._majorities: dict[tuple[str, str], Any] = {}
-
-    def reader(self, space: str, attribute: str) -> AttributeReader:
-        """Return the reader of an attribute."""
-        return self.teacher.readers[space][attribute]
-
-    def probe(self, space: str, attribute: str, source: str = "probe_text") -> Probe | None:
-        """Return the fixed probe (or the vote alone, for `vote_text`), or None where none can be fitted."""
-        key, reader = (space, attribute, source), self.reader(space, attribute)
-        if key not in self.probes and (reader.kind in UNREAD or not reader.present):
-            self.probes[key] = None
-        if key not in self.probes:
-            candidates = ("vote",) if source == "vote_text" else CANDIDATES
-            try:
-                self.probes[key] = Probe.fit(reader, seed=self.seed, candidates=candidates)
-            except EvaluationError as error:
-                self.probes[key], self.notes[space, attribute] = None, str(error)
-        return self.probes[key]
-
-    def majority(self, space: str, attribute: str) -> Any:
-        """Return the best constant value; None where a probe cannot be fitted either."""
-        key = (space, attribute)
-        if key not in self._majorities:
-            reader, constant = self.reader(space, attribute), None
-            if self.probe(space, attribute) is not None:
-                constant = majority(reader, known_values(reader, TRAIN)[1], known_values(reader, VALIDATION)[1])
-            self._majorities[key] = constant
-        return self._majorities[key]
-
-    def predict(self, source: str, space: str, attribute: str, rows: np.ndarray) -> list[Any]:
-        """Return a value for each row's vector, by `majority`, `vote_text` or `probe_text`; None for unknown.
-
-        Neighbours are the vector's own nearest training entities: rivals see the vector, so they see these.
-        """
-        reader = self.reader(space, attribute)
-        if reader.kind in SURROUNDINGS and source != "majority":
-            reader.prepare(rows.tolist())
-            return [reader.value(int(row)) for row in rows]
-        if source == "majority":
-            return [self.majority(space, attribute)] * len(rows)
-        probe = self.probe(space, attribute, source)
-        return [None] * len(rows) if probe is None else probe.predict(reader.space.vectors[rows], exclude=rows)
-
-    def spell(self, source: str, task: Task, examples: Sequence[Example]) -> list[str]:
-        """Write a text for each example from predicted values; what is not known is left out."""
-        if not task.facts:
-            raise NotRunError(f"task {task.name!r} has no `facts` to spell values with")
-        values: list[dict[str, dict[str, Any]]] = [{} for _ in examples]
-        for slot, space in task.slots.items():
-            rows = np.array([example.slots[slot][1] for example in examples])
-            columns = {name: self.predict(source, space, name, rows) for name in self.teacher.readers[space]}
-            for i, value in enumerate(values):
-                value[slot] = {name: column[i] for name, column in columns.items()}
-        return [self.teacher.spell(task, v, f"{self.seed}/{i}") or "" for i, v in enumerate(values)]
 
 
 class Conditions:
@@ -106,7 +43,9 @@ class Conditions:
         examples: the test examples.
         references: training examples of the task, to copy from.
         facts: the rivals' knowledge.
-        answers: asks the model.
+        ask: asks the model.
+        stage1: asks the model as it was after the first stage, or says why not.
+        told: an LLM that is told titles, or why there is none.
         seed: decides the permutation, the noise and the wordings.
     """
 
@@ -117,11 +56,14 @@ class Conditions:
         examples: Sequence[Example],
         references: Sequence[Example],
         facts: Facts,
-        answers: Answers,
+        ask: Ask,
         seed: int,
+        *,
+        stage1: Ask | str = "no first stage was given",
+        told: Told | str = "no LLM was given",
     ) -> None:
         self.corpus, self.task, self.examples, self.references = corpus, task, examples, references
-        self.facts, self.answers, self.seed = facts, answers, seed
+        self.facts, self.ask, self.stage1, self.told, self.seed = facts, ask, stage1, told, seed
 
     def texts(self, condition: str) -> list[str]:
         """Return one text an example.
@@ -135,15 +77,22 @@ class Conditions:
             return self._copied()
         if condition in SPELLED:
             return self.facts.spell(condition, self.task, self.examples)
+        if condition == "text_llm":
+            if isinstance(self.told, str):
+                raise NotRunError(self.told)
+            return self.told(self.task, self.examples, self.references)
+        ask = self.stage1 if condition == "stage1" else self.ask
+        if isinstance(ask, str):
+            raise NotRunError(ask)
         vectors: dict[str, Callable[[], list[Slots]]] = {
             "elm": self._right,
+            "stage1": self._right,
             "shuffled": self._shuffled,
-            "mean": lambda: self._drawn(lambda space, n: np.tile(space.normalizer.mean, (n, 1))),
-            "gaussian": lambda: self._drawn(lambda space, n: gaussian(space, n, self.seed)),
+            "mean": lambda: self._drawn(lambda space, _: np.tile(space.normalizer.mean, (len(self.examples), 1))),
+            "gaussian": lambda: self._drawn(self._gaussian),
         }
         prompts = [example.prompt for example in self.examples]
-        what = f"{self.task.name}: {condition}"
-        return self.answers(list(zip(prompts, vectors[condition](), strict=True)), what)
+        return ask(list(zip(prompts, vectors[condition](), strict=True)), f"{self.task.name}: {condition}")
 
     def _right(self) -> list[Slots]:
         spaces = self.corpus.spaces
@@ -160,9 +109,18 @@ class Conditions:
         return [right[i] for i in derangement(len(right), self.seed)]
 
     def _drawn(self, draw: Callable[[VectorSpace, int], np.ndarray]) -> list[Slots]:
+        """Return slots whose vectors [n, D] are drawn from a space, given the number of the slot."""
+        drawn = {
+            slot: (space, draw(self.corpus.spaces[space], number))
+            for number, (slot, space) in enumerate(self.task.slots.items())
+        }
+        return [
+            {slot: (space, vectors[i]) for slot, (space, vectors) in drawn.items()} for i in range(len(self.examples))
+        ]
+
+    def _gaussian(self, space: VectorSpace, slot: int) -> np.ndarray:
         n = len(self.examples)
-        drawn = {slot: (space, draw(self.corpus.spaces[space], n)) for slot, space in self.task.slots.items()}
-        return [{slot: (space, vectors[i]) for slot, (space, vectors) in drawn.items()} for i in range(n)]
+        return gaussian(space, min(n, GAUSSIANS), self.seed + slot)[np.arange(n) % GAUSSIANS]
 
     def _copied(self) -> list[str]:
         """Take the reference text of the nearest training entity, or spell that of the nearest pair."""
@@ -179,7 +137,8 @@ class Conditions:
             raise NotRunError(f"task {self.task.name!r} has no `facts`; the text of a nearest pair cannot be written")
         near = {slot: self._nearest(slot, space) for slot, space in self.task.slots.items()}
         pairs = [{slot: int(rows[i]) for slot, rows in near.items()} for i in range(len(self.examples))]
-        return [self.facts.teacher.write(self.task, pair, f"{self.seed}/{i}") or "" for i, pair in enumerate(pairs)]
+        asked = [Assignment(self.task, pair, f"{self.seed}/{i}") for i, pair in enumerate(pairs)]
+        return [text or "" for text in self.facts.teacher.write_many(asked)]
 
     def _nearest(self, slot: str, space_name: str, among: np.ndarray | None = None) -> np.ndarray:
         space = self.corpus.spaces[space_name]

@@ -17,10 +17,11 @@ from scipy.stats import spearmanr
 from vectalk.concepts import Concept
 from vectalk.concepts.examples import Examples, known
 from vectalk.errors import EvaluationError
-from vectalk.evaluation.answers import Answers, Generator, Progress, run_identity, run_path
+from vectalk.evaluation.answers import Answers, Generator, Kept, Progress, run_identity, run_path
+from vectalk.evaluation.bootstrap import estimate, mean_of
 from vectalk.evaluation.cold_start import RatingsOf, folded
-from vectalk.evaluation.conditions import Facts
-from vectalk.evaluation.metrics import cosines, estimate, mean_of, sample_f1
+from vectalk.evaluation.facts import Facts
+from vectalk.evaluation.metrics import cosines, sample_f1
 from vectalk.evaluation.plot import page
 from vectalk.files import write_json, write_jsonl, write_text
 from vectalk.readback import ReadBack
@@ -75,7 +76,7 @@ def curves(
     """
     out, chosen = Path(out), _tasks(corpus, tasks)
     identity, partial = run_identity(generator), out / "curves.partial.jsonl"
-    answers = Answers(generator, partial, identity=identity, max_new_tokens=max_new_tokens, progress=progress)
+    answers = Answers(generator, Kept(partial, progress), identity=identity, max_new_tokens=max_new_tokens)
     facts = Facts(corpus, seed)
     rows: list[Row] = []
     notes: list[str] = []

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vectalk.errors import EvaluationError
+from vectalk.evaluation.bootstrap import whole
 from vectalk.evaluation.metrics import attribute_score
 from vectalk.evaluation.nets import Target, fit_ensemble
 from vectalk.space.neighbors import nearest
@@ -185,7 +186,7 @@ def tune(kind: str, coding: Coding, scores: np.ndarray, true: list[Any]) -> tupl
 
         thresholds = max((_one_threshold, _threshold_per_value), key=held_out)(scores, y)
     found = coding.decode(scores, thresholds)
-    return thresholds, float(attribute_score(kind, found, true)(np.arange(len(true))[None])[0])
+    return thresholds, whole(attribute_score(kind, found, true), len(true))
 
 
 def _f1(chosen: np.ndarray, y: np.ndarray) -> float:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors.torch import load_file
 
 from vectalk.errors import RunError
 from vectalk.files import read_json, write_json
@@ -141,22 +143,28 @@ class Run:
             opened[name] = space
         return opened
 
-    def model(self, device: str = "auto", llm: str | None = None) -> tuple[ElmModel, PromptFormat]:
+    def model(
+        self, device: str = "auto", llm: str | None = None, *, stage: Literal[1] | None = None
+    ) -> tuple[ElmModel, PromptFormat]:
         """Load the LLM with what was trained of it, and the adapters.
 
         Args:
             device: where they live.
             llm: another place of the base LLM, where it moved.
+            stage: 1 for the model as the first stage left it: the untouched LLM with the adapters of that time.
+
+        Raises:
+            RunError: the run keeps no first stage, or does not fit the LLM.
         """
-        if llm is not None and self.card.llm.trained == "full":
+        first = self._first_stage() if stage == 1 else None
+        trained = self.card.llm.trained if first is None else "frozen"
+        if llm is not None and trained == "full":
             raise RunError(f"run {self.path} holds an LLM of its own, trained whole; leave --llm away")
         card, dtype = self.card.llm, self.config.get("dtype", "auto")
-        base = str(self.path / "llm") if card.trained == "full" else llm or card.name
-        if card.trained != "full" and llm is None and not Path(base).is_absolute() and (self.path / base).is_dir():
+        base = str(self.path / "llm") if trained == "full" else llm or card.name
+        if trained != "full" and llm is None and not Path(base).is_absolute() and (self.path / base).is_dir():
             base = str(self.path / base)
-        language = load_llm(
-            base, revision=card.revision if card.trained != "full" else None, device=device, dtype=dtype
-        )
+        language = load_llm(base, revision=card.revision if trained != "full" else None, device=device, dtype=dtype)
         if language.hidden_size != card.hidden_size:
             raise RunError(
                 f"run {self.path} was trained on an LLM of width {card.hidden_size}, {base} has {language.hidden_size}"
@@ -168,7 +176,7 @@ class Run:
                 "the old ones back, name their place with --llm, or train again"
             )
         with hushed():
-            if card.trained == "lora":
+            if trained == "lora":
                 from peft import PeftModel
 
                 PeftModel.from_pretrained(language.model, str(self.path / "lora"))  # puts its layers into the model
@@ -176,9 +184,33 @@ class Run:
             saved = {name: ElmAdapter.from_pretrained(self.path / "adapters" / name) for name in set(owners.values())}
             adapters = {name: saved[owner] for name, owner in owners.items()}
         model = ElmModel(language, adapters).eval()
+        if first is not None:
+            _load_adapters(model, first)
         soft_tokens = {name: space.soft_tokens for name, space in self.card.spaces.items()}
         frame = Frame(**self.card.frame.model_dump())
         return model, PromptFormat(language.tokenizer, soft_tokens, self.card.template, frame)
+
+    def _first_stage(self) -> Path:
+        """Return the file of the adapters that the first stage left."""
+        saved = self.path / "checkpoints" / "best-stage1.safetensors"
+        if self.card.llm.trained == "frozen":
+            raise RunError(f"run {self.path} has no second stage: its LLM was never trained")
+        if not saved.is_file():
+            raise RunError(f"run {self.path} keeps no first stage: there is no checkpoints/{saved.name}")
+        return saved
+
+
+def _load_adapters(model: ElmModel, path: Path) -> None:
+    """Put the adapters' weights back that a stage with a frozen LLM left."""
+    saved = load_file(path)
+    wanted = {name: p for name, p in model.named_parameters() if name.startswith("adapters.")}
+    if saved.keys() != wanted.keys():
+        raise RunError(
+            f"{path} holds other weights than those of the adapters; the first stage trained the LLM as well"
+        )
+    with torch.no_grad():
+        for name, parameter in wanted.items():
+            parameter.copy_(saved[name])
 
 
 def save_model(folder: Path, model: ElmModel, trained: str, peft_model: Any = None) -> None:

@@ -69,14 +69,14 @@ class TfidfEncoder:
         if dim < 1:
             raise EvaluationError(f"{counts.shape[0]} texts with {counts.shape[1]} words are too few to fit on")
         self._counter = counter
-        svd = TruncatedSVD(dim, random_state=seed).fit(self._weighted(texts))
+        svd = TruncatedSVD(dim, n_iter=2, random_state=seed).fit(self._weighted(counts))
         self._components = svd.components_.astype(np.float32)
         return self
 
-    def _weighted(self, texts: Sequence[str]) -> Any:
+    def _weighted(self, counts: Any) -> Any:
         from sklearn.preprocessing import normalize
 
-        counts = self._counter.transform(texts).astype(np.float32)
+        counts = counts.astype(np.float32)
         counts.data = 1 + np.log(counts.data)  # a word said twice does not count double
         return normalize(counts.multiply(self._idf).tocsr())
 
@@ -86,7 +86,7 @@ class TfidfEncoder:
             raise EvaluationError("the TF-IDF encoder is not fitted; fit it on training reference texts")
         if not len(texts):
             return np.zeros((0, len(self._components)), np.float32)
-        return unit(self._weighted(texts) @ self._components.T)
+        return unit(self._weighted(self._counter.transform(texts)) @ self._components.T)
 
     def save(self, folder: str | Path) -> None:
         """Write `encoder.json` (vocabulary) and `encoder.safetensors` into a folder."""

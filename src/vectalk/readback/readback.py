@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,13 +12,14 @@ from safetensors.numpy import load_file, save_file
 from vectalk.errors import EvaluationError
 from vectalk.files import atomic_file, read_json, write_json
 from vectalk.readback.encoder import TextEncoder, TfidfEncoder, get_encoder
+from vectalk.readback.ridge import FOLDS, fit_ridge
 from vectalk.space import Point, VectorSpace
 from vectalk.space.expression import evaluate as evaluate_expression
+from vectalk.space.geometry import lerp
 from vectalk.space.split import TRAIN
 from vectalk.tasks.corpus import Example
 
-STRENGTHS = tuple(float(x) for x in np.logspace(-3, 3, 13))
-FOLDS = 5
+_LERP = re.compile(r"lerp\(\s*(?P<a>\w+)\s*,\s*(?P<b>\w+)\s*,\s*(?P<t>[0-9.]+)\s*\)")
 MOST_TEXTS = 6_000  # a sentence encoder reads some ninety texts a second on one core, and a ridge needs no more
 
 
@@ -32,20 +34,25 @@ def about_vectors(examples: Sequence[Example], about: str | None, space: VectorS
     Raises:
         EvaluationError: the slots lie in several spaces, or there is no single slot to take.
     """
-    points = []
     names = {name for example in examples for name, _ in example.slots.values()}
     if len(names) > 1:
         raise EvaluationError(f"the examples lie in several spaces ({', '.join(sorted(names))}), not in one")
-    for example in examples:
-        name = about if about is not None else next(iter(example.slots))
-        if about is None and len(example.slots) > 1:
-            raise EvaluationError(f"task {example.task!r} has several slots and no `about`: there is no one vector")
-        if name in example.slots:  # the common case, without the parser
-            points.append(np.asarray(space.vectors[example.slots[name][1]], np.float32))
-        else:
-            slots = {slot: space[row] for slot, (_, row) in example.slots.items()}
-            points.append(evaluate_expression(name, space, names=slots).values)
-    return np.stack(points) if points else np.zeros((0, space.dim), np.float32)
+    if not examples:
+        return np.zeros((0, space.dim), np.float32)
+    if about is None and len(examples[0].slots) > 1:
+        raise EvaluationError(f"task {examples[0].task!r} has several slots and no `about`: there is no one vector")
+    vectors = {
+        slot: np.asarray(space.vectors[[example.slots[slot][1] for example in examples]], np.float32)
+        for slot in examples[0].slots
+    }
+    about = about or next(iter(vectors))
+    if about in vectors:  # the common cases, without the parser
+        return vectors[about]
+    blend = _LERP.fullmatch(about)
+    if blend is not None and {blend["a"], blend["b"]} <= set(vectors):
+        return lerp(vectors[blend["a"]], vectors[blend["b"]], float(blend["t"])).astype(np.float32)
+    points = [{slot: space[row] for slot, (_, row) in example.slots.items()} for example in examples]
+    return np.stack([evaluate_expression(about, space, names=slots).values for slots in points])
 
 
 class ReadBack:
@@ -85,6 +92,7 @@ class ReadBack:
         *,
         about: str | None = None,
         validation: Sequence[Example] = (),
+        most_texts: int = MOST_TEXTS,
         seed: int = 0,
     ) -> ReadBack:
         """Fit on reference texts of training entities, several texts an entity allowed.
@@ -96,18 +104,14 @@ class ReadBack:
             encoder: an encoder or its name.
             about: the expression that the texts are about.
             validation: examples of validation entities, for `r2`.
-            seed: decides which texts are kept where there are very many.
+            most_texts: how many of the texts are read at most.
+            seed: decides which texts these are, and the folds.
 
         Raises:
             EvaluationError: an example is not a training example, or there are too few.
         """
-        from sklearn.linear_model import Ridge, RidgeCV
-        from sklearn.model_selection import GroupKFold
-
         _check_training(space, examples)
-        if len(examples) > MOST_TEXTS:
-            kept = np.random.default_rng(seed).permutation(len(examples))[:MOST_TEXTS]
-            examples = [examples[i] for i in np.sort(kept)]
+        examples = sampled(examples, most_texts, seed)
         texts = [example.target for example in examples]
         groups = np.array([next(iter(example.slots.values()))[1] for example in examples])
         entities = len(np.unique(groups))
@@ -116,15 +120,11 @@ class ReadBack:
         encoder = get_encoder(encoder) if isinstance(encoder, str) else encoder
         if isinstance(encoder, TfidfEncoder) and not encoder.fitted:
             encoder.fit(texts, seed=seed)
-        x = encoder.encode(texts)
-        y = about_vectors(examples, about, space) - space.normalizer.mean
-        folds = list(GroupKFold(FOLDS).split(x, groups=groups))
-        # Errors, not R2 by dimension: real tables hold constant dimensions, which have none.
-        search = RidgeCV(STRENGTHS, cv=folds, scoring="neg_mean_squared_error").fit(x, y)
-        ridge = Ridge(float(search.alpha_)).fit(x, y)
-        weight = np.ascontiguousarray(np.atleast_2d(ridge.coef_).T, np.float32)
-        bias = (np.atleast_1d(ridge.intercept_) + space.normalizer.mean).astype(np.float32)
-        made = cls(space, encoder, weight, bias, about=about, strength=float(search.alpha_))
+        vectors = about_vectors(examples, about, space) - space.normalizer.mean
+        ridge = fit_ridge(encoder.encode(texts), vectors, groups, seed=seed)
+        made = cls(
+            space, encoder, ridge.weight, ridge.bias + space.normalizer.mean, about=about, strength=ridge.strength
+        )
         made.r2 = made.score(validation) if validation else None
         return made
 
@@ -207,6 +207,13 @@ class SameEncoder:
                 f"has {self.space.dim}: it did not make this space; leave --same-encoder away"
             )
         return found
+
+
+def sampled(examples: Sequence[Example], most: int, seed: int) -> list[Example]:
+    """Return at most so many examples, drawn at random and in their order."""
+    if len(examples) <= most:
+        return list(examples)
+    return [examples[i] for i in np.sort(np.random.default_rng(seed).permutation(len(examples))[:most])]
 
 
 def _check_training(space: VectorSpace, examples: Sequence[Example]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -47,6 +47,7 @@ class ELM:
         spaces: Mapping[str, str | Path] | None = None,
         llm: str | None = None,
         device: str = "auto",
+        stage: Literal[1] | None = None,
     ) -> ELM:
         """Load a run.
 
@@ -55,13 +56,14 @@ class ELM:
             spaces: folders of spaces that moved, by name.
             llm: another place of the base LLM, where it moved.
             device: `auto`, `cpu`, `cuda`, ...
+            stage: 1 for the model as the first stage of training left it, to compare with.
 
         Raises:
             RunError: the folder is not a run, or a space is not the one it was trained on.
         """
         opened = Run.load(run)
         known = opened.spaces(spaces)
-        model, prompts = opened.model(device, llm)
+        model, prompts = opened.model(device, llm, stage=stage)
         return cls(opened, model, prompts, known)
 
     @cached_property

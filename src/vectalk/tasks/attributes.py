@@ -240,21 +240,23 @@ class AttributeReader:
         Quoted titles are skipped, since they may hold any word, and so is what a text says of the surroundings
         (`apart`). Returns a list of values (`list`), one value, a float, or None where the text says nothing.
         """
+        found = self.stated(text)
+        if self.kind in ("list", "around"):
+            return list(dict.fromkeys(found))
+        return found[0] if found else None
+
+    def stated(self, text: str) -> list[Any]:
+        """Return all values of this attribute that a text states, in its order, by the rules of `read`."""
         text = _QUOTED.sub("", text)
         for other in self.apart:
             text = re.sub(str(other.attribute.within), "", text)
         if self.attribute.within is not None:
             text = " ".join(m.group(1) for m in re.finditer(self.attribute.within, text))
         if self.kind == "number":
-            found = re.search(self.attribute.pattern, text)
-            return None if found is None else float(found.group())
+            return [float(found.group()) for found in re.finditer(self.attribute.pattern, text)]
         if self.kind == "decade":  # any decade, not only those of training entities
-            found = _DECADE.search(text)
-            return None if found is None else found.group()
+            return _DECADE.findall(text)
         if not self.vocabulary:
-            return [] if self.kind in ("list", "around") else None
+            return []
         pattern, values = self._spoken
-        said = [values[match] for match in pattern.findall(text.lower())]
-        if self.kind in ("list", "around"):
-            return list(dict.fromkeys(said))
-        return said[0] if said else None
+        return [values[match] for match in pattern.findall(text.lower())]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vectalk.errors import CorpusError, VectalkError
@@ -91,12 +92,13 @@ class Corpus:
             opened[name] = open_space(name, place, fingerprint, split_hash, f"corpus {folder}")
         return cls(folder, card, Suite.load(folder / "suite.yaml"), opened)
 
-    def table(self, split_name: str) -> pa.Table:
-        """Return the examples of a split, decoded into memory (texts and row numbers; no vectors)."""
+    def table(self, split_name: str, task: str | None = None) -> pa.Table:
+        """Return the examples of a split, or of one task of it, as a table (texts and row numbers; no vectors)."""
         parts = sorted(self.path.glob(f"{split_name}-*.parquet"))
         if not parts:
             return SCHEMA.empty_table()
-        return pa.concat_tables([pq.read_table(part) for part in parts])
+        wanted = None if task is None else pc.field("task") == task
+        return pa.concat_tables([pq.read_table(part, filters=wanted) for part in parts])
 
     def __len__(self) -> int:
         return sum(self.card["counts"].values())
@@ -105,11 +107,10 @@ class Corpus:
         """Iterate over the examples of a split, in the order they were built."""
         if split_name not in SPLITS:
             raise CorpusError(f"unknown split {split_name!r}; take one of {', '.join(SPLITS)}")
-        for batch in self.table(split_name).to_batches(max_chunksize=2048):
+        for batch in self.table(split_name, task).to_batches(max_chunksize=2048):
             for row in batch.to_pylist():
-                if task is None or row["task"] == task:
-                    row["slots"] = {s["slot"]: (s["space"], s["row"]) for s in row["slots"]}
-                    yield Example(**row)
+                row["slots"] = {s["slot"]: (s["space"], s["row"]) for s in row["slots"]}
+                yield Example(**row)
 
 
 def open_space(

@@ -1,0 +1,77 @@
+"""Recovery: how much of what the metadata know is read from a text, between a blind guess and a direct probe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from vectalk.evaluation.bootstrap import Statistic, average, corrected, joined, whole
+from vectalk.evaluation.facts import Facts
+from vectalk.evaluation.metrics import attribute_score
+from vectalk.evaluation.texts import Figure, TaskTexts
+from vectalk.tasks.attributes import AttributeReader
+
+READABLE = 0.9  # what the extractor must score on references before it may judge answers
+
+
+def recovery(given: TaskTexts, facts: Facts, notes: list[str]) -> Iterator[Figure]:
+    """Score what the texts of a one-slot task state of its attributes.
+
+    Majority and probe count as values, not as texts: a sentence that cannot be spelled must not lower the bar. The
+    mean over the attributes of the task is called `recovery` alone.
+
+    Args:
+        given: the texts.
+        facts: what majority and probe say.
+        notes: is told which attributes were left out, and why.
+    """
+    if len(given.task.slots) > 1:
+        return
+    slot, space = next(iter(given.task.slots.items()))
+    rows = given.rows(slot)
+    recovered: dict[str, list[Statistic]] = {condition: [] for condition in given.texts}
+    for attribute in given.task.states:
+        reader = facts.reader(space, attribute)
+        true = [reader.value(int(row)) for row in rows]
+        known = sum(value is not None for value in true)
+        problem = _problem(given, reader, true, facts)
+        if problem is not None:
+            notes.append(f"task {given.task.name!r}, attribute {attribute!r}: {problem}")
+            continue
+        constant = facts.majority(space, attribute)
+
+        def score(
+            said: list[Any], kind: str = reader.kind, true: list[Any] = true, default: Any = constant
+        ) -> Statistic:
+            return attribute_score(kind, said, true, default)
+
+        floor, ceiling = score([constant] * given.n), score(facts.predict("probe_text", space, attribute, rows))
+        own = {name: score([reader.read(text) for text in texts]) for name, texts in given.texts.items()}
+        share = {name: joined(corrected, statistic, floor, ceiling) for name, statistic in own.items()}
+        yield f"score/{attribute}", "probe", given.estimate(ceiling)._replace(n=known)
+        for figure in given.figures(f"score/{attribute}", own, rivals=()):
+            yield _of(known, figure)
+        for figure in given.figures(f"recovery/{attribute}", share):
+            yield _of(known, figure)
+        if whole(ceiling, given.n) > whole(floor, given.n):  # else there is nothing to recover
+            for name, statistic in share.items():
+                recovered[name].append(statistic)
+    if any(recovered.values()):
+        yield from given.figures("recovery", {name: joined(average, *each) for name, each in recovered.items()})
+
+
+def _problem(given: TaskTexts, reader: AttributeReader, true: list[Any], facts: Facts) -> str | None:
+    """Say why an attribute cannot be scored on a task, or None where it can."""
+    if all(value is None for value in true):
+        return "known for no test entity"
+    readable = whole(attribute_score(reader.kind, [reader.read(t) for t in given.references], true, 0.0), given.n)
+    if readable < READABLE:
+        return f"not readable, the extractor scores {readable:.2f} on the references"
+    space = next(iter(given.task.slots.values()))
+    return None if facts.probe(space, reader.name) is not None else "no probe to compare with"
+
+
+def _of(known: int, figure: Figure) -> Figure:
+    """Return a figure that counts the entities whose value is known."""
+    metric, condition, found = figure
+    return metric, condition, found._replace(n=known)

@@ -1,0 +1,66 @@
+"""The rival that is told: an LLM that reads the titles instead of the vectors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from vectalk.evaluation.answers import Kept
+from vectalk.evaluation.facts import NotRunError
+from vectalk.tasks import Corpus, Example, Task
+from vectalk.tasks.suite import pieces_of
+
+SHOTS = 3  # training examples that show how long an answer is, and in which words
+Messages = list[dict[str, str]]
+
+
+class Chat(Protocol):
+    """An LLM behind a chat interface, asked without sampling."""
+
+    def __call__(self, conversations: Sequence[Messages]) -> Sequence[str]:
+        """Return a reply to each conversation, a list of `{role, content}`."""
+        ...
+
+
+class Told:
+    """Asks an LLM the questions of a task with titles in the slots.
+
+    It sees a few training examples, told in the same way, so that it knows the kind of answer that is wanted; that it
+    knows the titles is up to it.
+
+    Args:
+        chat: the LLM.
+        corpus: where the titles are.
+        kept: where answers are kept.
+        name: tells the LLM from any other.
+    """
+
+    def __init__(self, chat: Chat, corpus: Corpus, kept: Kept, name: str) -> None:
+        self.chat, self.corpus, self.kept, self.name = chat, corpus, kept, name
+
+    def __call__(self, task: Task, examples: Sequence[Example], references: Sequence[Example]) -> list[str]:
+        """Return a text for each example.
+
+        Raises:
+            NotRunError: a space of the task has no titles.
+        """
+        for space in task.slots.values():
+            if "title" not in self.corpus.spaces[space].column_names:
+                raise NotRunError(f"space {space!r} has no titles to tell")
+        shown: Messages = []
+        for example in references[:: max(1, len(references) // SHOTS)][:SHOTS]:
+            shown += self._turn(example), {"role": "assistant", "content": example.target}
+        conversations = [[*shown, self._turn(example)] for example in examples]
+        keys = [hashlib.sha256(json.dumps([self.name, c]).encode()).hexdigest() for c in conversations]
+
+        def answer(places: list[int], progress: Callable[[int, int], None]) -> Sequence[str]:
+            return self.chat([conversations[i] for i in places])
+
+        return self.kept(keys, f"{task.name}: text_llm", answer)
+
+    def _turn(self, example: Example) -> dict[str, str]:
+        titles = {slot: f"“{self.corpus.spaces[space].title(row)}”" for slot, (space, row) in example.slots.items()}
+        told = "".join(titles[text] if is_slot else text for text, is_slot in pieces_of(example.prompt))
+        return {"role": "user", "content": told}

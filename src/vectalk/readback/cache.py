@@ -1,0 +1,111 @@
+"""Embeddings kept on disk: a sentence encoder reads some ninety texts a second on one core, and texts come again."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vectalk.files import atomic_file
+from vectalk.readback.encoder import SentenceEncoder, TextEncoder
+
+BLOCK = 512  # texts a shard; what is lost when the work is killed
+SAMPLE = "An old sailor finds an island that is on no map."
+KEY = 16  # bytes
+
+
+class CachedEncoder:
+    """A frozen encoder that encodes each text once, and keeps the embeddings in a folder.
+
+    A shard is a pair of files, `ID.keys.npy` (hashes of texts) and `ID.rows.npy` (embeddings in half precision). What
+    was just encoded is rounded like what is read again, so that results do not depend on what was kept.
+
+    Args:
+        encoder: a frozen encoder.
+        folder: where shards of this encoder lie; None keeps them in memory alone.
+        progress: called with texts encoded and texts in all, when some are not known yet.
+    """
+
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        folder: str | Path | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        self.encoder, self.name, self.progress = encoder, encoder.name, progress
+        self.folder = None if folder is None else Path(folder) / _slug(encoder.name)
+        self._shards: list[np.ndarray] = []
+        self._place: dict[bytes, tuple[int, int]] = {}
+        if self.folder is not None:
+            self._open(self.folder)
+
+    def _open(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for keys in sorted(folder.glob("*.keys.npy")):
+            rows = keys.with_name(keys.name.replace(".keys.", ".rows."))
+            if rows.is_file():
+                self._add(np.load(keys), np.load(rows, mmap_mode="r"))
+        sample = _hash(SAMPLE)
+        if sample in self._place:
+            known, now = self._rows([sample])[0], self.encoder.encode([SAMPLE])[0]
+            if len(known) == len(now) and float(known @ now) > 0.999:
+                return
+            # Another encoder had this name: nothing that it made can be used.
+            for stale in folder.glob("*.npy"):
+                stale.unlink()
+            self._shards, self._place = [], {}
+        self.encode([SAMPLE])
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """Return unit rows [N, E] float32."""
+        if not len(texts):
+            return self.encoder.encode([])
+        keys = [_hash(text) for text in texts]
+        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._place}
+        # Long ones first, together: little of a batch is then padding, and the first estimate of the time is no lie.
+        wanted = sorted(new.items(), key=lambda item: -len(item[1]))
+        for start in range(0, len(wanted), BLOCK):
+            block = wanted[start : start + BLOCK]
+            rows = self._compute([text for _, text in block]).astype(np.float16)
+            self._keep(np.frombuffer(b"".join(key for key, _ in block), np.uint8).reshape(-1, KEY), rows)
+            self.progress(start + len(block), len(wanted))
+        return self._rows(keys)
+
+    def _compute(self, texts: list[str]) -> np.ndarray:
+        """Encode texts; a sentence encoder need not remember what is kept here."""
+        return self.encoder.compute(texts) if isinstance(self.encoder, SentenceEncoder) else self.encoder.encode(texts)
+
+    def _rows(self, keys: Sequence[bytes]) -> np.ndarray:
+        shard, row = np.array([self._place[key] for key in keys]).T
+        found = np.empty((len(keys), self._shards[0].shape[1]), np.float32)
+        for number in np.unique(shard):
+            there = shard == number
+            found[there] = self._shards[number][row[there]]
+        return found
+
+    def _keep(self, keys: np.ndarray, rows: np.ndarray) -> None:
+        if self.folder is not None:
+            name = hashlib.sha256(keys.tobytes()).hexdigest()[:16]
+            place = self.folder / f"{name}.rows.npy"
+            for path, array in ((place, rows), (self.folder / f"{name}.keys.npy", keys)):
+                with atomic_file(path) as temporary:
+                    np.save(temporary, array)
+            rows = np.load(place, mmap_mode="r")
+        self._add(keys, rows)
+
+    def _add(self, keys: np.ndarray, rows: np.ndarray) -> None:
+        number = len(self._shards)
+        self._shards.append(rows)
+        self._place.update((key.tobytes(), (number, i)) for i, key in enumerate(keys))
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()[:KEY]
+
+
+def _slug(name: str) -> str:
+    """Return a name that can be that of a folder, and tells names apart that look alike there."""
+    return f"{re.sub(r'[^a-zA-Z0-9]+', '-', name).strip('-')[-40:]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

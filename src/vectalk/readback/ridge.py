@@ -1,0 +1,81 @@
+"""Ridge regression whose strength is chosen by cross-validation over groups; one Gram matrix a fold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+STRENGTHS = tuple(float(x) for x in np.logspace(-3, 3, 13))
+FOLDS = 5
+
+
+class Ridge(NamedTuple):
+    """Maps rows x [N, E] to x @ weight + bias [N, D]."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    strength: float
+
+
+def fit_ridge(
+    x: np.ndarray,
+    y: np.ndarray,
+    groups: np.ndarray,
+    *,
+    strengths: Sequence[float] = STRENGTHS,
+    folds: int = FOLDS,
+    seed: int = 0,
+) -> Ridge:
+    """Fit y [N, D] from x [N, E], the bias unpenalised.
+
+    The strength with the least squared error on groups left out is taken. A fold's moments are subtracted from those
+    of all rows, so that each row is visited once, and one eigendecomposition a fold serves all strengths.
+
+    Args:
+        x: what is given.
+        y: what is predicted.
+        groups: [N] rows of one group are left out together; there must be as many groups as folds.
+        strengths: what to choose from.
+        folds: number of folds.
+        seed: decides which groups share a fold.
+    """
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    _, group = np.unique(groups, return_inverse=True)
+    fold = np.random.default_rng(seed).permutation(group.max() + 1)[group] % folds
+    parts = [_Moments.of(x[fold == f], y[fold == f]) for f in range(folds)]
+    total = _Moments(*(np.sum(moment, axis=0) for moment in zip(*parts, strict=True)))
+    errors = np.zeros(len(strengths))
+    for f, part in enumerate(parts):
+        rest = _Moments(*(a - b for a, b in zip(total, part, strict=True)))
+        for i, (weight, bias) in enumerate(rest.solve(strengths)):
+            errors[i] += np.square(x[fold == f] @ weight + bias - y[fold == f]).sum()
+    best = strengths[int(np.argmin(errors))]
+    ((weight, bias),) = total.solve([best])
+    return Ridge(np.ascontiguousarray(weight, np.float32), bias.astype(np.float32), float(best))
+
+
+class _Moments(NamedTuple):
+    """Number of rows, and sums over them: x, y, x x' and x y'."""
+
+    rows: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    xx: np.ndarray
+    xy: np.ndarray
+
+    @classmethod
+    def of(cls, x: np.ndarray, y: np.ndarray) -> _Moments:
+        return cls(np.array(len(x)), x.sum(0), y.sum(0), x.T @ x, x.T @ y)
+
+    def solve(self, strengths: Sequence[float]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return weight and bias for each strength."""
+        mean_x, mean_y = self.x / self.rows, self.y / self.rows
+        values, basis = np.linalg.eigh(self.xx - self.rows * np.outer(mean_x, mean_x))
+        turned = basis.T @ (self.xy - self.rows * np.outer(mean_x, mean_y))
+        found = []
+        for strength in strengths:
+            weight = basis @ (turned / (np.maximum(values, 0.0) + strength)[:, None])
+            found.append((weight, mean_y - mean_x @ weight))
+        return found
