@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vectalk.cli.main import main
-from vectalk.demo import demo
+from vectalk.demo import islands
 from vectalk.demo.world import RICHES, World, islands_suite
 from vectalk.tasks import FactsTeacher
 
@@ -33,13 +33,13 @@ def test_truth_is_spelled_like_the_reference_of_a_real_island(tmp_path) -> None:
     teacher = FactsTeacher(islands_suite(), {"island": space})
     summary = teacher.suite.task("summary")
     row = int(space.rows("test")[0])
-    assert demo.spell_truth(world, teacher, space, space[row]) == teacher.write(summary, {"island": row}, "truth")
+    assert islands.spell_truth(world, teacher, space, space[row]) == teacher.write(summary, {"island": row}, "truth")
 
 
 def test_the_demo_runs_from_vectors_to_answers(tmp_path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(demo, "QUICK", demo.Size(islands=240, base_steps=30, stage1=10, stage2=20, test=6))
+    monkeypatch.setattr(islands, "QUICK", islands.Size(islands=240, base_steps=30, stage1=10, stage2=20, test=6))
     out = tmp_path / "demo"
-    main_with(["demo", "--quick", "--out", str(out), "--json", "--quiet"])
+    main_with(["demo", "--world", "islands", "--quick", "--out", str(out), "--json", "--quiet"])
     printed = capsys.readouterr()
     result = json.loads(printed.out)
     conditions = {row["condition"] for row in result["metrics"]}

@@ -1,6 +1,8 @@
 """`vectalk demo`."""
 
 import sys
+from collections.abc import Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,18 +16,57 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def demo(
+    more: Annotated[list[str] | None, typer.Argument(help="More films, after --likes.", metavar="[FILM]...")] = None,
+    likes: Annotated[
+        list[str] | None,
+        typer.Option("--likes", help="Films that somebody likes: says who that is, by the run in --out."),
+    ] = None,
     out_folder: Annotated[Path, typer.Option("--out", help="Folder to make.")] = Path("runs/demo"),
-    quick: Annotated[bool, typer.Option("--quick", help="A smaller world and less training.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="All 25 tasks; takes several times as long.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Less training, too little for good answers.")] = False,
+    world: Annotated[
+        str, typer.Option("--world", help="`films`, or `islands`: invented, so that all truth is known.")
+    ] = "films",
+    llm: Annotated[
+        str | None, typer.Option("--llm", help="Base LLM: hub name or folder; the demo's own when omitted.")
+    ] = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """A world whose truth is known: trains, evaluates, and asks about points that are nobody."""
+    """Real vectors, talking: trains, evaluates, and shows answers side by side, in minutes on two cores."""
+    if world not in ("films", "islands"):
+        raise typer.BadParameter(f"--world is `films` or `islands`, not {world!r}")
+    if full and quick:
+        raise typer.BadParameter("--full and --quick exclude each other")
+    if more and not likes:
+        raise typer.BadParameter(f"{more[0]!r} stands alone; name films after --likes")
+    if likes and world != "films":
+        raise typer.BadParameter("--likes is about films; leave --world away")
+    if world == "islands":
+        if full or llm:
+            raise typer.BadParameter("--full and --llm belong to the films; leave --world away")
+        _islands(out_folder, quick, seed, overwrite, device, as_json, quiet)
+        return
+    titles = [*(likes or []), *(more or [])]
+    if titles:
+        _check(titles)
+    if not titles or not (out_folder / "run" / "elm.json").is_file():
+        if titles:
+            note(f"there is no run at {out_folder} yet: making it first, once", quiet)
+        rows, samples = _films(out_folder, full, quick, llm, seed, overwrite, device, quiet)
+        if not titles:
+            _show_films(out_folder, rows, samples, quick, as_json, quiet)
+            return
+    _likes(out_folder, titles, device, as_json, quiet)
+
+
+@contextmanager
+def _telling(quiet: bool) -> Any:
+    """Yield a reporter of training and a callback of other work, on one display."""
     from vectalk.cli.train import BarReporter
-    from vectalk.demo.demo import FULL, QUICK, run_demo
-    from vectalk.evaluation import table
 
     with progress(quiet) as bar:
         jobs: dict[str, Any] = {}
@@ -33,15 +74,109 @@ def demo(
         def tell(what: str, done: int, total: int) -> None:
             if what not in jobs:
                 jobs[what] = bar.add_task(what, total=total, note="")
-            bar.update(jobs[what], completed=done, total=total, visible=done < total or what == "base LLM")
+            bar.update(jobs[what], completed=done, total=total, visible=done < total)
 
+        yield BarReporter(bar, quiet), tell
+
+
+def _films(
+    folder: Path, full: bool, quick: bool, llm: str | None, seed: int, overwrite: bool, device: str, quiet: bool
+) -> tuple[list[dict[str, Any]], list[Any]]:
+    from vectalk.demo.films import FULL, QUICK, USUAL, run_demo
+
+    size = FULL if full else QUICK if quick else USUAL
+    with _telling(quiet) as (reporter, tell):
+        return run_demo(
+            folder, size=size, llm=llm, seed=seed, overwrite=overwrite, device=device, reporter=reporter, progress=tell
+        )
+
+
+def _show_films(
+    folder: Path, rows: list[dict[str, Any]], samples: Sequence[Any], quick: bool, as_json: bool, quiet: bool
+) -> None:
+    from vectalk.evaluation import table
+
+    if as_json:
+        emit({"metrics": rows, "samples": [sample.to_dict() for sample in samples]}, "", True)
+        return
+    out.print(Group(*table.rich_tables(rows)))
+    for sample in samples:
+        out.print(f"\n[bold]{sample.what}[/bold]")
+        labelled = [("point", sample.source), ("support", sample.support), ("facts", sample.truth)]
+        labelled += [("answer", sample.answer), ("shuffled", sample.shuffled), ("probe", sample.probe)]
+        _lines([(label, text) for label, text in labelled if text is not None])
+    me = sys.argv[0] if "/" in sys.argv[0] else "vectalk"
+    if quick:
+        note("\n--quick is too little training for good answers: look at the table, and run it without.", quiet)
+    note(
+        "\nfacts: what the metadata say. answer: what the model says of the vector alone. shuffled: what it says of another's"
+        "\nvector, to the same question. probe: what a direct probe reads from the vector, spelled out.\n"
+        f"\nAsk it yourself:\n  {me} ask {folder}/run 'Summarise {{film}}.' --bind film=\"lerp('Alien (1979)', 'Annie Hall (1977)', 0.5)\"\n"
+        f"  {me} demo --out {folder} --likes 'Alien (1979)' 'Blade Runner (1982)' 'Brazil (1985)'\n"
+        f"Then bring your own vectors: {me} space import --help",
+        quiet,
+    )
+
+
+def _check(titles: list[str]) -> None:
+    """Raise an error for unknown films now, and not after minutes of training."""
+    from vectalk.demo.films import demo_data
+    from vectalk.space import VectorSpace
+
+    films = VectorSpace.load(demo_data() / "films")
+    for title in titles:
+        films.find(title)
+
+
+def _likes(folder: Path, titles: list[str], device: str, as_json: bool, quiet: bool) -> None:
+    from vectalk.demo.films import demo_data
+    from vectalk.demo.likes import who_likes
+    from vectalk.demo.showcase import VIEWER
+    from vectalk.talk import ELM
+
+    elm = ELM.from_pretrained(folder / "run", device=device)
+    visitor, answer = who_likes(elm, demo_data(), titles, VIEWER)
+    near = [neighbor.title for neighbor in answer.neighbors]
+    if as_json:
+        emit(
+            {"liked": visitor.liked, "genres": dict(visitor.genres), "next": visitor.next, **answer.to_dict()}, "", True
+        )
+        return
+    counted = ", ".join(f"{genre} {count}" for genre, count in visitor.genres)
+    _lines(
+        [
+            ("liked", "; ".join(visitor.liked)),
+            ("answer", answer.text),
+            ("counted", counted),
+            ("support", str(answer.support)),
+            ("nearest", "; ".join(near)),
+            ("next", "; ".join(visitor.next)),
+        ]
+    )
+    note(
+        "\nanswer: what the model says of the vector that the films give. counted: the genres of the films themselves, to"
+        "\ncheck it by. next: what the factor model puts first, without any language model.",
+        quiet,
+    )
+
+
+def _lines(labelled: Sequence[tuple[str, str]]) -> None:
+    for label, text in labelled:
+        out.print(f"  {label:<10} {text}", markup=False, soft_wrap=True)
+
+
+def _islands(folder: Path, quick: bool, seed: int, overwrite: bool, device: str, as_json: bool, quiet: bool) -> None:
+    from vectalk.demo.islands import FULL, QUICK, run_demo
+    from vectalk.evaluation import table
+
+    with _telling(quiet) as (reporter, tell):
         rows, samples = run_demo(
-            out_folder,
+            folder,
             size=QUICK if quick else FULL,
             seed=seed,
             overwrite=overwrite,
             device=device,
-            reporter=BarReporter(bar, quiet),
+            reporter=reporter,
             progress=tell,
         )
     if as_json:
@@ -50,21 +185,12 @@ def demo(
     out.print(Group(*table.rich_tables(rows)))
     for sample in samples:
         out.print(f"\n[bold]{sample.what}[/bold]")
-        for label, text in (
-            ("point", sample.source),
-            ("support", sample.support),
-            ("truth", sample.truth),
-            ("answer", sample.answer),
-            ("another's", sample.shuffled),
-        ):
-            out.print(f"  {label:<10} {text}", markup=False, soft_wrap=True)
-    title, me = samples[0].source.strip("'"), sys.argv[0] if "/" in sys.argv[0] else "vectalk"
-    if quick:
-        note("\n--quick is too little training for good answers: look at the table, and run it without.", quiet)
-    note(
-        f"\nAsk it yourself:\n  {me} ask {out_folder}/run 'Describe {{island}}.' --bind island={title}\n"
-        f"  {me} ask {out_folder}/run 'Who should visit {{island}}?' --bind island=\"mean('3', '4', '5')\"\n"
-        f"  {me} space neighbors {out_folder}/islands 7\n"
-        f"Then bring your own vectors: {me} space import --help",
-        quiet,
-    )
+        _lines(
+            [
+                ("point", sample.source),
+                ("support", sample.support),
+                ("truth", sample.truth),
+                ("answer", sample.answer),
+                ("shuffled", sample.shuffled),
+            ]
+        )

@@ -1,0 +1,138 @@
+"""The demo on real vectors: films and viewers of MovieLens, from vectors to measured answers in minutes.
+
+The data lie in `demo-data/` of the repository, with their own licence; `demo-data/make.py` made them from ratings. The base
+LLM there has read texts about training films and viewers, and has seen no vector.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vectalk.demo.showcase import Sample, showcase
+from vectalk.errors import SpaceError
+from vectalk.evaluation import evaluate
+from vectalk.evaluation.conditions import Facts
+from vectalk.files import new_folder, write_json
+from vectalk.space import VectorSpace
+from vectalk.talk import ELM
+from vectalk.tasks import FactsTeacher, Suite, build_corpus
+from vectalk.training import TrainConfig, Trainer
+from vectalk.training.trainer import Reporter, Silent
+
+SIX = ["summary", "movie_to_viewer", "positive_review", "negative_review", "similarities", "interpolation"]
+PROFILE = "user_profile"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much the demo does: tasks (all of the suites where none are named), training examples of each task for each
+    entity, steps of both stages, and test entities a task."""
+
+    tasks: tuple[str, ...]
+    variants: int
+    stage1: int
+    stage2: int
+    test: int
+
+
+USUAL = Size((*SIX, PROFILE), variants=4, stage1=200, stage2=1600, test=150)
+QUICK = Size(("summary", "similarities", PROFILE), variants=2, stage1=60, stage2=240, test=40)
+FULL = Size((), variants=4, stage1=300, stage2=5000, test=150)
+
+
+def demo_data() -> Path:
+    """Return the folder of the demo's data.
+
+    Raises:
+        SpaceError: it is not there, as in an installed wheel; says where to get it.
+    """
+    given = os.environ.get("VECTALK_DEMO_DATA")
+    folder = Path(given) if given else Path(__file__).parents[3] / "demo-data"
+    if not (folder / "films" / "space.json").is_file():
+        raise SpaceError(
+            f"the demo's data are not at {folder}: they are not part of the package, since their licence differs. Get the "
+            "folder demo-data of vectalk's repository and name it in VECTALK_DEMO_DATA, or run "
+            "`vectalk demo --world islands`, which invents its data"
+        )
+    return folder
+
+
+def config_for(size: Size, seed: int = 0) -> TrainConfig:
+    """Return the training settings of the demo."""
+    return TrainConfig.load(
+        None,
+        {
+            "adapter.width": 256,
+            "adapter.soft_tokens": 4,
+            "stage1.steps": size.stage1,
+            "stage1.lr_adapter": 2e-3,
+            "stage2.steps": size.stage2,
+            "stage2.lr_llm": 1e-3,
+            "stage2.lr_adapter": 2e-3,
+            "stage2.patience": 8,
+            "vector_noise": 0.2,
+            "eval_every": 200,
+            "eval_examples": 256,
+            "save_every": 400,
+            "seed": seed,
+        },
+    )
+
+
+def film_suite(size: Size) -> Suite:
+    """Return the tasks of the demo."""
+    suite = Suite.join([Suite.load("movies"), Suite.load("users")])
+    return suite.only(list(size.tasks)) if size.tasks else suite
+
+
+def run_demo(
+    out: str | Path,
+    *,
+    size: Size = USUAL,
+    llm: str | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    device: str = "auto",
+    reporter: Reporter | None = None,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> tuple[list[dict[str, Any]], list[Sample]]:
+    """Write texts, train on them, evaluate, and ask about points that training never saw.
+
+    Args:
+        out: folder that holds corpus, run and evaluation.
+        size: how much to do.
+        llm: base LLM; the demo's own when omitted.
+        seed: of everything random.
+        overwrite: replace the folder where it exists.
+        device: where to train.
+        reporter: is told of the steps of training.
+        progress: called with what is going on, done, total.
+
+    Returns:
+        The rows of the evaluation's metrics, and the samples.
+    """
+    data = demo_data()
+    place = new_folder(out, "demo.json", overwrite=overwrite)
+    write_json(place / "demo.json", {"world": "films", "size": asdict(size), "seed": seed, "llm": llm})
+    spaces = {"film": VectorSpace.load(data / "films"), "user": VectorSpace.load(data / "users")}
+    suite = film_suite(size)
+    corpus = build_corpus(
+        spaces,
+        suite,
+        FactsTeacher(suite, spaces),
+        place / "corpus",
+        variants=size.variants,
+        seed=seed,
+        progress=progress,
+    )
+    base = llm or str(data / "base-llm")
+    Trainer(corpus, base, place / "run", config_for(size, seed), device=device, reporter=reporter or Silent()).run()
+    elm, facts = ELM.from_pretrained(place / "run", device=device), Facts(corpus, seed)
+    rows = evaluate(elm, corpus, place / "evaluation", limit=size.test, seed=seed, facts=facts, progress=progress)
+    samples = showcase(elm, facts, seed)
+    write_json(place / "samples.json", [sample.to_dict() for sample in samples])
+    return rows, samples

@@ -1,0 +1,106 @@
+"""A few answers side by side: what the model says of a vector, of another vector, and what a direct probe says."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from vectalk.concepts import Concept
+from vectalk.evaluation.conditions import Facts
+from vectalk.space import Point, VectorSpace
+from vectalk.space.neighbors import nearest
+from vectalk.space.split import TEST, TRAIN
+from vectalk.talk import ELM
+
+FILM, VIEWER = "Summarise {film}.", "Describe the taste of {user}."
+SHIFT = 2.0  # standard deviations along the concept
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question about one point.
+
+    Attributes:
+        what: the point, for people.
+        source: the point, as an expression.
+        question: what was asked.
+        truth: the reference text, where the point is a real entity.
+        answer: of the model.
+        shuffled: the model's answer to the same question about another vector.
+        probe: what a direct probe of the vector says, spelled out.
+        support: how near to real entities the point lies.
+    """
+
+    what: str
+    source: str
+    question: str
+    truth: str | None
+    answer: str
+    shuffled: str
+    probe: str
+    support: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields, for JSON."""
+        return asdict(self)
+
+
+def showcase(elm: ELM, facts: Facts, seed: int = 0) -> list[Sample]:
+    """Ask about a test film, the middle of two, a film moved along a concept, and a test viewer."""
+    films, users = elm.spaces["film"], elm.spaces["user"]
+    rng = np.random.default_rng(seed)
+    known = _well_known(films)
+    film, a, b, moved, other = (films[int(row)] for row in rng.choice(known, 5, replace=False))
+    viewer, stranger = (users[int(row)] for row in rng.choice(_whole(users), 2, replace=False))
+    comedy = Concept.fit(films, positive=films.where("genres", "Comedy"))
+    asked = [
+        ("a film that training never saw", FILM, film, other),
+        ("half way between two films", FILM, films.point(f"lerp({a.source}, {b.source}, 0.5)"), other),
+        (f"{moved.title}, moved {SHIFT:g} sd towards comedy", FILM, comedy.shift(moved, SHIFT), other),
+        ("a viewer that training never saw", VIEWER, viewer, stranger),
+    ]
+    return [_sample(elm, facts, *question) for question in asked]
+
+
+def _sample(elm: ELM, facts: Facts, what: str, question: str, point: Point, other: Point) -> Sample:
+    space = point.space.name
+    answer, control = elm.ask([question, question], [{space: point}, {space: other}])
+    task = next(task for task in elm.suite.tasks if question in task.prompts)
+    truth = None if point.row is None else facts.teacher.write(task, {space: point.row}, "truth")
+    probe = facts.teacher.spell(task, {space: probed(facts, point)}, "truth") or ""
+    return Sample(what, point.source, question, truth, answer.text, control.text, probe, str(answer.support))
+
+
+def probed(facts: Facts, point: Point) -> dict[str, Any]:
+    """Return what direct probes read from a vector, attribute by attribute, and its nearest titles."""
+    space, values = point.space, {}
+    for name, reader in facts.teacher.readers[space.name].items():
+        if reader.kind == "neighbors":
+            exclude = None if point.row is None else np.array([point.row])
+            found, _ = nearest(
+                point.values[None],
+                space.vectors,
+                reader.attribute.count,
+                space.metric,
+                rows=space.rows(TRAIN),
+                exclude=exclude,
+            )
+            values[name] = [space.title(int(row)) for row in found[0]]
+            continue
+        probe = facts.probe(space.name, name)
+        values[name] = None if probe is None else probe.predict(point.values[None])[0]
+    return values
+
+
+def _well_known(films: VectorSpace) -> np.ndarray:
+    """Return the half of the test films that most viewers rated: a reader can judge what is said of them."""
+    rows = films.rows(TEST)
+    count = np.array([films.column("n_ratings")[int(row)].as_py() for row in rows])
+    return rows[count >= np.median(count)]
+
+
+def _whole(users: VectorSpace) -> np.ndarray:
+    """Return the test viewers whose vectors come from all that they rated."""
+    return np.array([row for row in users.rows(TEST) if users.column("mean_rating")[int(row)].as_py() is not None])
