@@ -1,13 +1,17 @@
 """The world's law, and the demo from end to end at its smallest."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vectalk.cli.main import main
-from vectalk.demo import islands
+from vectalk.demo import films, islands, likes
 from vectalk.demo.world import RICHES, World, islands_suite
+from vectalk.errors import SpaceError
+from vectalk.space import VectorSpace
+from vectalk.space.wals import WalsConfig
 from vectalk.tasks import FactsTeacher
 
 
@@ -75,3 +79,84 @@ def main_with(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 0
+
+
+# ---- films
+
+
+@pytest.fixture(scope="module")
+def film_run(tmp_path_factory) -> Path:
+    """The demo on films, hardly trained."""
+    out = tmp_path_factory.mktemp("films") / "demo"
+    size = films.Size(("summary", "user_profile"), variants=1, stage1=4, stage2=4, test=6)
+    films.run_demo(out, size=size, llm=None)
+    return out
+
+
+def test_the_films_are_ours_to_show() -> None:
+    data = films.demo_data()
+    items, users = VectorSpace.load(data / "films"), VectorSpace.load(data / "users")
+    items.verify()
+    users.verify()
+    assert "GroupLens" in items.licence
+    assert "GroupLens" in (data / "LICENSE").read_text()
+    assert not list(data.rglob("*ratings*"))
+    assert sum(file.stat().st_size for file in (data / "base-llm").iterdir()) < 10_000_000
+
+
+def test_a_viewers_rows_share_his_split() -> None:
+    users = VectorSpace.load(films.demo_data() / "users")
+    splits: dict[str, set[str]] = {}
+    for name, split in zip(users.column("id").to_pylist(), users.column("split").to_pylist(), strict=True):
+        splits.setdefault(name.split("/")[0], set()).add(split)
+    assert len(users) > 2 * len(splits)
+    assert all(len(found) == 1 for found in splits.values())
+
+
+def test_the_film_demo_runs_from_vectors_to_answers(film_run) -> None:
+    rows = [json.loads(line) for line in (film_run / "evaluation" / "metrics.jsonl").read_text().splitlines()]
+    assert {"elm", "shuffled", "copy_text", "probe_text"} <= {row["condition"] for row in rows}
+    samples = json.loads((film_run / "samples.json").read_text())
+    assert [sample["truth"] is not None for sample in samples] == [True, False, False, True]
+    assert "concept" in samples[2]["source"]
+    assert all(sample["probe"] and sample["answer"] for sample in samples)
+
+
+def test_whoever_likes_films_is_folded_in_like_a_viewer_of_the_factorisation() -> None:
+    data = films.demo_data()
+    items, users = VectorSpace.load(data / "films"), VectorSpace.load(data / "users")
+    settings = WalsConfig(**json.loads((data / "factors.json").read_text()))
+    horror = ["Alien (1979)", "The Shining (1980)", "Psycho (1960)", "The Exorcist (1973)", "Carrie (1976)"]
+    visitor = likes.fold_in(items, users, horror, settings)
+    assert visitor.genres[0][0] in ("Horror", "Thriller")
+    assert not set(visitor.liked) & set(visitor.next)
+    expected = np.asarray(items.vectors, np.float64)
+    chosen = [items.find(title) for title in horror]
+    normal = settings.unobserved * expected.T @ expected + settings.l2 * np.eye(items.dim)
+    normal += (1 - settings.unobserved) * expected[chosen].T @ expected[chosen]
+    assert np.allclose(visitor.point.values, np.linalg.solve(normal, expected[chosen].sum(0)), atol=1e-4)
+    with pytest.raises(SpaceError, match="different films"):
+        likes.fold_in(items, users, ["Alien (1979)", "Alien (1979)"], settings)
+
+
+def test_likes_answers_by_the_run_at_hand(film_run, capsys) -> None:
+    main_with(["demo", "--out", str(film_run), "--json", "--likes", "Alien (1979)", "Heat (1995)"])
+    said = json.loads(capsys.readouterr().out)
+    assert said["liked"] == ["Alien (1979)", "Heat (1995)"]
+    assert said["genres"]["Thriller"] == 1
+    assert said["text"]
+    assert len(said["next"]) == 5
+
+
+def test_an_unknown_film_is_named_before_anything_is_trained(tmp_path, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["demo", "--out", str(tmp_path / "none"), "--likes", "Alien (1979)", "Alienn (1979)"])
+    assert stopped.value.code == 2
+    assert "Alien (1979)" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_without_its_data_the_demo_says_where_they_are(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("VECTALK_DEMO_DATA", str(tmp_path))
+    with pytest.raises(SpaceError, match="VECTALK_DEMO_DATA"):
+        films.demo_data()

@@ -13,6 +13,18 @@ from vectalk.cli.common import Device, Json, Overwrite, Quiet, Seed, emit, note,
 
 app = typer.Typer(add_completion=False)
 
+_FILMS = """
+facts: what the metadata say. answer: what the model says of the vector alone. shuffled: its answer to the same question
+about another vector. probe: what a direct probe reads from the vector, spelled out.
+
+Ask it yourself:
+  {me} ask {folder}/run 'Summarise {{film}}.' --bind film="lerp('Alien (1979)', 'Annie Hall (1977)', 0.5)"
+  {me} demo --out {folder} --likes 'Alien (1979)' 'Blade Runner (1982)' 'Brazil (1985)'
+Then bring your own vectors: {me} space import --help"""
+_LIKES = """
+answer: what the model says of the vector that the films give. counted: the genres of the films themselves, to check it
+by. next: what the factor model puts first, without any language model."""
+
 
 @app.command()
 def demo(
@@ -108,14 +120,7 @@ def _show_films(
     me = sys.argv[0] if "/" in sys.argv[0] else "vectalk"
     if quick:
         note("\n--quick is too little training for good answers: look at the table, and run it without.", quiet)
-    note(
-        "\nfacts: what the metadata say. answer: what the model says of the vector alone. shuffled: what it says of another's"
-        "\nvector, to the same question. probe: what a direct probe reads from the vector, spelled out.\n"
-        f"\nAsk it yourself:\n  {me} ask {folder}/run 'Summarise {{film}}.' --bind film=\"lerp('Alien (1979)', 'Annie Hall (1977)', 0.5)\"\n"
-        f"  {me} demo --out {folder} --likes 'Alien (1979)' 'Blade Runner (1982)' 'Brazil (1985)'\n"
-        f"Then bring your own vectors: {me} space import --help",
-        quiet,
-    )
+    note(_FILMS.format(me=me, folder=folder), quiet)
 
 
 def _check(titles: list[str]) -> None:
@@ -153,11 +158,7 @@ def _likes(folder: Path, titles: list[str], device: str, as_json: bool, quiet: b
             ("next", "; ".join(visitor.next)),
         ]
     )
-    note(
-        "\nanswer: what the model says of the vector that the films give. counted: the genres of the films themselves, to"
-        "\ncheck it by. next: what the factor model puts first, without any language model.",
-        quiet,
-    )
+    note(_LIKES, quiet)
 
 
 def _lines(labelled: Sequence[tuple[str, str]]) -> None:

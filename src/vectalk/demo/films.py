@@ -1,7 +1,7 @@
 """The demo on real vectors: films and viewers of MovieLens, from vectors to measured answers in minutes.
 
-The data lie in `demo-data/` of the repository, with their own licence; `demo-data/make.py` made them from ratings. The base
-LLM there has read texts about training films and viewers, and has seen no vector.
+The data lie in `demo-data/` of the repository, with their own licence; `demo-data/make.py` made them from ratings. The
+base LLM there has read texts about training films and viewers, and has seen no vector.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def demo_data() -> Path:
     folder = Path(given) if given else Path(__file__).parents[3] / "demo-data"
     if not (folder / "films" / "space.json").is_file():
         raise SpaceError(
-            f"the demo's data are not at {folder}: they are not part of the package, since their licence differs. Get the "
-            "folder demo-data of vectalk's repository and name it in VECTALK_DEMO_DATA, or run "
+            f"the demo's data are not at {folder}: they are not part of the package, since their licence differs. "
+            "Get the folder demo-data of vectalk's repository and name it in VECTALK_DEMO_DATA, or run "
             "`vectalk demo --world islands`, which invents its data"
         )
     return folder
