@@ -2,11 +2,13 @@
 
     python benchmarks/movielens.py --space foreign --llm small --seeds 3
     python benchmarks/movielens.py --space own --llm path/to/an/llm
+    python benchmarks/movielens.py --space semantic --llm demo-data/base-llm --tasks all
 
 `foreign`: vectors of films that others fitted to MovieLens 25M, with titles, years and genres from `movies.csv`.
-`own`: our own factorisation of MovieLens latest-small, films and users. `small` trains a base LLM from nothing on
-texts of training entities; any other value is a hub name or a folder. Every step is a `vectalk` command, printed
-before it runs and kept in the result. Finished steps are not done again; `--fresh` starts anew.
+`own`: our own factorisation of MovieLens latest-small, films and users. `semantic`: MiniLM's vectors of paragraphs about
+films. `small` trains a base LLM from nothing on texts of training entities; any other value is a hub name or a folder.
+`--tasks all` takes all 24 tasks of films, and that of users where there are some. Every step is a `vectalk` command,
+printed before it runs and kept in the result. Finished steps are not done again; `--fresh` starts anew.
 """
 
 from __future__ import annotations
@@ -23,29 +25,34 @@ from common import ROOT, data_folder, parser, write_result
 
 WORK = ROOT / "runs" / "movielens"
 FACTS = ["--list-column", "genres:|", "--null", "(no genres listed)", "--extract", r"year=title:\((\d{4})\)\s*$"]
-BOUND = {"foreign": ["film"], "own": ["film", "user"]}
-SUITES = {"foreign": ["movies"], "own": ["movies", "users"]}
+SUITES = {"foreign": ["movies"], "own": ["movies", "users"], "semantic": ["movies"]}
+FEW = {"movies": "summary,movie_to_viewer,similarities", "users": "user_profile"}
 
 
 def main() -> None:
     """Run all steps and write the result."""
     arguments = parser(__doc__)
-    arguments.add_argument("--space", choices=sorted(BOUND), default="foreign")
+    arguments.add_argument("--space", choices=sorted(SUITES), default="foreign")
     arguments.add_argument("--llm", default="small", help="`small`, a hub name, or a folder")
     arguments.add_argument("--label", help="name of the LLM in keys and tables (default: its last part)")
     arguments.add_argument("--seeds", type=int, default=1)
     arguments.add_argument("--config", default=str(ROOT / "benchmarks" / "movielens.yaml"))
     arguments.add_argument("--encoder", default="minilm")
+    arguments.add_argument("--tasks", choices=["few", "all"], default="few", help="of the suites")
+    arguments.add_argument("--variants", type=int, help="training examples of a task for each entity")
     arguments.add_argument("--limit", type=int, help="test examples of each task at most")
     arguments.add_argument("--fresh", action="store_true")
     given = arguments.parse_args()
     data, label = data_folder(given.data), given.label or Path(given.llm).name
-    work = WORK / given.space
+    every = given.tasks == "all"
+    work = WORK / (f"{given.space}-all" if every else given.space)
     steps = Steps(data, given.fresh)
-    spaces = make_spaces(steps, data, work, given.space)
+    spaces = make_spaces(steps, data, WORK / given.space, given.space)
     bound = [part for name, place in spaces.items() for part in ("--space", f"{name}={place}")]
     suites = [part for name in SUITES[given.space] for part in ("--suite", name)]
-    steps.vectalk(work / "corpus", "corpus", "build", *bound, *suites, "--teacher", "facts")
+    chosen = [] if every else ["--tasks", ",".join(FEW[name] for name in SUITES[given.space])]
+    copies = ["--variants", str(given.variants)] if given.variants else []
+    steps.vectalk(work / "corpus", "corpus", "build", *bound, *suites, "--teacher", "facts", *chosen, *copies)
     llm = given.llm
     if llm == "small":
         llm = str(work / "llm-small")
@@ -85,6 +92,11 @@ def make_spaces(steps: Steps, data: Path, work: Path, which: str) -> dict[str, P
         items = ["--items", str(films / "movies.csv"), *FACTS, *names, *licence]
         steps.vectalk(out, "space", "factorize", str(films / "ratings.csv"), *items)
         return {"film": out / "items", "user": out / "users"}
+    if which == "semantic":
+        texts = ["--text", "extract", "--name", "film", "--encoder", "minilm", "--split-by", "title"]
+        licence = ["--licence", "Wikipedia contributors, CC BY-SA; collected by github.com/prust/wikipedia-movie-data"]
+        steps.vectalk(work / "film", "space", "encode", str(data / "wikipedia-movies.jsonl.gz"), *texts, *licence)
+        return {"film": work / "film"}
     foreign = data / "movielens-25m-item-vectors"
     source = [str(foreign / "vectors.npy"), "--ids", str(foreign / "ids.csv"), "--metadata", str(films / "movies.csv")]
     options = ["--name", "film", "--missing", "drop", "--split-by", "title", *FACTS, *licence]

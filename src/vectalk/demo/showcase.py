@@ -10,9 +10,10 @@ import numpy as np
 from vectalk.concepts import Concept
 from vectalk.evaluation.conditions import Facts
 from vectalk.space import Point, VectorSpace
-from vectalk.space.neighbors import nearest
-from vectalk.space.split import TEST, TRAIN
+from vectalk.space.split import TEST
 from vectalk.talk import ELM
+from vectalk.tasks.attributes import DERIVED
+from vectalk.tasks.surroundings import SpaceReader
 
 FILM, VIEWER = "Summarise {film}.", "Describe the taste of {user}."
 SHIFT = 2.0  # standard deviations along the concept
@@ -74,23 +75,18 @@ def _sample(elm: ELM, facts: Facts, what: str, question: str, point: Point, othe
 
 
 def probed(facts: Facts, point: Point) -> dict[str, Any]:
-    """Return what direct probes read from a vector, attribute by attribute, and its nearest titles."""
-    space, values = point.space, {}
-    for name, reader in facts.teacher.readers[space.name].items():
-        if reader.kind == "neighbors":
-            exclude = None if point.row is None else np.array([point.row])
-            found, _ = nearest(
-                point.values[None],
-                space.vectors,
-                reader.attribute.count,
-                space.metric,
-                rows=space.rows(TRAIN),
-                exclude=exclude,
-            )
-            values[name] = [space.title(int(row)) for row in found[0]]
-            continue
-        probe = facts.probe(space.name, name)
-        values[name] = None if probe is None else probe.predict(point.values[None])[0]
+    """Return what can be read from a vector without a model, by attribute: from direct probes and what lies around."""
+    space, values = point.space.name, {}
+    readers = facts.teacher.readers[space]
+    for name, reader in readers.items():
+        if isinstance(reader, SpaceReader):
+            values[name] = reader.at(point.values[None])[0]
+        else:
+            probe = facts.probe(space, name)
+            values[name] = None if probe is None else probe.predict(point.values[None])[0]
+    for name, reader in readers.items():
+        if isinstance(reader, SpaceReader) and reader.kind in DERIVED:
+            values[name] = reader.derive(values[str(reader.attribute.of)])
     return values
 
 
