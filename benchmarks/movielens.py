@@ -5,7 +5,7 @@
     python benchmarks/movielens.py --space semantic --llm demo-data/base-llm --tasks all
 
 `foreign`: vectors of films that others fitted to MovieLens 25M, with titles, years and genres from `movies.csv`.
-`own`: our own factorisation of MovieLens latest-small, films and users. `semantic`: MiniLM's vectors of paragraphs about
+`own`: our own factorisation of MovieLens latest-small, films and users. `semantic`: MiniLM's vectors of paragraphs on
 films. `small` trains a base LLM from nothing on texts of training entities; any other value is a hub name or a folder.
 `--tasks all` takes all 24 tasks of films, and that of users where there are some. Every step is a `vectalk` command,
 printed before it runs and kept in the result. Finished steps are not done again; `--fresh` starts anew.
