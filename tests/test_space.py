@@ -328,3 +328,14 @@ def test_neighbors_of_a_title() -> None:
 def test_points_of_spaces_of_other_dimensions_do_not_mix() -> None:
     with pytest.raises(SpaceError, match="points of different spaces cannot be combined"):
         _ = make_films(60)["1001"] + make_films(60, dim=5)["1001"]
+
+
+def test_another_spelling_of_a_title_finds_it() -> None:
+    titles = ["Matrix, The (1999)", "Misérables, Les (1995)", "Misérables, Les (2012)", "Alien (1979)"]
+    space = VectorSpace.create("film", np.eye(4, 3, dtype=np.float32) + 1, {"id": list("abcd"), "title": titles})
+    assert space.find("The Matrix (1999)") == 0
+    assert space.find("les miserables (2012)") == 2
+    assert space.point("'The Matrix (1999)' + 'Alien (1979)'").sources == ("Matrix, The (1999)", "Alien (1979)")
+    for unclear in ("Les Misérables", "The Matrix (1998)"):
+        with pytest.raises(UnknownEntityError, match="did you mean"):
+            space.find(unclear)

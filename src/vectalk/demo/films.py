@@ -39,9 +39,9 @@ class Size:
     test: int
 
 
-USUAL = Size((*SIX, PROFILE), variants=4, stage1=200, stage2=1600, test=150)
+USUAL = Size((*SIX, PROFILE), variants=4, stage1=80, stage2=900, test=150)
 QUICK = Size(("summary", "similarities", PROFILE), variants=2, stage1=60, stage2=240, test=40)
-FULL = Size((), variants=4, stage1=300, stage2=5000, test=150)
+FULL = Size((), variants=4, stage1=100, stage2=3000, test=150)
 
 
 def demo_data() -> Path:
@@ -69,13 +69,13 @@ def config_for(size: Size, seed: int = 0) -> TrainConfig:
             "adapter.width": 256,
             "adapter.soft_tokens": 4,
             "stage1.steps": size.stage1,
-            "stage1.lr_adapter": 2e-3,
+            "stage1.lr_adapter": 3e-3,
             "stage2.steps": size.stage2,
             "stage2.lr_llm": 1e-3,
             "stage2.lr_adapter": 2e-3,
             "stage2.patience": 8,
-            "vector_noise": 0.2,
-            "eval_every": 200,
+            "vector_noise": 0.1,
+            "eval_every": 150,
             "eval_examples": 256,
             "save_every": 400,
             "seed": seed,

@@ -27,6 +27,12 @@ def title_key(title: str) -> str:
     return key or title.strip().lower()
 
 
+def spelling(title: str) -> tuple[str, str]:
+    """Return what two spellings of one title share: its key and its year: "Matrix, The (1999)", "The Matrix (1999)"."""
+    year = _YEAR.search(title.strip())
+    return title_key(title), year.group().strip() if year else ""
+
+
 def closest(name: str, candidates: Sequence[str], count: int = 3) -> list[str]:
     """Return up to `count` candidates that look most like `name`, best first."""
     wanted = title_key(name)

@@ -22,7 +22,7 @@ from vectalk.space.neighbors import METRICS, Metric, nearest
 from vectalk.space.normalizer import Normalizer
 from vectalk.space.point import Point
 from vectalk.space.support import Calibration, Support
-from vectalk.space.titles import closest
+from vectalk.space.titles import closest, spelling
 from vectalk.space.vector_files import open_vectors
 
 FORMAT = 1
@@ -270,7 +270,7 @@ class VectorSpace:
         return {name: self.column(name)[row].as_py() for name in self.column_names}
 
     def find(self, name: str) -> int:
-        """Return the row of an id or a title.
+        """Return the row of an id or a title; "The Matrix (1999)" finds "Matrix, The (1999)".
 
         Raises:
             UnknownEntityError: nothing has that name (the closest titles are named), or several have.
@@ -283,8 +283,12 @@ class VectorSpace:
             raise UnknownEntityError(
                 f"{len(found)} entities of space {self.name!r} are called {name!r}: use an id ({ids})"
             )
-        names = self.column("title" if "title" in self.column_names else "id")
-        near = closest(name, [known for known in names[:CLOSEST_LIMIT].to_pylist() if known])
+        names = self.column("title" if "title" in self.column_names else "id")[:CLOSEST_LIMIT].to_pylist()
+        meant = spelling(name)
+        spelled = [row for row, known in enumerate(names) if known and spelling(known) == meant]
+        if len(spelled) == 1 and "title" in self.column_names:
+            return spelled[0]
+        near = closest(name, [known for known in names if known])
         hint = f"did you mean {', '.join(map(repr, near))}?" if near else "nothing comes close"
         raise UnknownEntityError(f"space {self.name!r} has no entity {name!r}; {hint}")
 
