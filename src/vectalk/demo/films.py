@@ -21,7 +21,7 @@ from vectalk.space import VectorSpace
 from vectalk.talk import ELM
 from vectalk.tasks import FactsTeacher, Suite, build_corpus
 from vectalk.training import TrainConfig, Trainer
-from vectalk.training.trainer import Reporter, Silent
+from vectalk.training.reporter import Reporter, Silent
 
 SIX = ["summary", "movie_to_viewer", "positive_review", "negative_review", "similarities", "interpolation"]
 PROFILE = "user_profile"
