@@ -42,6 +42,7 @@ def evaluate(
     *,
     stage1: Callable[[], Generator] | None = None,
     chat: Chat | None = None,
+    facts: Facts | None = None,
     overwrite: bool = False,
     progress: Progress = lambda what, done, total: None,
     **settings: Any,
@@ -56,6 +57,8 @@ def evaluate(
         out: folder of the results.
         stage1: opens the model as it was after the first stage, for the condition `stage1`.
         chat: an LLM that is told titles, for the condition `text_llm`; `chat.name`, where it has one, names it.
+        facts: what can be told of this corpus's vectors without a model, where it is wanted afterwards too; its probes
+            are dear to fit.
         overwrite: replace another evaluation in `out`.
         progress: called with what is going on, how much is done, how much there is.
         settings: fields of `Settings`: `tasks`, `limit`, `encoder`, `conditions`, `ratings`, `seed`, ...
@@ -69,7 +72,7 @@ def evaluate(
     chosen = Settings.make(**settings)
     _check_spaces(generator, corpus)
     check_encoder(chosen.encoded_by(corpus.spaces)[0])
-    return _Evaluation(generator, corpus, Path(out), chosen, stage1, chat, progress).run(overwrite)
+    return _Evaluation(generator, corpus, Path(out), chosen, stage1, chat, progress, facts).run(overwrite)
 
 
 class _Evaluation:
@@ -84,7 +87,9 @@ class _Evaluation:
         stage1: Callable[[], Generator] | None,
         chat: Chat | None,
         progress: Progress,
+        facts: Facts | None = None,
     ) -> None:
+        self.facts = facts or Facts(corpus, settings.seed)
         self.generator, self.corpus, self.out, self.settings, self.progress = generator, corpus, out, settings, progress
         names = settings.tasks
         self.tasks = [corpus.suite.task(name) for name in names] if names else corpus.suite.tasks
@@ -103,7 +108,6 @@ class _Evaluation:
         """Measure all tasks and write the results."""
         card = hashlib.sha256(json.dumps(self.corpus.card, sort_keys=True).encode()).hexdigest()
         claim(self.out, {"run": self.identity, "corpus": card}, overwrite)
-        self.facts = Facts(self.corpus, self.settings.seed)
         self.encoder = self._encoder()
         kept = Kept(self.out / PARTIAL, self.progress)
         ask = self._asking(self.generator, self.identity, kept)
