@@ -105,11 +105,29 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
         {**COMMON, "sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"]},
     ),
 }
+# Families that differ in how they place, norm and route; tried where a loss and its gradients are compared.
+MORE_FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "gpt_neox": ("GPTNeoXConfig", "GPTNeoXForCausalLM", {**COMMON, "use_parallel_residual": True}),
+    "mistral": ("MistralConfig", "MistralForCausalLM", {**COMMON, "sliding_window": 16}),
+    "opt": (
+        "OPTConfig",
+        "OPTForCausalLM",
+        {**COMMON, "ffn_dim": 48, "word_embed_proj_dim": 32, "dropout": 0.0},
+    ),
+    "phi": ("PhiConfig", "PhiForCausalLM", {**COMMON, "num_key_value_heads": 2}),
+    "mixtral": ("MixtralConfig", "MixtralForCausalLM", {**COMMON, "num_local_experts": 4, "num_experts_per_tok": 2}),
+}
+# Recurrent: what stands before a text in its row is not forgotten.
+RECURRENT = (
+    "MambaConfig",
+    "MambaForCausalLM",
+    {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4, "pad_token_id": 0, "eos_token_id": 1},
+)
 
 
 def make_llm(family: str, vocabulary: int, seed: int = 0, **options: Any) -> PreTrainedModel:
     """Make a random two-layer LLM whose weights are large enough for its words to depend on what it read."""
-    config_class, model_class, settings = FAMILIES[family]
+    config_class, model_class, settings = {**FAMILIES, **MORE_FAMILIES, "mamba": RECURRENT}[family]
     torch.manual_seed(seed)
     config = getattr(transformers, config_class)(
         vocab_size=vocabulary, initializer_range=0.2, **{**settings, **options}

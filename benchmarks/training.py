@@ -1,0 +1,355 @@
+"""How fast training is: real tokens a second, beside what public code for such models does and beside `Trainer`.
+
+    python benchmarks/training.py [--size demo|films|giant ...] [--pairs 3]
+
+Weights are random and so are the words; the lengths of the texts are those of film paragraphs (log-normal, median 62
+tokens) or of the demo's. No data is needed. Four loops learn the same kind of examples:
+
+- `public`: as public code for such models is written. Vectors are put in by a Python loop over all tokens, rows are
+  padded to the longest, the order is random, logits are made for every token.
+- `trainer`: Hugging Face `Trainer` on rows of equal length without any vector, so without padding.
+- `ours`: the loop of `vectalk train` at its defaults.
+- `ours_float32`: the same in float32, for a comparison in equal arithmetic where the default is bfloat16.
+
+Stage 1 trains the adapter alone (`Trainer` has none; there the token embeddings are trained, so that the gradient goes
+through all layers too), stage 2 everything. On a CPU the processor's own seconds are counted, with one thread, so that
+other work on the machine counts less. Loops take turns; figures are medians of the turns.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers.utils import logging
+
+from common import parser, print_table, write_result
+from vectalk.model import ElmModel
+from vectalk.model.llm import LanguageModel
+from vectalk.model.prompt import IGNORED
+from vectalk.space import VectorSpace
+from vectalk.training.adapters import make_adapters
+from vectalk.training.config import TrainConfig
+from vectalk.training.data import Examples
+from vectalk.training.loop import Loop, half_pays
+from vectalk.training.stage import prepare
+from vectalk.training.tokens import KINDS, Tokens
+
+SOFT, QUESTION, D = 4, 14, 64
+LOOPS = ("public", "trainer", "ours", "ours_float32")
+FILMS = {"median": 62, "spread": 0.53}  # tokens of a paragraph, log-normal
+SIZES: dict[str, dict[str, Any]] = {
+    "demo": {"hidden": 128, "layers": 3, "vocabulary": 1024, "batch": 32, "median": 22, "spread": 0.35, "steps": 4},
+    "films": {"hidden": 576, "layers": 4, "vocabulary": 49_152, "batch": 16, "steps": 2, **FILMS},
+    "giant": {
+        "hidden": 2048,
+        "layers": 16,
+        "vocabulary": 151_936,
+        "batch": 32,
+        "median": 62,
+        "spread": 0.53,
+        "steps": 4,
+    },
+}
+
+
+class Bench:
+    """One size of LLM with its examples, and the loops over them."""
+
+    def __init__(self, size: str, seed: int = 0) -> None:
+        self.settings = SIZES[size]
+        self.place = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        hidden = self.settings["hidden"]
+        torch.manual_seed(seed)
+        config = LlamaConfig(
+            vocab_size=self.settings["vocabulary"],
+            hidden_size=hidden,
+            intermediate_size=hidden * 8 // 3 // 32 * 32,
+            num_hidden_layers=self.settings["layers"],
+            num_attention_heads=hidden // 64 or 2,
+            max_position_embeddings=1024,
+            pad_token_id=0,
+        )
+        self.llm: PreTrainedModel = LlamaForCausalLM(config).to(self.place)  # type: ignore[arg-type]
+        rng = np.random.default_rng(seed)
+        vectors = rng.standard_normal((1000, D)).astype(np.float32)
+        self.space = VectorSpace.create("item", vectors, {"id": [str(n) for n in range(1000)]})
+        self.examples = self._examples(rng)
+
+    def _examples(self, rng: np.random.Generator) -> Examples:
+        count = 50 * self.settings["batch"]
+        answers = np.clip(rng.lognormal(np.log(self.settings["median"]), self.settings["spread"], count), 4, 400)
+        lengths = QUESTION + SOFT + answers.astype(np.int64)
+        arrays: dict[str, Any] = {
+            "ids": rng.integers(2, self.settings["vocabulary"], lengths.sum()),
+            "lengths": lengths,
+            "answers": np.full(count, QUESTION + SOFT),
+            "tasks": np.zeros(count),
+            "slots": np.ones(count),
+            "slot_names": np.zeros(count),
+            "slot_spaces": np.zeros(count),
+            "slot_rows": rng.integers(0, 1000, count),
+            "slot_places": np.full(count, 8),
+        }
+        tokens = Tokens({k: np.asarray(arrays[k], kind) for k, kind in KINDS.items()}, ["item"], ["item"], ["text"])
+        return Examples(tokens, {"item": self.space}, SimpleNamespace(pad_id=0, soft_tokens={"item": SOFT}))  # type: ignore[arg-type]
+
+    def model(self, config: TrainConfig) -> ElmModel:
+        language = LanguageModel(self.llm, None, "random", None, plain_head=True, embedding_rms=0.02)  # type: ignore[arg-type]
+        return ElmModel(language, make_adapters({"item": self.space}, config, language))
+
+    def loop(self, name: str, stage: int) -> Callable[[], tuple[float, int]]:
+        """Return what makes some steps of a loop and gives its seconds and real tokens."""
+        made = {"public": self.public, "trainer": self.trainer}.get(name)
+        steps = made(stage) if made is not None else self.ours(stage, name == "ours_float32")
+
+        def turn() -> tuple[float, int]:
+            start, tokens = self.clock(), 0
+            for _ in range(self.settings["steps"]):
+                tokens += next(steps)
+            return self.clock() - start, tokens
+
+        if made is None or name == "public":
+            next(steps)  # warm
+        return turn if name != "trainer" else lambda: self.of_trainer(stage)
+
+    def clock(self) -> float:
+        if self.place.type == "cuda":
+            torch.cuda.synchronize()
+            return time.perf_counter()
+        return time.process_time()
+
+    def ours(self, number: int, exact: bool) -> Iterator[int]:
+        kind = "none" if exact else "auto"
+        config = TrainConfig.load(None, {"batch_size": self.settings["batch"], "autocast": kind, "adapter.width": 512})
+        stage = (config.stage1, config.stage2)[number - 1]
+        model = self.model(config)
+        prepare(model, stage, config.lora)
+        accelerator = Accelerator(cpu=self.place.type == "cpu")
+        half = not exact and half_pays(self.place, self.settings["hidden"])
+        loop = Loop(model, self.examples, stage, number, config, accelerator, half)
+        for step, (tokens, pieces) in enumerate(loop.batches(0)):
+            model.llm.requires_grad_(number == 2)
+            loss = loop.step(tokens, pieces, 0.01, step)
+            if self.place.type == "cpu":
+                loss.item()
+            yield sum(int(batch.attention_mask.sum()) for batch in pieces)
+
+    def public(self, number: int) -> Iterator[int]:
+        """The rival, written anew after what public code does."""
+        adapter = torch.nn.Sequential(
+            torch.nn.Linear(D, 512), torch.nn.GELU(), torch.nn.Linear(512, SOFT * self.settings["hidden"])
+        ).to(self.place)
+        trained = [*adapter.parameters(), *(self.llm.parameters() if number == 2 else [])]
+        optimizer = torch.optim.AdamW(trained, 1e-5)
+        rng, tokens = np.random.default_rng(0), self.examples.tokens
+        half = self.place.type == "cuda"
+        while True:
+            self.llm.requires_grad_(number == 2).train()
+            chosen = rng.choice(len(self.examples), self.settings["batch"], replace=False)
+            rows = [tokens.words(np.array([n])).tolist() for n in chosen]
+            longest = max(map(len, rows))
+            ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+            mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=self.place)
+            labels = ids.clone()
+            labels[:, : QUESTION + SOFT] = IGNORED
+            labels[mask.cpu() == 0] = IGNORED
+            marked = torch.zeros_like(ids, dtype=torch.bool)
+            marked[:, 8 : 8 + SOFT] = True
+            with torch.autocast(self.place.type, torch.bfloat16, enabled=half):
+                vectors = torch.from_numpy(np.asarray(self.space.vectors[tokens.slots(chosen).row])).to(self.place)
+                soft = adapter(vectors).view(len(chosen), SOFT, -1)
+                embeds = self.llm.get_input_embeddings()(ids.to(self.place)).clone()
+                for b in range(len(chosen)):
+                    taken = 0
+                    for t in range(longest):
+                        if marked[b, t]:
+                            embeds[b, t] = soft[b, taken].to(embeds.dtype)
+                            taken += 1
+                loss = self.llm(inputs_embeds=embeds, attention_mask=mask, labels=labels.to(self.place)).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            loss.item()
+            yield int(mask.sum())
+
+    def trainer(self, number: int) -> Iterator[int]:
+        yield 0
+
+    def of_trainer(self, number: int) -> tuple[float, int]:
+        """Some steps of Hugging Face's `Trainer`, its start and end left out."""
+        steps, batch = self.settings["steps"], self.settings["batch"]
+        length = int(self.examples.lengths.mean())
+        rng = np.random.default_rng(0)
+        rows = [rng.integers(2, self.settings["vocabulary"], length) for _ in range((steps + 1) * batch)]
+        data = [{"input_ids": torch.from_numpy(row), "labels": torch.from_numpy(row)} for row in rows]
+        self.llm.requires_grad_(number == 2)
+        self.llm.get_input_embeddings().requires_grad_(True)
+        with tempfile.TemporaryDirectory() as folder:
+            arguments = TrainingArguments(
+                folder,
+                per_device_train_batch_size=batch,
+                max_steps=steps + 1,
+                report_to=[],
+                save_strategy="no",
+                logging_strategy="no",
+                disable_tqdm=True,
+                learning_rate=1e-5,
+                use_cpu=self.place.type == "cpu",
+                bf16=self.place.type == "cuda",
+                dataloader_pin_memory=False,
+            )
+            marks: list[float] = []
+            made = Trainer(model=self.llm, args=arguments, train_dataset=data)  # type: ignore[arg-type]
+            made.add_callback(_Marks(marks, self.clock))
+            made.train()
+        return marks[-1] - marks[0], steps * batch * length
+
+    def forward_overhead(self, pairs: int) -> float:
+        """Return the time of the ELM's forward pass over that of the plain LLM's on as many tokens."""
+        model = self.model(TrainConfig()).eval()
+        chosen = np.argsort(self.examples.lengths)[-self.settings["batch"] :]
+        batch = self.examples.batch(chosen[: max(2, len(chosen) // 2)]).to(self.place)
+        batch.shared, ratios = 0, []
+        with torch.no_grad():
+            for _ in range(3 * pairs + 1):
+                a = self.clock()
+                model.hidden(batch)
+                b = self.clock()
+                self.llm.base_model(input_ids=batch.input_ids, use_cache=False)
+                ratios.append((b - a) / (self.clock() - b))
+        return statistics.median(ratios[1:])
+
+
+class _Marks(TrainerCallback):
+    """Notes when steps end."""
+
+    def __init__(self, marks: list[float], clock: Callable[[], float]) -> None:
+        self.marks, self.clock = marks, clock
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        self.marks.append(self.clock())
+
+
+def matmul_peak(kind: torch.dtype) -> float:
+    """Return the most floating-point operations a second that a square product reached."""
+    place = "cuda" if torch.cuda.is_available() else "cpu"
+    n, best = (8192 if place == "cuda" else 1024), 0.0
+    a, b = torch.randn(n, n, device=place, dtype=kind), torch.randn(n, n, device=place, dtype=kind)
+    for _ in range(8):
+        if place == "cuda":
+            torch.cuda.synchronize()
+        start = time.perf_counter() if place == "cuda" else time.process_time()
+        a @ b
+        if place == "cuda":
+            torch.cuda.synchronize()
+        now = time.perf_counter() if place == "cuda" else time.process_time()
+        best = max(best, 2 * n**3 / max(now - start, 1e-9))
+    return best
+
+
+def peak_memory(size: str, name: str, stage: int) -> float:
+    """Return the peak memory in MB of a process that makes one turn of a loop."""
+    command = [sys.executable, __file__, "--one", size, name, str(stage)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(json.loads(done.stdout.splitlines()[-1]))
+
+
+def measure(size: str, pairs: int) -> tuple[dict[str, float], list[list[Any]]]:
+    """Measure all loops in both stages."""
+    figures: dict[str, float] = {}
+    table = []
+    bench = Bench(size)
+    hidden, settings = bench.settings["hidden"], bench.settings
+    body = sum(p.numel() for p in bench.llm.base_model.parameters()) - settings["vocabulary"] * hidden
+    learned = 1 - (QUESTION + SOFT) / float(bench.examples.lengths.mean())
+    peaks = {True: matmul_peak(torch.bfloat16), False: matmul_peak(torch.float32)}
+    for stage in (1, 2):
+        loops = {name: bench.loop(name, stage) for name in LOOPS}
+        speeds: dict[str, list[float]] = {name: [] for name in LOOPS}
+        for turn in range(pairs):
+            for name in LOOPS[:: 1 if turn % 2 == 0 else -1]:
+                bench.llm.requires_grad_(stage == 2)
+                seconds, tokens = loops[name]()
+                speeds[name].append(tokens / seconds)
+                print(f"{size} stage {stage} {name}: {tokens / seconds:.0f} tokens/s", file=sys.stderr, flush=True)
+        # Useful operations: forward 2 a weight and token, backward 2 for what flows on and 2 for the weight's own.
+        operations = (4 if stage == 1 else 6) * (body + settings["vocabulary"] * hidden * learned)
+        for name in LOOPS:
+            speed = statistics.median(speeds[name])
+            half = bench.place.type == "cuda" or (name == "ours" and half_pays(bench.place, hidden))
+            share = speed * operations / peaks[half]
+            memory = peak_memory(size, name, stage)
+            figures[f"{size}_stage{stage}_{name}_tokens_per_second"] = speed
+            figures[f"{size}_stage{stage}_{name}_peak_mb"] = memory
+            table.append([size, stage, name, speed, memory, share])
+            figures[f"{size}_stage{stage}_{name}_share_of_peak"] = share
+        for key, ours, rival in (
+            ("ratio_public", "ours", "public"),
+            ("ratio_public_same_arithmetic", "ours_float32", "public"),
+            ("ratio_trainer", "ours", "trainer"),
+            ("ratio_trainer_same_arithmetic", "ours_float32", "trainer"),
+        ):
+            ratio = statistics.median(a / b for a, b in zip(speeds[ours], speeds[rival], strict=True))
+            figures[f"{size}_{key}_stage{stage}"] = ratio
+            if size == "films":
+                figures[f"{key}_stage{stage}"] = ratio
+    figures[f"{size}_forward_overhead"] = bench.forward_overhead(pairs)
+    if size == "films":
+        figures["forward_overhead"] = figures["films_forward_overhead"]
+    return figures, table
+
+
+def main() -> None:
+    """Measure and write the result."""
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    logging.set_verbosity_error()
+    given = parser(__doc__)
+    given.add_argument("--size", choices=sorted(SIZES), nargs="+")
+    given.add_argument("--pairs", type=int, default=3)
+    given.add_argument("--one", nargs=3, metavar=("SIZE", "LOOP", "STAGE"), help="make one turn, print peak memory")
+    chosen = given.parse_args()
+    if chosen.one:
+        size, name, stage = chosen.one
+        Bench(size).loop(name, int(stage))()
+        gpu = torch.cuda.is_available()
+        used = torch.cuda.max_memory_allocated() if gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print(json.dumps(used / 1e6))
+        return
+    sizes = chosen.size or ["demo", "films", *(["giant"] if torch.cuda.is_available() else [])]
+    figures, table = {}, []
+    for size in sizes:
+        found, rows = measure(size, chosen.pairs)
+        figures.update(found)
+        table += rows
+    print_table(table, ("LLM", "stage", "loop", "tokens/s", "peak MB", "share of matmul peak"))
+    left_out = "" if torch.cuda.is_available() else "no GPU at hand: the LLM of 1 B with 150k tokens was not measured"
+    path = write_result(
+        "training",
+        "python benchmarks/training.py" + (f" --size {' '.join(chosen.size)}" if chosen.size else ""),
+        figures,
+        sizes={size: SIZES[size] for size in sizes},
+        pairs=chosen.pairs,
+        left_out=left_out,
+    )
+    print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    main()

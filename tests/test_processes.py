@@ -1,0 +1,134 @@
+"""Two processes train what one trains: the same losses, with dropout off, and exact resume after a kill."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from vectalk.space import VectorSpace
+from vectalk.tasks import Corpus, FactsTeacher, Suite, build_corpus
+from vectalk.training import TrainConfig, checkpoint
+from vectalk.training.trainer import train
+from worlds import SHORT, log_of
+
+SETTINGS: dict[str, Any] = {**SHORT, "batch_size": 6, "vector_noise": 0.1, "save_every": 4, "stage2.llm": "full"}
+# Films and users; most batches of six hold both spaces, the last one of an epoch may hold one.
+SUITE = """
+name: pair
+attributes:
+  film: {kind: {kind: category}}
+  user: {taste: {kind: category}}
+tasks:
+  - name: film
+    slots: {film: film}
+    about: film
+    prompts: ["What is {film}?"]
+    facts: [["A {{ film.kind }} film."]]
+  - name: user
+    slots: {user: user}
+    about: user
+    prompts: ["Who is {user}?"]
+    facts: [["Someone who loves {{ user.taste }}, and nothing else at all."]]
+"""
+RUN = """
+import os, signal, sys
+from vectalk.tasks import Corpus
+from vectalk.training import TrainConfig, checkpoint, trainer
+import json
+corpus, llm, out, settings, resume, kill = sys.argv[1:]
+write = checkpoint.write_json
+
+def write_json(path, state):
+    if state["total"] == int(kill):
+        os.killpg(0, signal.SIGKILL)
+    write(path, state)
+
+checkpoint.write_json = write_json
+trainer.train(Corpus.load(corpus), llm, out, TrainConfig.load(None, json.loads(settings)), device="cpu",
+              resume=resume == "1")
+"""
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    folder, rng, spaces = tmp_path_factory.mktemp("pair"), np.random.default_rng(0), {}
+    for name, column, dim in (("film", "kind", 5), ("user", "taste", 3)):
+        rows = 60 if name == "film" else 12
+        vectors = rng.standard_normal((rows, dim)).astype(np.float32)
+        values = ["long" if vector[0] > 0 else "short" for vector in vectors]
+        space = VectorSpace.create(name, vectors, {"id": [f"{name}{n}" for n in range(rows)], column: values})
+        spaces[name] = space.save(folder / name)
+    suite = Suite.parse(SUITE, "pair")
+    return build_corpus(spaces, suite, FactsTeacher(suite, spaces), folder / "corpus", variants=1)
+
+
+def launch(corpus: Corpus, llm: Path, out: Path, settings: dict[str, Any], *, resume: bool = False, kill: int = -1):
+    """Train in two processes; returns their exit codes."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = str(probe.getsockname()[1])
+    made = []
+    for rank in range(2):
+        place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}
+        environment = {**os.environ, **place, "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
+        command = [sys.executable, "-c", RUN, str(corpus.path), str(llm), str(out), json.dumps(settings)]
+        made.append(
+            subprocess.Popen(
+                [*command, str(int(resume)), str(kill)],
+                env=environment,
+                process_group=0,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    if kill >= 0:
+        made[0].wait()
+        os.killpg(made[1].pid, signal.SIGKILL)  # it waits for the other
+    errors = [process.communicate()[1] for process in made]
+    codes = [process.returncode for process in made]
+    assert kill >= 0 or codes == [0, 0], errors
+    return codes
+
+
+def losses(run: Path) -> list[float]:
+    return [value for row in log_of(run) for key, value in row.items() if key in ("loss", "validation_loss")]
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_does_and_resume(pair: Corpus, random_llm: Path, tmp_path: Path) -> None:
+    one, two, again = tmp_path / "one", tmp_path / "two", tmp_path / "again"
+    train(pair, str(random_llm), one, TrainConfig.load(None, dict(SETTINGS)), device="cpu")
+    launch(pair, random_llm, two, SETTINGS)
+    assert losses(two) == pytest.approx(losses(one), rel=1e-3)
+    assert [row["tokens"] for row in log_of(two) if "tokens" in row] == [
+        row["tokens"] for row in log_of(one) if "tokens" in row
+    ]
+    # Killed while a checkpoint is half written, and gone on with.
+    codes = launch(pair, random_llm, again, SETTINGS, kill=16)
+    assert codes == [-9, -9]
+    assert checkpoint.list_checkpoints(again / "checkpoints")[-1].name == "step-0000012"
+    launch(pair, random_llm, again, SETTINGS, resume=True)
+    assert log_of(again) == log_of(two)
+    first, second = load_file(two / "llm" / "model.safetensors"), load_file(again / "llm" / "model.safetensors")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_pieces_of_a_batch_change_nothing(pair: Corpus, random_llm: Path, tmp_path: Path) -> None:
+    logs = []
+    for pieces in (1, 3):
+        out = tmp_path / str(pieces)
+        settings = TrainConfig.load(None, {**SETTINGS, "grad_accumulation": pieces})
+        train(pair, str(random_llm), out, settings, device="cpu")
+        logs.append(losses(out))
+        shutil.rmtree(out / "llm")
+    assert logs[0] == pytest.approx(logs[1], rel=1e-3)
