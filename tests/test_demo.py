@@ -1,6 +1,7 @@
 """The world's law, and the demo from end to end at its smallest."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ from vectalk.cli.main import main
 from vectalk.demo import films, islands, likes
 from vectalk.demo.world import RICHES, World, islands_suite
 from vectalk.errors import SpaceError
+from vectalk.evaluation.facts import Facts
+from vectalk.evaluation.named import named_titles
+from vectalk.evaluation.texts import TaskTexts
 from vectalk.space import VectorSpace
 from vectalk.space.wals import WalsConfig
-from vectalk.tasks import FactsTeacher
+from vectalk.tasks import Corpus, FactsTeacher
 
 
 def test_the_law_is_linear_in_the_vector() -> None:
@@ -120,6 +124,17 @@ def test_the_film_demo_runs_from_vectors_to_answers(film_run) -> None:
     assert [sample["truth"] is not None for sample in samples] == [True, False, False, True]
     assert "concept" in samples[2]["source"]
     assert all(sample["probe"] and sample["answer"] for sample in samples)
+
+
+def test_what_references_say_beside_titles_is_no_title(film_run) -> None:
+    corpus = Corpus.load(film_run / "corpus")
+    named = "Like “Alien (1979)”."
+    examples = [replace(e, target=named) for e in list(corpus.examples("test", "summary"))[:4]]
+    texts = TaskTexts(corpus, corpus.suite.task("summary"), examples, {"elm": [named] * 4, "own_text": [named] * 4})
+    found = {
+        metric: figure for metric, condition, figure in named_titles(texts, Facts(corpus, 0)) if condition == "elm"
+    }
+    assert found["titles_unknown"].value == 0.0
 
 
 def test_whoever_likes_films_is_folded_in_like_a_viewer_of_the_factorisation() -> None:

@@ -14,8 +14,8 @@ from vectalk.readback import about_vectors
 from vectalk.space import VectorSpace
 from vectalk.space.neighbors import similarity
 from vectalk.space.split import TRAIN
-from vectalk.tasks.attributes import UNREAD
 
+TITLES = ("titles", "neighbors")  # kinds of attributes that are made of titles
 MOST_ROWS = 20_000  # training entities that a named one is compared with
 _NAMED = re.compile("“([^”]+)”")
 
@@ -98,7 +98,7 @@ def _true_titles(given: TaskTexts, facts: Facts) -> list[set[str]]:
     for slot, space in given.task.slots.items():
         rows = given.rows(slot)
         for reader in facts.teacher.readers[space].values():
-            if reader.kind in UNREAD:
+            if reader.kind in TITLES:
                 reader.prepare(rows.tolist())
                 for titles, row in zip(true, rows, strict=True):
                     titles.update(reader.value(int(row)) or ())
