@@ -137,7 +137,8 @@ def test_titles_that_hold_quotation_marks() -> None:
         assert point.title == title
         assert space.point(f"1 * {point.source}").sources == (title,)
     assert space.point("Ole\u0301").row == 2  # the accent as a sign of its own
-    for slip in ("Don't Look Nowe", 'She Said "Wait'):
+    assert space.point('She said "Wait').row == 1
+    for slip in ("Don't Look Nowe", 'She Said "Waitt'):
         with pytest.raises(UnknownEntityError, match="did you mean"):
             space.point(slip)
     with pytest.raises(ExpressionError, match="a title that holds ' stands between double quotes"):

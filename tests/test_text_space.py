@@ -1,6 +1,7 @@
 """Semantic spaces: texts become vectors, the work goes on where it was killed, and a text is a point of the space."""
 
 import gzip
+import importlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,8 +44,9 @@ class Counts(SentenceEncoder):
 @pytest.fixture
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
     made, real = Counts(), encoder.get_encoder
-    for place in ("vectalk.readback.text_space", "vectalk.readback.readback", "vectalk.readback.encoder"):
-        monkeypatch.setattr(f"{place}.get_encoder", lambda name: made if name == "counts" else real(name))
+    for place in ("readback.text_space", "readback.readback", "readback.encoder", "evaluation.evaluate"):
+        module = importlib.import_module(f"vectalk.{place}")
+        monkeypatch.setattr(module, "get_encoder", lambda name: made if name == "counts" else real(name))
     return made
 
 

@@ -111,7 +111,9 @@ def _show_films(
     if as_json:
         emit({"metrics": rows, "samples": [sample.to_dict() for sample in samples]}, "", True)
         return
-    out.print(Group(*table.rich_tables(rows)))
+    shown = [row for row in rows if row["task"] in ("summary", "user_profile")]
+    out.print(Group(*table.rich_tables(shown)))
+    note(f"all tasks: {folder}/evaluation/metrics.jsonl", quiet)
     for sample in samples:
         out.print(f"\n[bold]{sample.what}[/bold]")
         labelled = [("point", sample.source), ("support", sample.support), ("facts", sample.truth)]

@@ -16,7 +16,7 @@ from vectalk.tasks.attributes import DERIVED
 from vectalk.tasks.surroundings import SpaceReader
 
 FILM, VIEWER = "Summarise {film}.", "Describe the taste of {user}."
-SHIFT = 2.0  # standard deviations along the concept
+SHIFT = 3.0  # standard deviations along the concept
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def showcase(elm: ELM, facts: Facts, seed: int = 0) -> list[Sample]:
     known = _well_known(films)
     film, a, b, moved, other = (films[int(row)] for row in rng.choice(known, 5, replace=False))
     viewer, stranger = (users[int(row)] for row in rng.choice(_whole(users), 2, replace=False))
-    comedy = Concept.fit(films, positive=films.where("genres", "Comedy"))
+    comedy = Concept.fit(films, positive=films.where("genres", "Comedy"), name="comedy")
     asked = [
         ("a film that training never saw", FILM, film, other),
         ("half way between two films", FILM, films.point(f"lerp({a.source}, {b.source}, 0.5)"), other),

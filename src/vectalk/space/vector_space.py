@@ -326,9 +326,9 @@ class VectorSpace:
             return expression.evaluate(text, self, functions)
         except expression.ExpressionError:
             called = any(f"{name}(" in text for name in [*expression.FUNCTIONS, *(functions or ())])
-            # A title with a slip, be it one that holds quotation marks: name the closest ones.
+            # A title in another spelling, or with a slip, be it one that holds quotation marks.
             if not called and (not re.search("['\"]", text) or not re.match(r"\s*(['\"(.\d-]|\w+\()", text)):
-                self.find(text)
+                return self[self.find(text)]
             raise
 
     def where(self, column: str, value: Any, split_name: str | None = None) -> np.ndarray:
