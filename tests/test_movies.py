@@ -246,3 +246,19 @@ def test_texts_of_a_film_without_year_or_without_genres() -> None:
             if "decade" in task.states:
                 assert "1990s" in about(task, 1), task.name
             assert "drama" not in about(task, 1), task.name
+
+
+def test_the_brief_tells_what_a_task_is_about_and_no_titles() -> None:
+    writer = teacher(True)
+    task = SUITE.task("long_description")
+    row = int(space_of(writer)["film"].rows(TRAIN)[0])
+    values = writer.values("film", row)
+    brief = writer.brief("film", row, writer.used(task)["film"])
+    told = dict(part.split(": ", 1) for part in brief.split("; "))
+    assert told["decade"] == values["decade"]
+    assert told["kin"] == ", ".join(writer.readers["film"]["kin"].words(values["kin"]))
+    assert told["place"] == values["place"]
+    assert not {"similar", "rarest", "rarity", "funny_kin"} & set(told)
+    assert set(dict(part.split(": ", 1) for part in writer.brief("film", row).split("; "))) == {
+        *("genres", "decade", "audience", "reception", "agreement", "standing", "place")
+    }

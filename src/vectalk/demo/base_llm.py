@@ -41,11 +41,14 @@ def texts_of(corpus: Corpus, split_name: str, seed: int = 0) -> Iterator[tuple[s
     """Yield (question, target) pairs, the question's slots described in words; None where the text stands alone."""
     teacher = FactsTeacher(corpus.suite, corpus.spaces)
     choice = random.Random(seed)
+    for task in corpus.suite.tasks:  # what lies around the entities is looked up for all of them at once
+        teacher.prepare(task, {slot: corpus.spaces[s].rows(split_name).tolist() for slot, s in task.slots.items()})
     for example in corpus.examples(split_name):
         if choice.random() < PLAIN_SHARE:
             yield None, example.target
             continue
-        words = {slot: teacher.brief(space, row) for slot, (space, row) in example.slots.items()}
+        used = teacher.used(corpus.suite.task(example.task))
+        words = {slot: teacher.brief(space, row, used[slot]) for slot, (space, row) in example.slots.items()}
         yield "".join(words[text] if is_slot else text for text, is_slot in pieces_of(example.prompt)), example.target
 
 

@@ -1,7 +1,7 @@
 """Teachers write the target texts; they are never used at ask time."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -165,7 +165,7 @@ class FactsTeacher:
 
     def write(self, task: Task, rows: Mapping[str, int], seed: str) -> str | None:
         """Write the reference text of a task about entities; None where no sentence can be written."""
-        facts = {slot: self._facts(space, rows[slot]) for slot, space in task.slots.items()}
+        facts = {slot: grammar.Facts(self._of(space, rows[slot])) for slot, space in task.slots.items()}
         if self.used(task)[ABOUT]:
             said = self._about.get(_key(task, rows)) or self.about(task, [rows])[0]
             facts[ABOUT] = self.words(str(task.between), said)
@@ -195,12 +195,12 @@ class FactsTeacher:
         facts = {slot: self.words(task.slots.get(slot) or str(task.between), v) for slot, v in values.items()}
         return self._compose(task, facts, seed)
 
-    def _facts(self, space: str, row: int) -> grammar.Facts:
+    def _of(self, space: str, row: int) -> "_Known":
         if (space, row) not in self._known:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
             self._known[space, row] = _Known(self.readers[space], row)
-        return grammar.Facts(self._known[space, row])
+        return self._known[space, row]
 
     def _compose(self, task: Task, facts: Mapping[str, grammar.Facts], seed: str) -> str | None:
         if not task.facts:
@@ -217,13 +217,25 @@ class FactsTeacher:
                     break
         return " ".join(sentences) or None
 
-    def brief(self, space: str, row: int) -> str:
-        """Describe an entity in a few bare words (no titles), as one might to a model without vectors."""
-        readers = self.readers[space]
-        parts = []
-        for name, value in self.values(space, row).items():
-            if value is None or readers[name].kind in ("number", *UNREAD):
-                continue
-            said = readers[name].words(value if isinstance(value, list) else [value])
-            parts.append(f"{name.replace('_', ' ')}: {', '.join(said)}")
+    def brief(self, space: str, row: int, names: Collection[str] | None = None) -> str:
+        """Describe an entity in a few bare words (no titles), as one might to a model without vectors.
+
+        Args:
+            space: name of the space.
+            row: the entity.
+            names: attributes to tell of, e.g. those that a task's texts are `used` for; when omitted, all that can be
+                read back.
+        """
+        known, parts = self._of(space, row), []
+        for name, reader in self.readers[space].items():
+            told = reader.kind not in ("number", *UNREAD) if names is None else name in names and _brief(reader)
+            said = known[name] if told and reader.present else None
+            if said is not None:
+                parts.append(f"{name.replace('_', ' ')}: {', '.join(said) if isinstance(said, list) else said}")
         return "; ".join(parts)
+
+
+def _brief(reader: AttributeReader) -> bool:
+    """Say whether an attribute can be told in a few words: no titles, no long list, nothing derived."""
+    around = reader.kind == "around" and reader.attribute.lean == "more"
+    return around or reader.kind not in ("number", *UNREAD)
