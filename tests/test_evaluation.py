@@ -140,7 +140,7 @@ def test_files(corpus: Corpus, oracle_rows: tuple) -> None:
     assert set(rows[0]) == {"space", "task", "metric", "condition", "value", "low", "high", "n"}
     config = json.loads((out / "config.json").read_text())
     assert {"elm", "shuffled", "mean", "majority", "probe_text", "own_text"} <= set(config["conditions"])
-    assert set(config["probes"]) == {"film/genres", "film/decade", "film/rating", "film/hidden"}
+    assert set(config["probes"]) == {"film/genres", "film/decade", "film/rating"}  # no sentence says `hidden`
     assert set(config["readback"]) == {"summary", "both"}
     assert config["not_run"] == {"stage1": "not asked for", "text_llm": "not asked for"}
     answers = [json.loads(line) for line in (out / "answers.jsonl").read_text().splitlines()]

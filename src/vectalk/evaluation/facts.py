@@ -89,7 +89,8 @@ class Facts:
         values: list[dict[str, dict[str, Any]]] = [{} for _ in examples]
         for slot, space in task.slots.items():
             rows = np.array([example.slots[slot][1] for example in examples])
-            columns = {name: self.predict(source, space, name, rows) for name in self.teacher.readers[space]}
+            used = sorted(self.teacher.used(task)[slot])  # no probe is fitted for what no sentence says
+            columns = {name: self.predict(source, space, name, rows) for name in used}
             for i, value in enumerate(values):
                 value[slot] = {name: column[i] for name, column in columns.items()}
         if task.between is not None and source != "majority":

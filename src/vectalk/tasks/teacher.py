@@ -120,13 +120,15 @@ class FactsTeacher:
         return said
 
     def used(self, task: Task) -> dict[str, set[str]]:
-        """Return the attributes that the texts of a task are made from, by slot."""
+        """Return the attributes that the texts of a task are made from, and what these follow from, by slot."""
         known = self._used.get(task.name)
         if known is None or known[0] is not task:
             found: dict[str, set[str]] = {slot: set() for slot in (*task.slots, ABOUT)}
             for wording in (w for wordings in task.facts for w in wordings):
                 for slot, name in grammar.facts_used(wording):
-                    found[slot].add(str(name))
+                    space = task.slots.get(slot) or str(task.between)
+                    attribute = self.readers[space][str(name)].attribute
+                    found[slot] |= {str(name), *([str(attribute.of)] if attribute.kind in DERIVED else [])}
             known = self._used[task.name] = (task, found)
         return known[1]
 
