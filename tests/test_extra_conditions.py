@@ -9,9 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fake_endpoint import serving
 from linear_world import Blind, Oracle, make_corpus
 from vectalk.errors import EvaluationError, RunError
-from vectalk.evaluation import evaluate
+from vectalk.evaluation import evaluate, open_chat
 from vectalk.model.run import Run
 from vectalk.talk import ELM
 from vectalk.tasks import Corpus
@@ -176,3 +177,20 @@ def test_what_is_no_evaluation_is_never_replaced(linear: Corpus, tmp_path: Path)
         with pytest.raises(EvaluationError, match=r"is not the folder of an evaluation \(it holds thesis.txt\)"):
             evaluate(Oracle(linear), linear, tmp_path, overwrite=overwrite, **QUICK)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_an_endpoint_is_asked_greedily_and_once(
+    linear: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openai")
+    monkeypatch.setenv("VECTALK_CACHE", str(tmp_path / "cache"))
+    with serving("Comedy of the 1990s.") as fake:
+        for name in ("one", "two"):
+            with open_chat("llm:some-model", base_url=fake.url) as chat:
+                rows = evaluate(Blind(linear), linear, tmp_path / name, chat=chat, conditions=["text_llm"], **QUICK)
+        assert len(fake.requests) == 20
+    assert all(request["temperature"] == 0 for request in fake.requests)
+    assert fake.requests[0]["model"] == "some-model"
+    assert values(rows, "distinct")["text_llm"] == 1 / 20
+    with pytest.raises(EvaluationError, match="llm:MODEL or hf:FOLDER, not 'gpt'"), open_chat("gpt"):
+        pass

@@ -1,5 +1,6 @@
 """`vectalk evaluate`: measure a run on test entities, beside controls and rivals."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -38,6 +39,15 @@ def evaluate(
             "spaces when omitted), a file, or SPACE=FILE.",
         ),
     ] = None,
+    text_llm: Annotated[
+        str | None,
+        typer.Option(
+            "--text-llm", help="llm:MODEL (an OpenAI-compatible endpoint) or hf:FOLDER: an LLM that is told the titles."
+        ),
+    ] = None,
+    endpoint: Annotated[Path | None, typer.Option("--endpoint", help="YAML with settings of its endpoint.")] = None,
+    base_url: Annotated[str | None, typer.Option("--base-url", help="Address of its endpoint.")] = None,
+    key_env: Annotated[str | None, typer.Option("--key-env", help="Environment variable with its key.")] = None,
     encoder: Annotated[
         str | None,
         typer.Option(
@@ -62,7 +72,7 @@ def evaluate(
     quiet: common.Quiet = False,
 ) -> None:
     """Load a run and its corpus, evaluate, print tables."""
-    from vectalk.evaluation import CONDITIONS, table
+    from vectalk.evaluation import CONDITIONS, open_chat, table
     from vectalk.evaluation import evaluate as measure
     from vectalk.files import read_json
     from vectalk.talk import ELM
@@ -74,7 +84,9 @@ def evaluate(
     if place is None:
         raise EvaluationError(f"{run} does not say which corpus it was trained on; give it with --corpus DIR")
     chosen = [name for part in _names(conditions) for name in (CONDITIONS if part == "default" else [part])]
-    with common.progress(quiet) as bar:
+    chosen += ["text_llm"] if text_llm else []
+    told = open_chat(text_llm, endpoint=endpoint, base_url=base_url, key_env=key_env) if text_llm else nullcontext()
+    with told as chat, common.progress(quiet) as bar:
         jobs: dict[str, int] = {}
 
         def advance(what: str, done: int, total: int) -> None:
@@ -88,6 +100,7 @@ def evaluate(
             Corpus.load(place, spaces),
             out,
             stage1=lambda: ELM.from_pretrained(str(run), spaces=spaces, llm=llm, device=device, stage=1),
+            chat=chat,
             overwrite=overwrite,
             progress=advance,
             tasks=_names(tasks) if tasks else None,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Protocol
 
+from vectalk.errors import EvaluationError
 from vectalk.evaluation.answers import Kept
 from vectalk.evaluation.facts import NotRunError
 from vectalk.tasks import Corpus, Example, Task
+from vectalk.tasks.chat import ChatClient
 from vectalk.tasks.suite import pieces_of
 
 SHOTS = 3  # training examples that show how long an answer is, and in which words
@@ -22,6 +26,53 @@ class Chat(Protocol):
     def __call__(self, conversations: Sequence[Messages]) -> Sequence[str]:
         """Return a reply to each conversation, a list of `{role, content}`."""
         ...
+
+
+class ClientChat:
+    """A `Chat` that asks through a client, which keeps what it has paid for.
+
+    Args:
+        client: the client; it should not sample.
+    """
+
+    def __init__(self, client: ChatClient) -> None:
+        self.client, self.name = client, client.transport.model
+
+    def __call__(self, conversations: Sequence[Messages]) -> list[str]:
+        """Return the text of each reply."""
+        replies = self.client.map(lambda messages: self.client.chat(messages, version="text_llm"), conversations)
+        return [reply.text.strip() if reply is not None else "" for reply in replies]
+
+
+@contextmanager
+def open_chat(
+    kind: str, *, endpoint: str | Path | None = None, base_url: str | None = None, key_env: str | None = None
+) -> Iterator[ClientChat]:
+    """Yield the LLM of a kind such as `llm:MODEL`, behind an endpoint, or `hf:FOLDER`, in this process.
+
+    Args:
+        kind: `llm:MODEL` or `hf:FOLDER`.
+        endpoint: YAML file with settings of the endpoint.
+        base_url: its address.
+        key_env: environment variable with its key.
+
+    Raises:
+        EvaluationError: there is no such kind.
+        TeacherError: the model or a setting does not do.
+    """
+    from vectalk.tasks.chat import Endpoint, ReplyCache
+    from vectalk.tasks.chat.local import LocalModel
+    from vectalk.tasks.chat.replies import default_cache
+
+    name, _, model = kind.partition(":")
+    if name not in ("llm", "hf") or not model:
+        raise EvaluationError(f"an LLM to be told titles is llm:MODEL or hf:FOLDER, not {kind!r}")
+    place: Endpoint | LocalModel = LocalModel.read(model=model)
+    if name == "llm":
+        given = {key: value for key, value in (("base_url", base_url), ("key_env", key_env)) if value is not None}
+        place = Endpoint.read(endpoint, model=model, **{"params.temperature": 0.0}, **given)
+    with closing(ReplyCache(default_cache())) as cache, ChatClient(place, cache) as client:
+        yield ClientChat(client)
 
 
 class Told:
