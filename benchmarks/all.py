@@ -10,6 +10,7 @@ from common import ROOT, parser
 ALONE = [["startup.py"]]
 WITH_DATA = [
     ["wals.py"],
+    ["support.py"],
     ["movielens.py", "--space", "foreign", "--seeds", "3"],
     ["movielens.py", "--space", "own"],
 ]

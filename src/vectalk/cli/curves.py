@@ -61,13 +61,13 @@ def curves(
             max_new_tokens=max_new_tokens,
             progress=lambda what, done, total: bar.update(job, completed=done, total=total, note=what),
         )
-    table = Table("curve", "subject", "metric", "condition", "first", "middle", "last", box=None)
-    series: dict[tuple[str, str, str, str], list[float | None]] = {}
+    table = Table("curve", "space", "subject", "metric", "condition", "first", "middle", "last", box=None)
+    series: dict[tuple[str, ...], list[float | None]] = {}
     for row in rows:
-        where = (row["curve"], row["subject"] or row["space"], row["metric"], row["condition"])
+        where: tuple[str, ...] = (row["curve"], row["space"], row["subject"] or "", row["metric"], row["condition"])
         series.setdefault(where, []).append(row["value"])
-    for where, values in series.items():
+    for names, values in series.items():
         shown = [values[0], values[len(values) // 2], values[-1]] if len(values) > 1 else [None, values[0], None]
-        table.add_row(*where, *("" if value is None else f"{value:.2f}" for value in shown))
+        table.add_row(*names, *("" if value is None else f"{value:.2f}" for value in shown))
     common.emit(rows, table, json)
     common.note(f"written to {out}; look at {out / 'curves.html'}", quiet)
