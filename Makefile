@@ -18,8 +18,8 @@ test: $(STAMP) lint
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
 lint: $(STAMP)
-	$(BIN)/ruff check src tests benchmarks demo-data
-	$(BIN)/ruff format --check src tests benchmarks demo-data
+	$(BIN)/ruff check src tests benchmarks demo-data examples
+	$(BIN)/ruff format --check src tests benchmarks demo-data examples
 	$(BIN)/mypy
 
 bench: $(STAMP)

@@ -7,7 +7,7 @@ import sys
 
 from common import ROOT, parser
 
-ALONE = [["startup.py"]]
+ALONE = [["startup.py"], ["own_data.py"]]
 WITH_DATA = [
     ["wals.py"],
     ["support.py"],

@@ -13,12 +13,22 @@ import json
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 from common import ROOT, parser, write_result
 from movielens import Steps, figures
+from vectalk.evaluation.table import markdown
+from vectalk.files import write_text
 
 WORK, HERE = ROOT / "runs" / "own-data", ROOT / "examples" / "records"
 FACTS = ["--id-column", "album_id", "--list-column", "styles:|", "--null", "n/a", "--missing", "drop"]
+
+GUIDE, MARKS, SHOWN = (
+    ROOT / "docs" / "own-data.md",
+    ("<!-- table -->\n", "<!-- end of table -->"),
+    ("summary", "profile"),
+)
+SMALL = ["--hidden", "96", "--layers", "2", "--vocabulary", "768", "--steps", "400", "--batch-size", "32"]
 
 
 def main() -> None:
@@ -38,11 +48,12 @@ def main() -> None:
     steps.vectalk(spaces["album"], "space", "import", str(vectors), "--name", "album", *table)
     steps.vectalk(spaces["listener"], "space", "import", str(shop / "listeners.parquet"), "--name", "listener")
     bound = [part for name, place in spaces.items() for part in ("--space", f"{name}={place}")]
-    steps.vectalk(WORK / "corpus", "corpus", "build", *bound, "--suite", str(HERE / "suite.yaml"))
+    suites = [part for name in ("albums", "listeners") for part in ("--suite", str(HERE / f"{name}.yaml"))]
+    steps.vectalk(WORK / "corpus", "corpus", "build", *bound, *suites)
     if llm == "small":
         llm = str(WORK / "llm")
         make = [sys.executable, "-m", "vectalk.demo.base_llm", str(WORK / "corpus")]
-        steps.run(Path(llm), [*make, "--hidden", "128", "--layers", "3", "--vocabulary", "1024", "--steps", "600"])
+        steps.run(Path(llm), [*make, *SMALL])
     evaluations = []
     for seed in range(given.seeds):
         run = WORK / f"run-{seed}"
@@ -62,7 +73,16 @@ def main() -> None:
         seeds=given.seeds,
         tables=evaluations,
     )
+    write_guide(evaluations[0])
     print(f"written to {path}")
+
+
+def write_guide(metrics: list[dict[str, Any]]) -> None:
+    """Put the tables of two tasks into the guide, between its marks."""
+    before, start, rest = GUIDE.read_text(encoding="utf-8").partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    shown = markdown([row for row in metrics if row["task"] in SHOWN])
+    write_text(GUIDE, f"{before}{start}\n{shown}\n{end}{after}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Bad input is one clear message and exit code 2; good input is what was asked for and nothing else."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 from vectalk.cli import ask as _ask  # noqa: F401  (loaded once, so that single tests are quick)
 from vectalk.cli.main import VERBS
@@ -304,9 +306,11 @@ def test_help_names_every_verb(capsys) -> None:
     assert code == 0
     assert all(verb in out for verb in VERBS)
     for verb in VERBS:
-        code, out, _ = call([verb, "--help"], capsys)
-        assert code == 0
-        assert "Usage" in out
+        group = typer.main.get_command(importlib.import_module(f"vectalk.cli.{verb}").app)
+        for words in ([verb], *([verb, name] for name in getattr(group, "commands", {}))):
+            code, out, _ = call([*words, "--help"], capsys)
+            assert code == 0, words
+            assert "Usage" in out
     code, out, err = call(["frobnicate"], capsys)
     assert (code, out) == (2, "")
     assert "frobnicate" in err

@@ -25,19 +25,22 @@ def blocks(kind: str) -> list[str]:
     return [body for name, body in BLOCK.findall(GUIDE) if name == kind]
 
 
-def commands() -> list[list[str]]:
+def commands() -> list[str]:
     lines = "".join(blocks("bash")).replace("\\\n", " ").splitlines()
-    return [shlex.split(line) for line in lines if line.strip()]
+    return [" ".join(line.split()) for line in lines if line.strip()]
 
 
-def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command of the guide as a shell would, with this Python."""
-    start = [sys.executable] if words[0] == "python" else [sys.executable, "-m", "vectalk.cli.main"]
+def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a line in a shell to which `python` and `vectalk` are this Python and this package."""
     paths = [str(Path(vectalk.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    setting = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run(
-        [*start, *words[1:]], cwd=folder, env=setting, capture_output=True, text=True, check=False, encoding="utf-8"
-    )
+    setting = {
+        **os.environ,
+        "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    command = ["bash", "-c", line]
+    return subprocess.run(command, cwd=folder, env=setting, capture_output=True, check=False, encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +48,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that looks like the root of the repository to the guide's commands."""
     made = tmp_path_factory.mktemp("guide")
     (made / "examples").symlink_to(ROOT / "examples")
+    (made / "bin").mkdir()
+    for name, module in (("python", ""), ("vectalk", " -m vectalk.cli.main")):
+        (made / "bin" / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)}{module} "$@"\n')
+        (made / "bin" / name).chmod(0o755)
     return made
 
 
@@ -52,9 +59,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def done(folder: Path) -> dict[str, subprocess.CompletedProcess[str]]:
     """What each command of the guide printed, by the command as one line."""
     found = {}
-    for words in commands():
-        line = shlex.join(words)
-        found[line] = run(words, folder)
+    for line in commands():
+        found[line] = run(line, folder)
         assert found[line].returncode == 0, f"{line}\n{found[line].stderr}"
     return found
 
@@ -89,7 +95,7 @@ def test_the_shop_is_what_the_guide_says(folder: Path, tmp_path: Path) -> None:
     """The same seed gives the same shop; another gives another."""
     texts = []
     for name, seed in (("a", "0"), ("b", "0"), ("c", "1")):
-        made = run(["python", "examples/records/make.py", "--out", str(tmp_path / name), "--seed", seed], folder)
+        made = run(f"python examples/records/make.py --out {shlex.quote(str(tmp_path / name))} --seed {seed}", folder)
         assert made.returncode == 0, made.stderr
         texts.append((tmp_path / name / "albums.csv").read_text(encoding="utf-8"))
     assert texts[0] == texts[1] != texts[2]
@@ -163,10 +169,8 @@ def test_every_snippet_is_tried() -> None:
 
 
 @pytest.mark.slow
-def test_the_quickstart_runs(tmp_path: Path) -> None:
-    made = run(
-        ["python", str(ROOT / "examples/quickstart.py"), "--out", str(tmp_path / "q"), "--steps", "30"], tmp_path
-    )
+def test_the_quickstart_runs(folder: Path) -> None:
+    made = run("python examples/quickstart.py --out quickstart --steps 30", folder)
     assert made.returncode == 0, made.stderr
     said = made.stdout.splitlines()
     assert [line.partition(":")[0] for line in said if line.startswith(("unseen", "half way", "moved", "truth"))] == [

@@ -40,7 +40,7 @@ def list_suites(as_json: Json = False, quiet: Quiet = False) -> None:
 
 @app.command()
 def show(
-    suite: Annotated[str, typer.Argument(help="Suite of the package, a YAML file, or generic:SPACE[=NOUN[/PLURAL]].")],
+    suite: Annotated[str, typer.Argument(help="Suite of the package, a YAML file, or generic:SPACE=NOUN/PLURAL.")],
     space: Spaces = None,
     as_json: Json = False,
     quiet: Quiet = False,
