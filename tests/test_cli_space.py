@@ -126,6 +126,17 @@ def test_point(films: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "year: 1967" in out
 
 
+def test_a_long_text_is_cut_for_people_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    long = " ".join(["word"] * 1000)
+    (folder / "movies.csv").write_text("movieId,title,text\n" + "".join(f'{n},Film {n},"{long}"\n' for n in range(50)))
+    command = ["space", "import", f"{folder}/vectors.npy", "--ids", f"{folder}/ids.csv", "--name", "film", "-q"]
+    assert call([*command, "--metadata", f"{folder}/movies.csv", "--out", f"{folder}/long"], capsys)[0] == 0
+    out = call(["space", "point", f"{folder}/long", "7"], capsys)[1]
+    assert "... (4999 characters)" in out
+    out = call(["space", "point", f"{folder}/long", "7", "--json"], capsys)[1]
+    assert json.loads(out)["metadata"]["text"] == long
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

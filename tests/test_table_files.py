@@ -12,6 +12,7 @@ import pytest
 
 from vectalk.errors import SpaceError
 from vectalk.space.ids import check_unique, identified, join, read_ids
+from vectalk.space.table_files import read_row
 from vectalk.space.tables import Columns, read_table
 
 TITLES = ['He said "yes", twice', "Don't", "São Paulo", ""]
@@ -44,6 +45,11 @@ def test_a_column_may_turn_to_text_late(tmp_path: Path) -> None:
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress((tmp_path / "t.csv").read_bytes()))
     for name in ("t.csv", "t.csv.gz"):
         assert read_table(tmp_path / name)["code"][-1].as_py() == "none"
+
+
+def test_one_row_of_a_file_of_groups(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": [str(n) for n in range(25)]}), tmp_path / "t.parquet", row_group_size=10)
+    assert [read_row(tmp_path / "t.parquet", row)["id"] for row in (0, 9, 10, 24)] == ["0", "9", "10", "24"]
 
 
 def test_how_values_are_stored_is_no_matter(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Make, look at and check spaces of vectors.")
 
+SHOWN = 300  # characters of a metadata value that a person is shown
+
 Out = Annotated[Path, typer.Option("--out", help="Folder to write.")]
 Folder = Annotated[Path, typer.Argument(help="Folder of a space.")]
 Expression = Annotated[str, typer.Argument(help="Title, id, or expression such as lerp('A', 'B', 0.5).")]
@@ -255,7 +257,7 @@ def point(
         f"support: {support}",
         f"values: {values} (norm {float((at.values**2).sum() ** 0.5):.3g})",
     ]
-    lines += [f"{name}: {value}" for name, value in (metadata or {}).items() if name != "title"]
+    lines += [f"{name}: {_short(value)}" for name, value in (metadata or {}).items() if name != "title"]
     document = {
         "point": at.source,
         "row": at.row,
@@ -302,6 +304,11 @@ def _point(folder: Path, expression: str) -> tuple[VectorSpace, Point]:
 
     space = VectorSpace.load(folder)
     return space, space.point(expression, {**FUNCTIONS, **text_functions(space)})
+
+
+def _short(value: Any) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]} ... ({len(text)} characters)"
 
 
 def _neighbors(space: VectorSpace, point: Point, k: int, split: str | None) -> list[dict[str, Any]]:

@@ -57,6 +57,18 @@ def read_table(path: str | Path, text: Sequence[str] = ("id", "title")) -> pa.Ta
     return _without_index(_plain(table))
 
 
+def read_row(path: Path, row: int) -> dict[str, Any]:
+    """Read one row of a parquet file, and no more of it than the group of rows that it lies in."""
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path) as file:
+        group = start = 0
+        while row >= start + file.metadata.row_group(group).num_rows:
+            start += file.metadata.row_group(group).num_rows
+            group += 1
+        return file.read_row_group(group).slice(row - start, 1).to_pylist()[0]
+
+
 def kind_of(path: Path) -> str:
     """Return the ending that tells what a file is, without `.gz`."""
     return path.name.lower().removesuffix(".gz").rpartition(".")[2]

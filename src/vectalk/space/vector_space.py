@@ -22,11 +22,13 @@ from vectalk.space.neighbors import METRICS, Metric, nearest
 from vectalk.space.normalizer import Normalizer
 from vectalk.space.point import Point
 from vectalk.space.support import Calibration, Support
+from vectalk.space.table_files import read_row
 from vectalk.space.titles import closest, spelling
 from vectalk.space.vector_files import open_vectors
 
 FORMAT = 1
 SUPPORT = "support.safetensors"
+GROUP = 10_000  # rows that are read to show one
 CLOSEST_LIMIT = 200_000  # titles scanned for the closest matches in an error
 
 
@@ -121,7 +123,7 @@ class VectorSpace:
         """Write the space as a folder, whole or not at all, and return it opened from there."""
         with atomic_folder(path, "space.json", overwrite=overwrite) as folder:
             np.save(folder / "vectors.npy", self.vectors)
-            pq.write_table(self.entities, folder / "entities.parquet")
+            pq.write_table(self.entities, folder / "entities.parquet", row_group_size=GROUP)
             self.calibration.save(folder / SUPPORT)
             write_json(
                 folder / "space.json",
@@ -266,8 +268,13 @@ class VectorSpace:
         return value if value is not None else str(self.column("id")[row].as_py())
 
     def metadata(self, row: int) -> dict[str, Any]:
-        """Return all columns of one entity."""
-        return {name: self.column(name)[row].as_py() for name in self.column_names}
+        """Return all columns of one entity; of a saved space a part of the file is read, since texts may be long."""
+        if isinstance(self._entities, pa.Table):
+            return self._entities.slice(row, 1).to_pylist()[0]
+        try:
+            return read_row(self._entities, row)
+        except (pa.ArrowException, OSError) as error:
+            raise SpaceError(f"{self._entities} cannot be read: {error}; make the space again") from None
 
     def find(self, name: str) -> int:
         """Return the row of an id or a title; "The Matrix (1999)" finds "Matrix, The (1999)".
