@@ -2,7 +2,7 @@
 
 import pytest
 
-from vectalk.tasks.named_titles import TitleFinder, title_forms
+from vectalk.tasks.named_titles import TitleFinder, loose_forms, title_forms
 
 
 def own(title: str, text: str) -> list[bool]:
@@ -56,6 +56,13 @@ def test_a_title_that_is_named(title: str, text: str) -> None:
         ("American Beauty (1999)", "An American beauty parlour."),
         ("Alien (1979)", "Aliens of all sorts, an alien world."),
         ("In & Out (1997)", "In and out of love."),
+        ("House (1986)", "Like “Animal House (1978)”, it is loud."),
+        ("House (1986)", "Like Animal House (1978), it is loud."),
+        ("Police Academy: Mission to Moscow (1994)", "Those who liked “Police Academy (1984)” like it."),
+        ("Batman (1989)", "“Batman Returns (1992)” is near it."),
+        ("Airport (1970)", "Near it: “Airport '77 (1977)”."),
+        ("King Kong (2005)", "Much like King Kong (1933)."),
+        ("Others, The (2001)", "It scares. Others scare more."),
         ("Beauty and the Beast (1991)", "Of beauty and the beast in us."),
     ],
 )
@@ -83,6 +90,13 @@ def test_titles_of_others_need_more_evidence() -> None:
     assert named("matrix of numbers, mad max") == {}
 
 
+def test_a_year_tells_works_of_one_name_apart() -> None:
+    finder = TitleFinder(["King Kong (1933)", "King Kong (2005)", "Solaris"])
+    assert [m.title for m in finder.find("Like “King Kong (2005)”.")] == ["King Kong (2005)"]
+    assert [m.title for m in finder.find("Like “King Kong (1976)”.")] == []
+    assert [m.title for m in finder.find("Like “Solaris (1972)”.")] == ["Solaris"]
+
+
 def test_the_longest_title_is_meant() -> None:
     finder = TitleFinder(["Star Trek (2009)", "Star Trek Beyond (2016)"])
     assert [m.title for m in finder.find("In Star Trek Beyond they fly.")] == ["Star Trek Beyond (2016)"]
@@ -94,5 +108,7 @@ def test_forms_of_a_title() -> None:
         ("il", "postino"),
         ("the", "postman"),
     }
-    assert title_forms("Matrix, The (1999)", loose=True) == {("the", "matrix"), ("matrix",)}
+    assert title_forms("Matrix, The (1999)") == {("the", "matrix")}
+    assert loose_forms("Matrix, The (1999)") == {("matrix",)}
+    assert loose_forms("Star Wars: Episode IV (1977)") == {("star", "wars")}
     assert title_forms("(2000)") == set()

@@ -1,4 +1,4 @@
-"""`vectalk corpus build|show`."""
+"""`vectalk corpus build|show|check`."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -6,9 +6,11 @@ from typing import Annotated, Any
 import typer
 
 from vectalk.cli.common import Json, Overwrite, Quiet, Seed, emit, note, pairs, progress
+from vectalk.cli.corpus_check import check
 from vectalk.cli.teachers import KINDS, announce, dry, open_teacher, samples
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Build and look at training examples.")
+app.command()(check)
 
 
 @app.command()

@@ -11,7 +11,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging
 
 from vectalk.errors import LanguageModelError
@@ -149,6 +156,19 @@ def load_tokenizer(name: str, *, revision: str | None = None) -> PreTrainedToken
             return AutoTokenizer.from_pretrained(_source(name), revision=revision, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise _unloadable(name, error) from None
+
+
+def load_context(name: str, *, revision: str | None = None) -> int | None:
+    """Return the longest sequence that an LLM was made for, from its configuration alone; None where that says nothing.
+
+    Raises:
+        LanguageModelError: there is no such model.
+    """
+    try:
+        config = AutoConfig.from_pretrained(_source(name), revision=revision, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise _unloadable(name, error) from None
+    return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
 def _source(name: str) -> str:

@@ -9,6 +9,7 @@ from vectalk.errors import TeacherError
 from vectalk.space import VectorSpace
 from vectalk.space.titles import closest
 from vectalk.tasks.attributes import MADE, AttributeReader, is_missing
+from vectalk.tasks.named_titles import own_title
 
 LONGEST = 600  # signs of one fact
 
@@ -50,11 +51,7 @@ class Describer:
 
     def title(self, row: int) -> str | None:
         """Return the title of an entity; None where it has none, or one that is made of its id."""
-        if "title" not in self.space.column_names:
-            return None
-        found, own = self.space.column("title")[row].as_py(), self.space.column("id")[row].as_py()
-        made = (str(own), f"{self.kind} {own}", f"{self.space.name} {own}")
-        return None if is_missing(found) or str(found) in made else str(found)
+        return own_title(self.space, row, self.kind)
 
     def _readers(self, used: Collection[str]) -> dict[str, AttributeReader]:
         return self._always | {name: reader for name, reader in self._sometimes.items() if name in used}

@@ -10,11 +10,11 @@ from typing import Any
 
 from vectalk.errors import TeacherError
 from vectalk.space import VectorSpace
-from vectalk.space.split import TEST, TRAIN, VALIDATION
+from vectalk.space.split import TRAIN
 from vectalk.tasks.chat import ChatClient, Message
 from vectalk.tasks.chat.replies import reply_key
 from vectalk.tasks.describer import Describer, check_columns
-from vectalk.tasks.named_titles import TitleFinder, title_forms
+from vectalk.tasks.named_titles import TitleFinder, set_aside
 from vectalk.tasks.suite import Suite, Task
 from vectalk.tasks.target_check import clean, problem_of
 from vectalk.tasks.teacher import Assignment, FactsTeacher
@@ -76,7 +76,7 @@ class LLMTeacher:
             name: Describer(name, spaces[name], self._facts.readers[name], columns) for name in suite.spaces
         }
         check_columns(self.describers, columns)
-        self._hidden = {name: _set_aside(space) for name, space in spaces.items() if name in suite.spaces}
+        self._hidden = {name: set_aside(space) for name, space in spaces.items() if name in suite.spaces}
         self._splits = {name: spaces[name].column("split") for name in suite.spaces}
         self.repaired = 0
         self.dropped: Counter[str] = Counter()
@@ -185,13 +185,3 @@ class LLMTeacher:
             reasons = ", ".join(f"{count} {reason}" for reason, count in self.dropped.most_common())
             notes.append(f"{self.dropped.total()} texts could not be used and were left out: {reasons}")
         return notes
-
-
-def _set_aside(space: VectorSpace) -> TitleFinder:
-    """Return a finder of the titles of validation and test that no training entity shares."""
-    if "title" not in space.column_names:
-        return TitleFinder([])
-    titles = space.column("title").to_pylist()
-    split = {name: [titles[row] for row in space.rows(name) if titles[row]] for name in (TRAIN, VALIDATION, TEST)}
-    trained = {form for title in split[TRAIN] for form in title_forms(title)}
-    return TitleFinder(t for t in [*split[VALIDATION], *split[TEST]] if not title_forms(t) & trained)

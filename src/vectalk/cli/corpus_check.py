@@ -1,0 +1,102 @@
+"""`vectalk corpus check`: what would spoil training or flatter an evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from vectalk.cli.common import Json, Quiet, emit, pairs, progress
+
+if TYPE_CHECKING:
+    from vectalk.tasks.check import Report
+
+
+def check(
+    corpus: Annotated[Path, typer.Argument(help="Folder of a corpus.")],
+    llm: Annotated[
+        str | None, typer.Option("--llm", help="Count tokens as this LLM does, against its context.")
+    ] = None,
+    soft_tokens: Annotated[int, typer.Option("--soft-tokens", min=1, help="Positions of one vector.")] = 4,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings are problems.")] = False,
+    space: Annotated[list[str] | None, typer.Option("--space", help="NAME=DIR of a space that moved.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Look for what would spoil training or flatter an evaluation.
+
+    Ends with exit code 0 where nothing is wrong or there are only warnings, 1 where there are problems (with
+    --strict, also warnings), 2 where it cannot be looked at.
+    """
+    from vectalk.tasks import Corpus
+    from vectalk.tasks.check import check_corpus
+
+    opened = Corpus.load(corpus, pairs(space or [], "--space"))
+    measure, context = None, None
+    if llm is not None:
+        from vectalk.model import PromptFormat
+        from vectalk.model.llm import load_context, load_tokenizer
+
+        prompts, context = (
+            PromptFormat(load_tokenizer(llm), dict.fromkeys(opened.spaces, soft_tokens)),
+            load_context(llm),
+        )
+
+        def measure(prompt: str, spaces: dict[str, str], target: str) -> int:
+            return len(prompts(prompt, spaces, target))
+
+    with progress(quiet) as bar:
+        job = bar.add_task("examples", total=None, note="")
+        report = check_corpus(
+            opened,
+            measure=measure,
+            context=context,
+            progress=lambda done, total: bar.update(job, completed=done, total=total),
+        )
+    found = {
+        "problems": len(report.problems),
+        "warnings": len(report.warnings),
+        "findings": [vars(finding) for finding in report.findings],
+        **report.figures,
+    }
+    emit(found, _shown(report), as_json)
+    if report.fails(strict):
+        raise typer.Exit(1)
+
+
+def _shown(report: Report) -> Group:
+    figures, lengths = report.figures, report.figures["lengths"]
+    parts: list[Any] = [_table(figures)]
+    of, all_ = f" of {lengths['context']} at most" if "context" in lengths else "", lengths["all"]
+    if all_:
+        said = f"lengths in {lengths['unit']}{of}: median {all_['median']}, 90 % up to {all_['p90']}, "
+        said += f"99 % up to {all_['p99']}, longest {all_['max']}: {lengths['longest']}"
+        parts.append(Text(said))
+    for level, findings in (("problem", report.problems), ("warning", report.warnings)):
+        for finding in findings:
+            parts.append(Text(f"\n{level}: {finding.message}"))
+            parts += [Text(f"  - {example}") for example in finding.examples]
+    count = f"{len(report.problems)} problems, {len(report.warnings)} warnings in {figures['total']:,} examples"
+    return Group(*parts, Text(f"\n{count}"))
+
+
+def _table(figures: dict[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("task")
+    for name in ("train", "validation", "test", "same as another's", "same as in training", "stated and true"):
+        table.add_column(name, justify="right")
+    for task, counts in figures["examples"].items():
+        same = figures["duplicates"]["tasks"].get(task, {})
+        read = figures["attributes"].get(task, {})
+        true = ", ".join(f"{name} {_share(r['agree'])}" for name, r in read.items() if r["agree"] is not None)
+        shares = [_share(same.get(name)) for name in ("identical", "identical_to_training")]
+        table.add_row(task, *(f"{n:,}" for n in counts.values()), *shares, true or "-")
+    return table
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}" if 0 < value < 0.1 else f"{value:.0%}"
