@@ -3,6 +3,7 @@
 import gzip
 import importlib
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,15 @@ def test_what_cannot_be_encoded(tmp_path: Path, counts: Counts) -> None:
         encode_space(source, tmp_path / "films", name="film", encoder="counts", text="year")
     with pytest.raises(SpaceError, match="'tfidf' is fitted to texts"):
         encode_space(source, tmp_path / "films", name="film", encoder="tfidf", text="plot")
+
+
+def test_an_encoder_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write(tmp_path / "films.jsonl.gz", rows_of(20))
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "sentence_transformers", None)
+        with pytest.raises(EvaluationError, match=r"pip install 'vectalk\[eval\]'"):
+            encode_space(source, tmp_path / "films", name="film", encoder="some-encoder", text="plot")
+    pytest.importorskip("sentence_transformers")
     with pytest.raises(EvaluationError, match="cannot be loaded"):
         encode_space(source, tmp_path / "films", name="film", encoder=str(tmp_path / "none"), text="plot")
 
