@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from common import ROOT, data_folder, parser, write_result
+from readme import DETAILED
+from vectalk.evaluation import table
 
 WORK = ROOT / "runs" / "movielens"
 FACTS = ["--list-column", "genres:|", "--null", "(no genres listed)", "--extract", r"year=title:\((\d{4})\)\s*$"]
@@ -38,6 +40,7 @@ def main() -> None:
     arguments.add_argument("--seeds", type=int, default=1)
     arguments.add_argument("--config", default=str(ROOT / "benchmarks" / "movielens.yaml"))
     arguments.add_argument("--encoder", default="minilm")
+    arguments.add_argument("--readback-texts", type=int, default=2000, help="training texts of a task that it reads")
     arguments.add_argument("--tasks", choices=["few", "all"], default="few", help="of the suites")
     arguments.add_argument("--variants", type=int, help="training examples of a task for each entity")
     arguments.add_argument("--limit", type=int, help="test examples of each task at most")
@@ -58,6 +61,10 @@ def main() -> None:
         llm = str(work / "llm-small")
         make = [sys.executable, "-m", "vectalk.demo.base_llm", str(work / "corpus")]
         steps.run(Path(llm), [*make, "--hidden", "128", "--layers", "3", "--steps", "800"])
+    measured = ["--encoder", given.encoder, "--readback-texts", str(given.readback_texts)]
+    measured += ["--limit", str(given.limit)] if given.limit else []
+    if given.space == "foreign":  # its vectors come without ratings
+        measured += ["--ratings", str(data / "movielens-latest-small" / "ratings.csv")]
     evaluations = []
     for seed in range(given.seeds):
         run = work / f"run-{label}-{seed}"
@@ -65,19 +72,19 @@ def main() -> None:
         if (run / "checkpoints").is_dir() and not (run / "elm.json").is_file():
             train.append("--resume")
         steps.vectalk(run, *train, made=run / "elm.json")
-        limit = ["--limit", str(given.limit)] if given.limit else []
         out = run / "evaluation"
-        steps.vectalk(out, "evaluate", str(run), "--encoder", given.encoder, *limit, made=out / "metrics.jsonl")
+        steps.vectalk(out, "evaluate", str(run), *measured, made=out / "metrics.jsonl")
         evaluations.append([json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()])
     command = "python " + shlex.join(["benchmarks/movielens.py", *sys.argv[1:]])
-    name = f"movielens-{given.space}-{label}"
+    name = f"movielens-{given.space}-{label}" + ("-all" if every else "")
+    prefix = f"{given.space}_{label}" + ("_all" if every else "")
     path = write_result(
         name,
         command.replace(str(given.data), "DATA") if given.data else command,
-        figures(evaluations, f"{given.space}_{label}", bars=(given.space, label) == ("foreign", "small")),
+        figures(evaluations, prefix, bars=prefix == "foreign_small"),
         steps=steps.commands,
         seeds=given.seeds,
-        tables=evaluations,
+        tables=[table.shown(evaluations[0])],
     )
     print(f"written to {path}")
 
@@ -129,14 +136,20 @@ class Steps:
 
 
 def figures(evaluations: list[list[dict[str, Any]]], prefix: str, bars: bool) -> dict[str, float]:
-    """Return the mean over seeds of what was measured for the model and its shuffled control.
+    """Return the mean over seeds of what was measured for the model, its shuffled control and some rivals.
 
-    The lower bounds are means of the seeds' bounds, each a bootstrap over entities.
+    The lower bounds are means of the seeds' bounds, each a bootstrap over entities. Of very many tasks some have
+    figures of their own; `mean` is the mean over all of them.
     """
     found: dict[str, float] = {}
-    kept = ("recovery/", "sc", "nsc", "recall@10", "sc_minus_probe_text")
+    kept = ("recovery", "sc", "nsc", "recall@10", "bc_", "claims_precision", "titles_unknown")
+    shown = ("elm", "shuffled", "copy_text", "probe_text", "factors")
+    own = dict.fromkeys(row["task"] for row in evaluations[0])
+    if len(own) > DETAILED:
+        own = dict.fromkeys(task for names in FEW.values() for task in names.split(","))
     for row in evaluations[0]:
-        if row["condition"] not in ("elm", "shuffled", "copy_text", "probe_text") or not row["metric"].startswith(kept):
+        listed = row["condition"] in shown and row["metric"].startswith(kept) and row["task"] in own
+        if not listed or row["metric"].partition("/")[0].endswith(("minus_copy_text", "minus_own_text")):
             continue
         same = [r for rows in evaluations for r in rows if all(r[k] == row[k] for k in ("task", "metric", "condition"))]
         key = "_".join([prefix, row["task"], row["metric"].replace("/", "_").replace("@", "_at_"), row["condition"]])
@@ -144,6 +157,11 @@ def figures(evaluations: list[list[dict[str, Any]]], prefix: str, bars: bool) ->
         for suffix, column in (("", "value"), *([("_low", "low")] if row["condition"] == "elm" else [])):
             if all(r[column] is not None for r in same):
                 found[key + suffix] = sum(r[column] for r in same) / len(same)
+    means = [table.summary(rows) for rows in evaluations]
+    for metric, tasks in means[0].items():
+        for condition in [c for c in shown if c in tasks.get("mean", {})] if len(tasks) > DETAILED + 1 else []:
+            each = [summary[metric]["mean"][condition]["value"] for summary in means]
+            found["_".join([prefix, "mean", metric, condition])] = sum(each) / len(each)
     if bars:  # the keys that the project's bars are named by
         for bar, metric in (("recovery_genres", "recovery_genres"), ("recovery_decade", "recovery_decade")):
             found[bar] = found[f"{prefix}_summary_{metric}_elm"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common import ROOT
-from vectalk.evaluation.table import markdown
+from vectalk.evaluation.table import markdown, markdown_summary
 from vectalk.files import write_text
 
 PLACE = ROOT / "benchmarks" / "README.md"
@@ -20,11 +20,15 @@ data take its folder as `--data`; the data are not part of this repository. Movi
 J. A. Konstan, *The MovieLens Datasets: History and Context*, 2015), who ask that results on the small data set not be
 taken for research results.
 
-Columns: recovery of an attribute (0 is a guess of the majority, 1 a direct probe of the vector), SC (cosine between the
+Columns: recovery of an attribute (0 is a guess of the majority, 1 a direct probe of the vector) and of all of them,
+true statements (true) and true values that are told (told), titles that do not exist (unknown), SC (cosine between the
 vector and what the text reads back as), nSC (SC between shuffled and own text), R@10 (share of answers whose read-back
-has its own vector among the 10 nearest of the test set), distinct (share of distinct answers). Intervals are 95 %
-bootstraps over test entities.
+has its own vector among the 10 nearest of the test set), behaviour of users (AUC; rho, a rank correlation; NDCG),
+distinct answers, how alike they are. [docs/evaluation.md](../docs/evaluation.md) says what each means. Intervals are
+95 % bootstraps over test entities.
 """
+DETAILED = 4  # tasks whose own tables are shown; of more, the main figures side by side, and the tables of these:
+SHOWN = ("summary", "user_profile")
 
 
 def page() -> str:
@@ -45,7 +49,7 @@ def section(name: str, result: dict[str, Any]) -> str:
         seeds = (
             f"Seed 0 of {result['seeds']}; the figures below are means over the seeds.\n" if result["seeds"] > 1 else ""
         )
-        lines += [seeds + markdown(result["tables"][0])]
+        lines += [seeds + tables(result["tables"][0])]
     figures = {k: v for k, v in result["figures"].items() if "tables" not in result or _kept(k)}
     lines += [
         "| figure | value |",
@@ -56,9 +60,16 @@ def section(name: str, result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def tables(rows: list[dict[str, Any]]) -> str:
+    """Return the tables of an evaluation."""
+    if len({row["task"] for row in rows}) <= DETAILED:
+        return markdown(rows)
+    return markdown_summary(rows) + "\n" + markdown([row for row in rows if row["task"] in SHOWN])
+
+
 def _kept(key: str) -> bool:
     """Say whether a figure of a large table is listed: the model's own, which the table shows for one seed only."""
-    return "_elm" in key or key.startswith(("recovery_", "sc_"))
+    return "_elm" in key or "_mean_" in key or key.startswith(("recovery_", "sc_"))
 
 
 def main() -> None:

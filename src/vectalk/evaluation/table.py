@@ -57,6 +57,16 @@ def columns(rows: Sequence[Metric]) -> dict[str, str]:
     return {**shown, **{name: label for name, label in NAMES.items() if name in present}}
 
 
+def shown(rows: Sequence[Metric]) -> list[Metric]:
+    """Return the rows that tables are made of, with four decimals: what is worth keeping with a result."""
+    metrics = {*columns(rows), *SUMMARY}
+    return [
+        {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
+        for row in rows
+        if row["metric"] in metrics
+    ]
+
+
 def cell(value: float | None) -> str:
     """Return a figure as text; a dash where it is not defined."""
     return "-" if value is None else f"{value:.0f}" if value > 10 else f"{value:.2f}"
