@@ -19,6 +19,7 @@ VERBS = {
     "suite": "look at suites of tasks, and check your own",
     "corpus": "build and look at training examples",
     "train": "train an adapter, then the LLM with it",
+    "export": "write a run as a plain LLM folder, for servers",
     "ask": "ask about any point of a space",
     "evaluate": "measure answers beside their controls and rivals",
     "curves": "measure answers along lines, concepts and ratings",

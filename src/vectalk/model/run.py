@@ -144,7 +144,7 @@ class Run:
         return opened
 
     def model(
-        self, device: str = "auto", llm: str | None = None, *, stage: Literal[1] | None = None
+        self, device: str = "auto", llm: str | None = None, *, stage: Literal[1] | None = None, merged: bool = False
     ) -> tuple[ElmModel, PromptFormat]:
         """Load the LLM with what was trained of it, and the adapters.
 
@@ -152,6 +152,7 @@ class Run:
             device: where they live.
             llm: another place of the base LLM, where it moved.
             stage: 1 for the model as the first stage left it: the untouched LLM with the adapters of that time.
+            merged: add a low-rank update into the LLM's own weights.
 
         Raises:
             RunError: the run keeps no first stage, or does not fit the LLM.
@@ -170,7 +171,7 @@ class Run:
                 f"run {self.path} was trained on an LLM of width {card.hidden_size}, {base} has {language.hidden_size}"
             )
         known = None not in (card.fingerprint, language.fingerprint)
-        if card.trained != "full" and known and card.fingerprint != language.fingerprint:
+        if trained != "full" and known and card.fingerprint != language.fingerprint:
             raise RunError(
                 f"the base LLM in {base} is not the one that run {self.path} was trained on: its weights changed; put "
                 "the old ones back, name their place with --llm, or train again"
@@ -179,7 +180,11 @@ class Run:
             if trained == "lora":
                 from peft import PeftModel
 
-                PeftModel.from_pretrained(language.model, str(self.path / "lora"))  # puts its layers into the model
+                peft: Any = PeftModel.from_pretrained(
+                    language.model, str(self.path / "lora")
+                )  # its layers come into it
+                if merged:
+                    language.model = peft.merge_and_unload()
             owners = {name: space.adapter or name for name, space in self.card.spaces.items()}
             saved = {name: ElmAdapter.from_pretrained(self.path / "adapters" / name) for name in set(owners.values())}
             adapters = {name: saved[owner] for name, owner in owners.items()}

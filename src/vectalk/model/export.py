@@ -1,0 +1,73 @@
+"""A run as a plain LLM folder with its adapters beside, for servers that know nothing of vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from vectalk.files import atomic_folder, write_json
+from vectalk.model.llm import hushed, load_tokenizer
+from vectalk.model.prompt import PromptFormat
+from vectalk.model.run import Run
+from vectalk.tasks.suite import pieces_of
+
+MARKER = "vectalk-export.json"
+
+
+def export_merged(
+    run: Run, out: str | Path, *, llm: str | None = None, device: str = "cpu", overwrite: bool = False
+) -> dict[str, Any]:
+    """Write the LLM of a run, a low-rank update merged into it, with tokenizer, chat template and adapters.
+
+    The template that the run was trained with becomes the tokenizer's chat template. Every question of the run's tasks
+    is then rendered from the folder as a server would do it, slots written as words, and compared with our own ids:
+    a tokenizer may join what we keep apart.
+
+    Args:
+        run: a finished run.
+        out: folder to make.
+        llm: another place of the base LLM, where it moved.
+        device: where the weights are merged.
+        overwrite: replace an older export.
+
+    Returns:
+        What is written to `vectalk-export.json`: `ids_equal`, and for the first question that differs both renderings.
+    """
+    model, prompts = run.model(device, llm, merged=True)
+    with atomic_folder(out, MARKER, overwrite=overwrite) as folder:
+        with hushed():
+            model.llm.save_pretrained(folder)
+            tokenizer = prompts.tokenizer
+            tokenizer.chat_template = prompts.template
+            tokenizer.save_pretrained(folder)
+            for name in model.adapters:
+                if model.adapter(name).config.space == name:  # what several spaces share is saved once
+                    model.adapter(name).save_pretrained(folder / "adapters" / name)
+        report = {
+            "run": str(run.path),
+            "soft_tokens": prompts.soft_tokens,
+            "stop_ids": prompts.stop_ids,
+            **compare_ids(run, prompts, folder),
+        }
+        write_json(folder / MARKER, report)
+    return report
+
+
+def compare_ids(run: Run, prompts: PromptFormat, folder: Path) -> dict[str, Any]:
+    """Compare our ids of every question of a run's tasks with those that a folder's chat template renders."""
+    theirs = load_tokenizer(str(folder))
+    for task in run.suite.tasks:
+        for wording in task.prompts:
+            question = "".join(text for text, _ in pieces_of(wording))
+            ours = list(prompts(question.replace("{", "{{").replace("}", "}}"), {}).ids)
+            rendered: Any = theirs.apply_chat_template(
+                [{"role": "user", "content": question}],
+                add_generation_prompt=True,
+                tokenize=False,
+                enable_thinking=False,
+            )
+            found = theirs(rendered, add_special_tokens=False).input_ids
+            if found != ours:
+                words = [[str(theirs.decode([token])) for token in ids] for ids in (ours, found)]
+                return {"ids_equal": False, "question": question, "ours": words[0], "rendered": words[1]}
+    return {"ids_equal": True}

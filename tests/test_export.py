@@ -1,0 +1,76 @@
+"""A run exported is the run: anybody's transformers reads the same LLM, and the ids are checked."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from vectalk.errors import RunError
+from vectalk.model import ElmAdapter
+from vectalk.model.run import Run, write_card
+from vectalk.tasks import Corpus
+from vectalk.training import TrainConfig
+from vectalk.training.trainer import train
+from worlds import SHORT, call, save_llm
+
+IDS = torch.tensor([[5, 6, 7, 8, 9]])
+
+
+def made(corpus: Corpus, llm: Path, out: Path, kind: str) -> Run:
+    changes = {
+        "stage1.steps": 2,
+        "stage2.steps": 4,
+        "stage2.llm": kind,
+        "lora.rank": 4,
+        "stage2.lr_llm": 0.01,
+    }
+    return train(corpus, str(llm), out, TrainConfig.load(None, {**SHORT, **changes}), device="cpu")
+
+
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_an_export_is_the_run(corpus: Corpus, chat, tmp_path: Path, kind: str, capsys) -> None:
+    llm = save_llm("llama", chat, tmp_path / "llm")
+    run = made(corpus, llm, tmp_path / "run", kind)
+    code, out, err = call(["export", str(run.path), "--merged", str(tmp_path / "plain"), "--json"], capsys)
+    assert (code, err) == (0, "")
+    assert json.loads(out)["ids_equal"] is True
+    plain, (model, prompts) = AutoModelForCausalLM.from_pretrained(tmp_path / "plain"), run.model("cpu")
+    assert type(plain).__name__ == "LlamaForCausalLM"
+    with torch.no_grad():
+        theirs, ours = plain(IDS).logits, model.llm(IDS).logits
+        base = AutoModelForCausalLM.from_pretrained(llm)(IDS).logits
+    torch.testing.assert_close(theirs, ours, atol=1e-4, rtol=1e-4)
+    assert (base - theirs).abs().max() > 1e-3
+    assert AutoTokenizer.from_pretrained(tmp_path / "plain").chat_template == prompts.template
+    adapter, vectors = ElmAdapter.from_pretrained(tmp_path / "plain" / "adapters" / "island"), torch.randn(3, 16)
+    torch.testing.assert_close(adapter(vectors), model.adapter("island")(vectors))
+
+
+def test_ids_that_a_server_renders_otherwise_are_told(corpus: Corpus, random_llm, tmp_path: Path, capsys) -> None:
+    run = made(corpus, random_llm, tmp_path / "run", "full")
+    plain = tmp_path / "plain"
+    # A template that tells the date would do this: the run keeps what it wrote in training.
+    run.card.template = run.card.template.replace("Question: ", "Asked today: ")
+    write_card(run.path, run.card)
+    code, out, err = call(["export", str(run.path), "--merged", str(plain)], capsys)
+    assert code == 0
+    report = json.loads((plain / "vectalk-export.json").read_text())
+    assert report["ids_equal"] is False
+    assert "".join(report["ours"]).startswith("Question: ")
+    assert "".join(report["rendered"]).startswith("Asked today: ")
+    assert "renders other ids than training did" in err
+    assert "other ids" in out
+    code, _, err = call(["export", str(run.path), "--merged", str(plain)], capsys)
+    assert code == 2
+    assert "exists already" in err
+
+
+def test_a_base_llm_that_changed_is_refused(corpus: Corpus, tokenizer, tmp_path: Path) -> None:
+    llm = save_llm("llama", tokenizer, tmp_path / "llm")
+    run = made(corpus, llm, tmp_path / "run", "lora")
+    run.model("cpu")
+    save_llm("llama", tokenizer, llm, seed=1)
+    with pytest.raises(RunError, match=r"is not the one that run .* was trained on: its weights changed"):
+        run.model("cpu")
