@@ -4,7 +4,7 @@ import copy
 import json
 import re
 import shutil
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -77,7 +77,9 @@ def test_many_are_one_by_one_in_order(elm: ELM, space: VectorSpace) -> None:
         together = elm.ask(questions, bindings, progress=lambda done, total: calls.append((done, total)))
     finally:
         elm.engine.batch_size = before
-    assert calls == [(5, 12), (10, 12), (12, 12)]
+    assert calls[-1] == (12, 12)
+    assert len(calls) > 1
+    assert all(done > before for (before, _), (done, _) in pairwise(calls))
     for answer, question, given in zip(together, questions, bindings, strict=True):
         alone = elm.ask(question, given)
         assert (answer.text, answer.finished, answer.question) == (alone.text, alone.finished, question)
@@ -124,6 +126,7 @@ def test_settings_say_what_produced_it(elm: ELM, run: Run, title: str) -> None:
         "top_p": 1.0,
         "beams": 2,
         "seed": 0,
+        "stop": [],
         "run": str(run.path),
         "llm": run.card.llm.name,
         "trained": "full",
@@ -253,7 +256,7 @@ def test_an_error_inside_reaches_the_reader(elm: ELM, title: str, monkeypatch: p
     def broken(*given, **settings):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(elm.model, "generate", broken)
+    monkeypatch.setattr(elm.model, "embed", broken)
     with pytest.raises(RuntimeError, match="out of memory"):
         list(elm.stream("Describe {island}.", {"island": title}))
 

@@ -44,6 +44,10 @@ class RunError(VectalkError):
     """A folder is not a run, or does not fit the data it is used with."""
 
 
+class EngineError(VectalkError):
+    """An engine cannot answer: it was interrupted, or a server that it talks to refuses."""
+
+
 class TrainingError(VectalkError):
     """Training cannot start or go on."""
 

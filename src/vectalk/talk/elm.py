@@ -18,7 +18,8 @@ from vectalk.model.run import Run
 from vectalk.readback import text_functions
 from vectalk.space import Point, VectorSpace
 from vectalk.talk.answer import Answer, Neighbor, SlotReport
-from vectalk.talk.engine import Decoding, TransformersEngine
+from vectalk.talk.decoding import Decoding, Generated
+from vectalk.talk.engine import Engine, TransformersEngine
 from vectalk.tasks.suite import SLOT, Suite, slots_in
 
 Binding = Point | str | np.ndarray | Sequence[float]
@@ -37,7 +38,7 @@ class ELM:
 
     def __init__(self, run: Run, model: ElmModel, prompts: PromptFormat, spaces: dict[str, VectorSpace]) -> None:
         self.run, self.model, self.prompts, self.spaces = run, model, prompts, spaces
-        self.engine = TransformersEngine(model, prompts)
+        self.engine: Engine = TransformersEngine(model, prompts)
 
     @classmethod
     def from_pretrained(
@@ -179,12 +180,11 @@ class ELM:
         given: list[Bindings] = [bindings or {}] if single else list(bindings or [{}] * len(questions))  # type: ignore
         if len(given) != len(questions):
             raise PromptError(f"{len(questions)} questions but {len(given)} bindings; give one for each")
-        decoding = decoding_from(settings)
+        decoding = Decoding.of(settings)
         points = [self.bind(q, b) for q, b in zip(questions, given, strict=True)]
         texts = self.engine.generate(questions, [as_slots(p) for p in points], decoding, progress)
         answers = [
-            self._answer(q, p, text, finished, decoding, neighbors)
-            for q, p, (text, finished) in zip(questions, points, texts, strict=True)
+            self._answer(q, p, made, decoding, neighbors) for q, p, made in zip(questions, points, texts, strict=True)
         ]
         return answers[0] if single else answers
 
@@ -199,10 +199,10 @@ class ELM:
         self, question: str, bindings: Bindings | None = None, *, neighbors: int = 5, **settings: Any
     ) -> Iterator[str | Answer]:
         """Ask one question; yields pieces of text as they come, and the Answer last."""
-        decoding = decoding_from(settings)
+        decoding = Decoding.of(settings)
         points = self.bind(question, bindings or {})
-        text, finished = yield from self.engine.stream(question, as_slots(points), decoding)
-        yield self._answer(question, points, text, finished, decoding, neighbors)
+        made = yield from self.engine.stream(question, as_slots(points), decoding)
+        yield self._answer(question, points, made, decoding, neighbors)
 
     def generate(
         self,
@@ -214,10 +214,10 @@ class ELM:
     ) -> list[str]:
         """Answer many questions greedily, texts only; `slots` maps each slot to (space, vector [D])."""
         answers = self.engine.generate(prompts, slots, Decoding(max_new_tokens=max_new_tokens), progress)
-        return [text for text, _ in answers]
+        return [made.text for made in answers]
 
     def _answer(
-        self, question: str, points: dict[str, Point], text: str, finished: bool, decoding: Decoding, neighbors: int
+        self, question: str, points: dict[str, Point], made: Generated, decoding: Decoding, neighbors: int
     ) -> Answer:
         settings = {
             **decoding.settings(),
@@ -225,7 +225,9 @@ class ELM:
             "llm": self.run.card.llm.name,
             "trained": self.run.card.llm.trained,
         }
-        return Answer(text, question, {s: report(p, neighbors) for s, p in points.items()}, settings, finished)
+        return Answer(
+            made.text, question, {s: report(p, neighbors) for s, p in points.items()}, settings, made.finished
+        )
 
 
 def report(point: Point, count: int = 5) -> SlotReport:
@@ -242,14 +244,3 @@ def report(point: Point, count: int = 5) -> SlotReport:
 def as_slots(points: Mapping[str, Point]) -> dict[str, tuple[str, np.ndarray]]:
     """Return what the engine takes: slot -> (space, vector)."""
     return {slot: (point.space.name, point.values) for slot, point in points.items()}
-
-
-def decoding_from(settings: Mapping[str, Any]) -> Decoding:
-    """Return the decoding that settings ask for; an unknown one is named."""
-    unknown = set(settings) - set(Decoding.__dataclass_fields__)
-    if unknown:
-        raise PromptError(
-            f"unknown setting {sorted(unknown)[0]!r}; there are neighbors, progress, "
-            + ", ".join(Decoding.__dataclass_fields__)
-        )
-    return Decoding(**settings)

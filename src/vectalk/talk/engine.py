@@ -1,56 +1,51 @@
-"""The engine in process: batches of prompts with vectors in, texts out."""
+"""Engines: prompts with vectors in, texts out, whole or piece by piece."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from transformers import GenerationConfig, TextIteratorStreamer
+from transformers import GenerationConfig
 
 from vectalk.errors import PromptError
 from vectalk.model import ElmModel, Prompt, PromptFormat, collate
+from vectalk.talk.decoder import Decoder, can_decode
+from vectalk.talk.decoding import Decoding, Generated
+from vectalk.talk.loop import DecodeLoop, Row
+from vectalk.talk.text_stream import TextStream
+
+URGENT = 4  # so few questions are answered at once, beside whatever is going on
+
+Slots = Mapping[str, tuple[str, np.ndarray]]
+"""Slot name -> (space, vector [D])."""
+
+Progress = Callable[[int, int], None]
+"""Called with answers done and answers in all."""
 
 
-@dataclass(frozen=True)
-class Decoding:
-    """How answers are decoded.
+class Engine(Protocol):
+    """What answers questions about vectors."""
 
-    Attributes:
-        max_new_tokens: longest answer, in tokens.
-        temperature: 0 is greedy.
-        top_p: share of the probability mass that is sampled from.
-        beams: of beam search; 1 for none.
-        seed: of the sampling.
-    """
+    def generate(
+        self, questions: Sequence[str], slots: Sequence[Slots], decoding: Decoding, progress: Progress = ...
+    ) -> list[Generated]:
+        """Answer questions, each with its slots."""
+        ...
 
-    max_new_tokens: int = 128
-    temperature: float = 0.0
-    top_p: float = 1.0
-    beams: int = 1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        wrong = {
-            "max_new_tokens": (self.max_new_tokens, self.max_new_tokens >= 1, "at least 1"),
-            "temperature": (self.temperature, 0.0 <= self.temperature <= 10.0, "0 (greedy) to 10"),
-            "top_p": (self.top_p, 0.0 < self.top_p <= 1.0, "above 0, at most 1"),
-            "beams": (self.beams, 1 <= self.beams <= 64, "1 to 64"),
-        }
-        for name, (value, right, allowed) in wrong.items():
-            if not right:
-                raise PromptError(f"{name} is {value}; allowed is {allowed}")
-
-    def settings(self) -> dict[str, Any]:
-        """Return the settings that matter, for a log."""
-        return asdict(self)
+    def stream(self, question: str, slots: Slots, decoding: Decoding) -> Generator[str, None, Generated]:
+        """Answer one question, piece by piece; returns the whole."""
+        ...
 
 
 class TransformersEngine:
-    """Generates with the model in this process, longest prompts together, left-padded.
+    """Decodes with the model in this process: the rows of all callers in one batch, finished ones replaced at once.
+
+    May be used from several threads. Models that keep more than keys and values (recurrent ones), and beam search, are
+    decoded by transformers' own `generate`, prompts of one length together.
 
     Args:
         model: adapters and LLM.
@@ -61,10 +56,33 @@ class TransformersEngine:
     def __init__(self, model: ElmModel, prompts: PromptFormat, batch_size: int = 64) -> None:
         self.model, self.prompts, self.batch_size = model, prompts, batch_size
         self.dims = {space: model.adapter(space).config.vector_dim for space in model.adapters}
-        self._lock = threading.Lock()  # sampling uses torch's global random state
+        self._stops = set(prompts.stop_ids)
+        self._whole = threading.Lock()  # transformers' sampling uses torch's global random state
+        self._building = threading.Lock()
 
-    def prompt(self, question: str, slots: Mapping[str, tuple[str, np.ndarray]]) -> Prompt:
-        """Tokenise a question; `slots` maps a slot to (space, vector)."""
+    @cached_property
+    def _loop(self) -> DecodeLoop | None:
+        """The loop, where the model can be decoded so."""
+        return DecodeLoop(self.decoder, self.prompts.stop_ids, self.batch_size) if can_decode(self.model) else None
+
+    def _looped(self) -> DecodeLoop | None:
+        with self._building:
+            loop = self._loop
+        if loop is not None:
+            loop.size = self.batch_size
+        return loop
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        """What reads and writes, step by step."""
+        return Decoder(self.model, self.prompts.pad_id)
+
+    def prompt(self, question: str, slots: Slots) -> Prompt:
+        """Tokenise a question.
+
+        Raises:
+            PromptError: it does not fit its slots, or is too long for the LLM.
+        """
         for slot, (space, _) in slots.items():
             if space not in self.dims:
                 raise PromptError(f"slot {{{slot}}}: no adapter for space {space!r}; there are {', '.join(self.dims)}")
@@ -77,10 +95,10 @@ class TransformersEngine:
     def generate(
         self,
         questions: Sequence[str],
-        slots: Sequence[Mapping[str, tuple[str, np.ndarray]]],
+        slots: Sequence[Slots],
         decoding: Decoding,
-        progress: Callable[[int, int], None] = lambda done, total: None,
-    ) -> list[tuple[str, bool]]:
+        progress: Progress = lambda done, total: None,
+    ) -> list[Generated]:
         """Answer questions.
 
         Args:
@@ -90,76 +108,107 @@ class TransformersEngine:
             progress: called with answers done and answers in all.
 
         Returns:
-            For each question the text, and whether it ended by itself.
+            For each question the text, whether it ended by itself, and its tokens.
         """
         prompts = [self.prompt(q, s) for q, s in zip(questions, slots, strict=True)]
-        order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
-        answers: list[tuple[str, bool]] = [("", False)] * len(prompts)
-        for start in range(0, len(order), self.batch_size):
-            chosen = order[start : start + self.batch_size]
-            # Each batch draws anew, else the same question would get the same answers batch after batch.
-            drawn = replace(decoding, seed=decoding.seed + start)
-            ids = self._run([prompts[i] for i in chosen], [slots[i] for i in chosen], drawn)
-            for i, row in zip(chosen, ids.tolist(), strict=True):
-                answers[i] = self._text(row)
-            progress(start + len(chosen), len(order))
-        return answers
+        loop = self._looped() if decoding.beams == 1 else None
+        if loop is None:
+            return self._by_length(prompts, slots, decoding, progress)
+        rows = [self._row(p, s, decoding, n) for n, (p, s) in enumerate(zip(prompts, slots, strict=True))]
+        loop.submit(sorted(rows, key=lambda row: -len(row.prompt)), urgent=len(rows) <= URGENT)
+        told = 0
+        try:
+            while told < len(rows):
+                goal = min(told + self.batch_size, len(rows))
+                loop.wait(lambda goal=goal: sum(row.done for row in rows) >= goal)  # type: ignore[misc]
+                for row in rows:
+                    if row.error is not None:
+                        raise row.error
+                progress(told := sum(row.done for row in rows), len(rows))
+        finally:
+            loop.cancel(rows)
+        return [self._generated(row) for row in rows]
 
-    def stream(
-        self, question: str, slots: Mapping[str, tuple[str, np.ndarray]], decoding: Decoding
-    ) -> Generator[str, None, tuple[str, bool]]:
-        """Answer one question, piece by piece; returns the whole text, and whether it ended by itself."""
+    def stream(self, question: str, slots: Slots, decoding: Decoding) -> Generator[str, None, Generated]:
+        """Answer one question, piece by piece; returns the whole."""
         if decoding.beams > 1:
             raise PromptError(f"beams is {decoding.beams}, but a beam is known only at its end: ask without streaming")
-        prompt = self.prompt(question, slots)
-        streamer = TextIteratorStreamer(self.prompts.tokenizer, skip_special_tokens=True)
-        failed: list[BaseException] = []
-        made: list[torch.Tensor] = []
+        prompt, loop = self.prompt(question, slots), self._looped()
+        if loop is None:
+            (whole,) = self._by_length([prompt], [slots], decoding, lambda done, total: None)
+            yield whole.text
+            return whole
+        row = self._row(prompt, slots, decoding, 0, streamed=True)
+        loop.submit([row], urgent=True)
+        try:
+            while not row.done or row.pieces:
+                loop.wait(lambda: bool(row.done or row.pieces))
+                if row.error is not None:
+                    raise row.error
+                while row.pieces:
+                    yield row.pieces.popleft()
+        finally:
+            loop.cancel([row])
+        return self._generated(row)
 
-        def work() -> None:
-            try:
-                made.append(self._run([prompt], [slots], decoding, streamer=streamer))
-            except BaseException as error:  # told to the reader, which would wait for ever otherwise
-                failed.append(error)
-                streamer.end()
+    # ---- how
 
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
-        yield from (piece for piece in streamer if piece)
-        thread.join()
-        if failed:
-            raise failed[0]
-        return self._text(made[0][0].tolist())
+    def _row(self, prompt: Prompt, slots: Slots, decoding: Decoding, number: int, streamed: bool = False) -> Row:
+        limit = min(decoding.max_new_tokens, (self.model.language.context or 1 << 30) - len(prompt))
+        watched = TextStream(self.prompts.tokenizer, decoding.stop) if streamed or decoding.stop else None
+        vectors = {slot: vector for slot, (_, vector) in slots.items()}
+        # Vectors are checked here, where an error hits the one who asked, and not in a batch with others' rows.
+        collate([prompt], [vectors], self.dims, self.prompts.pad_id)
+        return Row(prompt, vectors, decoding, limit, decoding.draws(number, limit), watched)
 
-    def _run(
-        self,
-        prompts: list[Prompt],
-        slots: Sequence[Mapping[str, tuple[str, np.ndarray]]],
-        decoding: Decoding,
-        **extra: Any,
-    ) -> torch.Tensor:
-        vectors = [{slot: vector for slot, (_, vector) in s.items()} for s in slots]
-        batch = collate(prompts, vectors, self.dims, self.prompts.pad_id, side="left").to(self.model.device)
+    def _generated(self, row: Row) -> Generated:
+        return Generated(self._text(row.ids, row.decoding), row.finished, tuple(row.ids))
+
+    def _text(self, ids: Sequence[int], decoding: Decoding) -> str:
+        text = str(self.prompts.tokenizer.decode(list(ids), skip_special_tokens=True))
+        for stop in decoding.stop:
+            text = text.partition(stop)[0]
+        return text.strip()
+
+    def _by_length(
+        self, prompts: list[Prompt], slots: Sequence[Slots], decoding: Decoding, progress: Progress
+    ) -> list[Generated]:
+        """Answer by transformers' `generate`: prompts of one length together, since padding may not be harmless."""
+        made: dict[int, Generated] = {}
+        order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
+        while order:
+            same = [i for i in order[: self.batch_size] if len(prompts[i]) == len(prompts[order[0]])]
+            order = order[len(same) :]
+            made |= dict(zip(same, self._whole_batch(prompts, slots, decoding, same), strict=True))
+            progress(len(made), len(prompts))
+        return [made[i] for i in range(len(prompts))]
+
+    def _whole_batch(
+        self, prompts: list[Prompt], slots: Sequence[Slots], decoding: Decoding, chosen: list[int]
+    ) -> list[Generated]:
+        vectors = [{slot: vector for slot, (_, vector) in slots[i].items()} for i in chosen]
+        batch = collate([prompts[i] for i in chosen], vectors, self.dims, self.prompts.pad_id, side="left")
         room = (self.model.language.context or 1 << 30) - batch.input_ids.shape[1]
+        sampled: dict[str, Any] = {}
+        if not decoding.greedy:
+            sampled = {"temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": 0}
         settings = GenerationConfig(
             max_new_tokens=min(decoding.max_new_tokens, room),
-            do_sample=decoding.temperature > 0,
-            temperature=decoding.temperature if decoding.temperature > 0 else None,
-            top_p=decoding.top_p if decoding.temperature > 0 else None,
-            top_k=0 if decoding.temperature > 0 else None,
+            do_sample=not decoding.greedy,
             num_beams=decoding.beams,
             eos_token_id=self.prompts.stop_ids,
             pad_token_id=self.prompts.pad_id,
+            **sampled,
         )
-        with self._lock, torch.random.fork_rng(devices=self._cuda()):
-            torch.manual_seed(decoding.seed)
-            return self.model.generate(batch, generation_config=settings, **extra)
+        device = self.model.device
+        with self._whole, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            # Each batch draws anew, else the same question would get the same answers batch after batch.
+            torch.manual_seed(decoding.seed + chosen[0])
+            written = self.model.generate(batch.to(device), generation_config=settings).tolist()
+        return [self._cut(ids, decoding) for ids in written]
 
-    def _cuda(self) -> list[torch.device]:
-        return [self.model.device] if self.model.device.type == "cuda" else []
-
-    def _text(self, ids: list[int]) -> tuple[str, bool]:
-        stops = set(self.prompts.stop_ids)
-        end = next((i for i, token in enumerate(ids) if token in stops), None)
+    def _cut(self, ids: list[int], decoding: Decoding) -> Generated:
+        end = next((i for i, token in enumerate(ids) if token in self._stops), None)
         kept = ids if end is None else ids[:end]
-        return str(self.prompts.tokenizer.decode(kept, skip_special_tokens=True)).strip(), end is not None
+        stopped = any(stop in str(self.prompts.tokenizer.decode(kept)) for stop in decoding.stop)
+        return Generated(self._text(kept, decoding), end is not None or stopped, tuple(kept))

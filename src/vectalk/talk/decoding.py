@@ -1,0 +1,116 @@
+"""`Decoding`: how answers are decoded, and `choose`, which picks the next tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from vectalk.errors import PromptError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How answers are decoded.
+
+    Attributes:
+        max_new_tokens: longest answer, in tokens.
+        temperature: 0 is greedy.
+        top_p: share of the probability mass that is sampled from.
+        beams: of beam search; 1 for none.
+        seed: of the sampling; answer i of a list draws its own numbers, whatever is decoded beside it.
+        stop: texts that end an answer, and are not part of it.
+    """
+
+    max_new_tokens: int = 128
+    temperature: float = 0.0
+    top_p: float = 1.0
+    beams: int = 1
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stop", (self.stop,) if isinstance(self.stop, str) else tuple(self.stop))
+        wrong = {
+            "max_new_tokens": (self.max_new_tokens, self.max_new_tokens >= 1, "at least 1"),
+            "temperature": (self.temperature, 0.0 <= self.temperature <= 10.0, "0 (greedy) to 10"),
+            "top_p": (self.top_p, 0.0 < self.top_p <= 1.0, "above 0, at most 1"),
+            "beams": (self.beams, 1 <= self.beams <= 64, "1 to 64"),
+            "seed": (self.seed, self.seed >= 0, "0 or more"),
+            "stop": (list(self.stop), all(isinstance(s, str) and s for s in self.stop), "texts that are not empty"),
+        }
+        for name, (value, right, allowed) in wrong.items():
+            if not right:
+                raise PromptError(f"{name} is {value}; allowed is {allowed}")
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Decoding:
+        """Return the decoding that settings ask for.
+
+        Raises:
+            PromptError: a setting is unknown, or out of its range.
+        """
+        known = [f.name for f in fields(cls)]
+        unknown = sorted(set(settings) - set(known))
+        if unknown:
+            raise PromptError(f"unknown setting {unknown[0]!r}; there are neighbors, progress, {', '.join(known)}")
+        return cls(**settings)
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is always taken."""
+        return self.temperature == 0
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that matter, for a log."""
+        return {**asdict(self), "stop": list(self.stop)}
+
+    def draws(self, number: int, count: int) -> np.ndarray | None:
+        """Return the random numbers [count] in [0, 1) that answer `number` is sampled with; None when greedy."""
+        return None if self.greedy else np.random.default_rng([self.seed, number]).random(count)
+
+
+class Generated(NamedTuple):
+    """What an engine wrote.
+
+    Attributes:
+        text: the answer.
+        finished: whether it ended by itself.
+        ids: its tokens, without the end token.
+    """
+
+    text: str
+    finished: bool
+    ids: tuple[int, ...] = ()
+
+
+def choose(logits: Tensor, temperatures: Tensor, top_ps: Tensor, draws: Tensor) -> Tensor:
+    """Pick the next token of each row: the likeliest, or one by inverting the distribution function at its draw.
+
+    Each row has a random number of its own, so that what it says does not depend on its neighbours in the batch.
+
+    Args:
+        logits: [B, V].
+        temperatures: [B], 0 for the likeliest token.
+        top_ps: [B], the smallest set of likeliest tokens with this mass is drawn from.
+        draws: [B] in [0, 1).
+
+    Returns:
+        [B] token ids.
+    """
+    chances = (logits / temperatures.clamp_min(1e-6)[:, None]).softmax(-1)
+    mass = chances.cumsum(-1)
+    tokens = (mass <= (draws * mass[:, -1])[:, None]).sum(-1)
+    narrow = ((top_ps < 1) & (temperatures > 0)).nonzero()[:, 0]
+    if len(narrow):  # sorting is dear
+        ranked, order = chances[narrow].sort(dim=-1, descending=True, stable=True)
+        before = ranked.cumsum(-1) - ranked  # the likeliest token always stays
+        mass = ranked.masked_fill(before >= top_ps[narrow, None], 0.0).cumsum(-1)
+        places = (mass <= (draws[narrow] * mass[:, -1])[:, None]).sum(-1, keepdim=True)
+        tokens[narrow] = order.gather(-1, places.clamp_max(logits.shape[-1] - 1))[:, 0]
+    return logits.argmax(-1).where(temperatures == 0, tokens.clamp_max(logits.shape[-1] - 1))

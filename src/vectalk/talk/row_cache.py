@@ -1,0 +1,148 @@
+"""`RowCache`: keys and values of rows that come and go while they are decoded together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicLayer
+
+SPARE = 64  # columns that a buffer has at least for what comes
+
+
+class RowLayer(DynamicLayer):
+    """One layer's buffers [R, heads, C, d], of which the model sees the rows and columns in use."""
+
+    def __init__(self, rows: RowCache) -> None:
+        super().__init__()
+        self.rows = rows
+        self.buffers: list[Tensor] = []  # keys and values
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Write new columns and return what is visible with them."""
+        count, low, high = self.rows.count, self.rows.low, self.rows.high
+        seen = []
+        for buffer, states in zip(self.buffers, (key_states, value_states), strict=True):
+            buffer[:count, :, high : high + states.shape[2]] = states
+            seen.append(buffer[:count, :, low : high + states.shape[2]])
+        return seen[0], seen[1]
+
+    def get_seq_length(self) -> int:
+        """Return how many columns are visible."""
+        return self.rows.high - self.rows.low
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Return the columns that a mask covers, and where it begins."""
+        return self.get_seq_length() + query_length, 0
+
+
+class RowCache:
+    """Rows that all end in the same column, so that one forward pass gives each its next token.
+
+    Row i holds its tokens in the columns `starts[i]` to `high`; what lies before is masked. All layers keep whole rows,
+    also those with a sliding window: the model's own mask narrows them, and since rows are flush right, a window of
+    columns is a window of tokens.
+
+    Attributes:
+        count: rows in use, always the first ones of the buffers.
+        low: first column that any row uses.
+        high: column after the last.
+        starts: first column of each row.
+    """
+
+    def __init__(self) -> None:
+        self.count = self.low = self.high = self.capacity = 0
+        self.starts: list[int] = []
+        self.cache: Cache | None = None
+        self._starts = torch.empty(0, dtype=torch.long)
+
+    def _layers(self) -> list[RowLayer]:
+        return self.cache.layers if self.cache is not None else []  # type: ignore[return-value]
+
+    def admit(self, past: Any, lengths: Sequence[int]) -> None:
+        """Take in rows.
+
+        Args:
+            past: their keys and values [b, heads, L, d] as a prefill padded right left them.
+            lengths: how many of the L columns each row fills.
+        """
+        device, need, new = past.layers[0].keys.device, max(lengths), len(lengths)
+        if self.cache is None:
+            self.cache = Cache(layers=[RowLayer(self) for _ in past.layers])
+        if not self.count:
+            self.low = self.high = 0
+        self._make_room(self.count + new, need, past)
+        columns = torch.arange(need, device=device)[None] - (need - torch.tensor(lengths, device=device))[:, None]
+        for layer, given in zip(self._layers(), past.layers, strict=True):
+            for buffer, states in zip(layer.buffers, (given.keys, given.values), strict=True):
+                index = columns.clamp_min(0)[:, None, :, None].expand(-1, states.shape[1], -1, states.shape[3])
+                buffer[self.count : self.count + new, :, self.high - need : self.high] = states.gather(2, index)
+        self.starts += [self.high - length for length in lengths]
+        self.count += new
+        self._changed(device)
+
+    def drop(self, gone: Sequence[int]) -> list[int]:
+        """Remove rows; the last ones move into their places. Returns which row is now at each place."""
+        kept = [row for row in range(self.count) if row not in set(gone)]
+        size = len(kept)
+        holes = [row for row in gone if row < size]
+        movers = [row for row in kept if row >= size]
+        order = list(range(size))
+        for hole, mover in zip(holes, movers, strict=True):
+            order[hole] = mover
+        if holes:
+            for layer in self._layers():
+                for buffer in layer.buffers:
+                    part = buffer[:, :, self.low : self.high]
+                    part[holes] = part[movers]
+        self.starts = [self.starts[row] for row in order]
+        self.count = size
+        self._changed(self._starts.device)
+        return order
+
+    def inputs(self) -> dict[str, Tensor | Cache | None]:
+        """Return what the LLM needs beside the next tokens [count, 1]: mask, positions and the cache itself."""
+        self._make_room(self.count)
+        columns = torch.arange(self.low, self.high + 1, device=self._starts.device)
+        mask = (columns[None] >= self._starts[:, None]).long()
+        positions = (self.high - self._starts)[:, None]
+        return {"attention_mask": mask, "position_ids": positions, "past_key_values": self.cache}
+
+    def advance(self) -> None:
+        """Count the column that a pass has written."""
+        self.high += 1
+
+    def clear(self) -> None:
+        """Forget all rows and free the buffers."""
+        self.__init__()  # type: ignore[misc]
+
+    def _changed(self, device: torch.device) -> None:
+        self.low = min(self.starts, default=0)
+        self._starts = torch.tensor(self.starts, dtype=torch.long, device=device)
+
+    def _make_room(self, rows: int, need: int = 0, like: Any = None) -> None:
+        """Make buffers that hold so many rows, and let what is used end at column `need` or later, with one free."""
+        layers, used = self._layers(), self.high - self.low
+        there = layers[0].buffers[0].shape[0] if layers[0].buffers else 0
+        if there >= rows and self.high >= need and self.high < self.capacity:
+            return
+        end, size = max(used, need), there if there >= rows else max(rows, 2 * there)
+        capacity = self.capacity if end + SPARE <= self.capacity else end + max(SPARE, end // 2)
+        anew = (size, capacity) != (there, self.capacity)
+        for number, layer in enumerate(layers):
+            given = like.layers[number] if like is not None else None
+            olds = layer.buffers or [given.keys, given.values]  # type: ignore[union-attr]
+            made = []
+            for old in olds:
+                # Zeros, since what is masked must still be a number.
+                target = old.new_zeros(size, old.shape[1], capacity, old.shape[3]) if anew else old
+                if used:
+                    target[: self.count, :, end - used : end] = old[: self.count, :, self.low : self.high].clone()
+                made.append(target)
+            layer.buffers = made
+        shift = end - self.high
+        self.starts = [start + shift for start in self.starts]
+        self.low, self.high, self.capacity = self.low + shift, end, capacity
+        self._starts = self._starts + shift
