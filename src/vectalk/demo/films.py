@@ -74,7 +74,7 @@ def config_for(size: Size, seed: int = 0) -> TrainConfig:
             "stage2.lr_llm": 1e-3,
             "stage2.lr_adapter": 2e-3,
             "stage2.patience": 8,
-            "vector_noise": 0.1,
+            "vector_noise": 0.4,
             "eval_every": 150,
             "eval_examples": 256,
             "save_every": 400,
