@@ -135,7 +135,8 @@ def test_what_has_no_place_is_not_measured(oracle_rows: tuple) -> None:
 
 def test_files(corpus: Corpus, oracle_rows: tuple) -> None:
     rows, out = oracle_rows
-    assert sorted(f.name for f in out.iterdir()) == ["answers.jsonl", "config.json", "metrics.jsonl"]
+    written = ["answers.jsonl", "config.json", "map.json", "metrics.jsonl", "report.html"]
+    assert sorted(f.name for f in out.iterdir()) == written
     assert [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()] == rows
     assert set(rows[0]) == {"space", "task", "metric", "condition", "value", "low", "high", "n"}
     config = json.loads((out / "config.json").read_text())

@@ -1,5 +1,6 @@
 """`vectalk curves`: what answers do along lines, along concepts, and as ratings come in."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -26,9 +27,30 @@ def curves(
     entities: Annotated[int, typer.Option("--entities", min=2, help="Test entities to shift.")] = 40,
     concepts: Annotated[int, typer.Option("--concepts", min=1, help="Concepts to shift along.")] = 5,
     users: Annotated[int, typer.Option("--users", min=2, help="Test users to fold in.")] = 60,
+    kinds: Annotated[
+        str, typer.Option("--kinds", help="Which curves, with commas.")
+    ] = "interpolation,shift,cold_start",
+    ratings: Annotated[
+        str | None,
+        typer.Option("--ratings", help="Held-out ratings, as of `vectalk evaluate`; looked for when omitted."),
+    ] = None,
+    text_llm: Annotated[
+        str | None,
+        typer.Option("--text-llm", help="llm:MODEL or hf:FOLDER: an LLM that is told both titles of a walk."),
+    ] = None,
+    endpoint: Annotated[Path | None, typer.Option("--endpoint", help="YAML with settings of its endpoint.")] = None,
+    base_url: Annotated[str | None, typer.Option("--base-url", help="Address of its endpoint.")] = None,
+    key_env: Annotated[str | None, typer.Option("--key-env", help="Environment variable with its key.")] = None,
     encoder: Annotated[
-        str, typer.Option("--encoder", help="Text encoder: tfidf, minilm, or a sentence transformer.")
-    ] = "tfidf",
+        str | None,
+        typer.Option(
+            "--encoder",
+            help="Text encoder: tfidf, minilm, or a sentence transformer; the one that made the space, else tfidf.",
+        ),
+    ] = None,
+    readback_texts: Annotated[
+        int, typer.Option("--readback-texts", help="Training texts of a task that a read-back is fitted on at most.")
+    ] = 6000,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", help="Longest answer.")] = 160,
     seed: common.Seed = 0,
     device: common.Device = "auto",
@@ -36,6 +58,7 @@ def curves(
     quiet: common.Quiet = False,
 ) -> None:
     """Load a run and its corpus, measure, print where the curves begin and end."""
+    from vectalk.evaluation import open_chat
     from vectalk.evaluation.curves import curves as measure
     from vectalk.talk import ELM
     from vectalk.tasks import Corpus
@@ -45,7 +68,8 @@ def curves(
     place = corpus or getattr(model, "corpus_path", None)
     if place is None:
         raise EvaluationError(f"{run} does not say which corpus it was trained on; give it with --corpus DIR")
-    with common.progress(quiet) as bar:
+    told = open_chat(text_llm, endpoint=endpoint, base_url=base_url, key_env=key_env) if text_llm else nullcontext()
+    with told as chat, common.progress(quiet) as bar:
         job = bar.add_task("curves", total=None, note="")
         rows = measure(
             model,
@@ -56,7 +80,11 @@ def curves(
             entities=entities,
             concepts=concepts,
             users=users,
+            kinds=[name.strip() for name in kinds.split(",") if name.strip()],
+            ratings=ratings,
+            chat=chat,
             encoder=encoder,
+            readback_texts=readback_texts,
             seed=seed,
             max_new_tokens=max_new_tokens,
             progress=lambda what, done, total: bar.update(job, completed=done, total=total, note=what),

@@ -113,7 +113,7 @@ def _show_films(
         return
     shown = [row for row in rows if row["task"] in ("summary", "user_profile")]
     out.print(Group(*table.rich_tables(shown)))
-    note(f"all tasks: {folder}/evaluation/metrics.jsonl", quiet)
+    note(f"all tasks, and answers side by side: {folder}/evaluation/report.html", quiet)
     for sample in samples:
         out.print(f"\n[bold]{sample.what}[/bold]")
         labelled = [("point", sample.source), ("support", sample.support), ("facts", sample.truth)]

@@ -118,7 +118,8 @@ def evaluate(
     common.emit(rows, Group(*(table.rich_tables(rows) if few else table.rich_summary(rows))), json)
     for name, reason in card["not_run"].items():
         common.note(f"{name}: not run ({reason})", quiet)
-    common.note(f"written to {out}; all figures are in metrics.jsonl, what was left out in config.json", quiet)
+    common.note(f"written to {out}; read {out / 'report.html'}", quiet)
+    common.note("all figures are in metrics.jsonl, what was left out in config.json", quiet)
 
 
 def _names(text: str) -> list[str]:

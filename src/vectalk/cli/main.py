@@ -23,6 +23,8 @@ VERBS = {
     "ask": "ask about any point of a space",
     "evaluate": "measure answers beside their controls and rivals",
     "curves": "measure answers along lines, concepts and ratings",
+    "judge": "have texts rated blind, by people and by LLMs",
+    "report": "write an evaluation's report anew, with its curves",
 }
 
 

@@ -41,6 +41,7 @@ def claims(given: TaskTexts, facts: Facts) -> Iterator[Figure]:
     for condition, texts in given.texts.items():
         said, true, met, wanted = np.sum([check.counts(texts) for check in checks], axis=0)
         precision[condition], recall[condition] = ratio(true, said), ratio(met, wanted)
+        given.scores.setdefault("true", {})[condition] = divided(true, said)
     yield from given.figures("claims_precision", precision)
     yield from given.figures("claims_recall", recall)
 

@@ -29,7 +29,8 @@ def consistency(
         rivals = np.asarray(space.vectors[space.rows(TEST)], np.float32)
     else:
         rivals = about_vectors(list(given.corpus.examples(TEST, task.name)), task.about, space)
-    sc = {condition: mean_of(cosines(vectors - centre, own)) for condition, vectors in found.items()}
+    given.scores["sc"] = {condition: cosines(vectors - centre, own) for condition, vectors in found.items()}
+    sc = {condition: mean_of(values) for condition, values in given.scores["sc"].items()}
     yield from given.figures("sc", sc)
     share = {condition: joined(corrected, own_sc, sc["shuffled"], sc["own_text"]) for condition, own_sc in sc.items()}
     yield from given.figures("nsc", share, rivals=("copy_text",))

@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,12 @@ from vectalk.evaluation.named import named_titles
 from vectalk.evaluation.profiles import item_texts, user_behaviour
 from vectalk.evaluation.ratings import find_ratings
 from vectalk.evaluation.recovery import recovery
+from vectalk.evaluation.report import write_report
 from vectalk.evaluation.settings import PARTIAL, STARTED, Settings, claim
+from vectalk.evaluation.space_map import space_maps
 from vectalk.evaluation.texts import Figure, TaskTexts
 from vectalk.evaluation.told import Chat, Told
-from vectalk.files import write_json, write_jsonl
+from vectalk.files import read_json, write_json, write_jsonl, write_text
 from vectalk.readback import CachedEncoder, ReadBack, SameEncoder, TextEncoder, check_encoder, get_encoder
 from vectalk.space.split import TEST, TRAIN, VALIDATION
 from vectalk.tasks import Corpus, Example, Task
@@ -47,7 +50,7 @@ def evaluate(
     progress: Progress = lambda what, done, total: None,
     **settings: Any,
 ) -> list[Metric]:
-    """Evaluate a model and write `metrics.jsonl`, `answers.jsonl` and `config.json`.
+    """Evaluate a model and write `metrics.jsonl`, `answers.jsonl`, `config.json` and `report.html`.
 
     Interrupted, it goes on where it stopped: answers are kept as they come.
 
@@ -127,10 +130,13 @@ class _Evaluation:
             )
             self._task(task, references, conditions)
         write_jsonl(self.out / "answers.jsonl", self.answers)
+        maps = space_maps(self.corpus.spaces, self.tasks, self.facts, self.settings.seed)
+        write_text(self.out / "map.json", json.dumps(maps, ensure_ascii=False))
         write_json(self.out / "config.json", self._card())
         write_jsonl(self.out / "metrics.jsonl", self.metrics)
         for name in (PARTIAL, STARTED):
             (self.out / name).unlink(missing_ok=True)
+        write_report(self.out)
         return self.metrics
 
     def _task(self, task: Task, references: list[Example], conditions: Conditions) -> None:
@@ -245,8 +251,9 @@ class _Evaluation:
         ran = {row["condition"] for row in self.metrics}
         return {
             "vectalk": __version__,
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "python": platform.python_version(),
-            "run": {"path": run_path(self.generator), "identity": self.identity},
+            "run": {"path": run_path(self.generator), "identity": self.identity, **_run_card(self.generator)},
             "corpus": {
                 "path": str(corpus.path),
                 **{k: corpus.card[k] for k in ("suite", "teacher", "counts", "spaces")},
@@ -283,10 +290,23 @@ def _answers(given: TaskTexts) -> list[dict[str, Any]]:
             "slots": slots,
             "answer": answer,
             "reference": example.target,
+            **{metric: _plain(of[condition][i]) for metric, of in given.scores.items()},
         }
         for condition, found in given.texts.items()
-        for example, slots, answer in zip(given.examples, entities, found, strict=True)
+        for i, (example, slots, answer) in enumerate(zip(given.examples, entities, found, strict=True))
     ]
+
+
+def _run_card(generator: Generator) -> dict[str, Any]:
+    """Return what the card of a generator's run says of its base LLM and of the libraries that it was trained with."""
+    path = run_path(generator)
+    place = None if path is None else Path(path) / "elm.json"
+    card = read_json(place) if place is not None and place.is_file() else {}
+    return {key: card[key] for key in ("llm", "versions") if key in card}
+
+
+def _plain(value: float) -> float | None:
+    return round(float(value), 4) if np.isfinite(value) else None
 
 
 def _check_spaces(generator: Generator, corpus: Corpus) -> None:

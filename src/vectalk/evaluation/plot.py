@@ -1,48 +1,56 @@
-"""Curves as one page that needs nothing else: small line charts with bands, in SVG."""
+"""Curves as small line charts with bands, in SVG, and the page that holds them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from importlib.resources import files
 from typing import Any
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 360, 220, 44, 34, 26, 10
-COLOURS = ("#1f5fa8", "#c2571a", "#3b7d3b", "#7a4fa3", "#777777")
-UNIT = ("sc", "target", "far", "central", "cosine")  # metrics shown from 0 to 1
-
-STYLE = (
-    "body{font:14px system-ui,sans-serif;margin:24px;max-width:1180px;color:#222}"
-    "h2{margin-top:32px}svg{margin:4px}text{font:11px system-ui,sans-serif;fill:#444}"
-)
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 360, 226, 38, 24, 44, 12
+SERIES = {"elm": "model", "a's own": "a", "b's own": "b", "copy_text": "1", "probe": "1", "random": "2", "vector": "4"}
+SPARE = ("3", "4", "1", "2")
+UNIT = ("sc", "target", "far", "central", "cosine", "share", "bc_auc")  # metrics shown from 0 to 1
 
 
 def page(rows: Sequence[dict[str, Any]]) -> str:
     """Return the HTML page of the rows of `curves.jsonl`: one chart for each curve, subject and metric."""
+    style = (files("vectalk.evaluation.report") / "style.css").read_text(encoding="utf-8")
     parts = [
-        "<!doctype html><meta charset=utf-8><title>vectalk curves</title>",
-        f"<style>{STYLE}</style><h1>Curves</h1><p>Means with 95 % intervals.</p>",
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>vectalk curves</title>',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<style>{style}</style><main><h1>Curves</h1><p>Means with 95 % intervals.</p>",
     ]
     for section in dict.fromkeys((r["curve"], r["space"], r["task"], r["subject"]) for r in rows):
         mine = [r for r in rows if (r["curve"], r["space"], r["task"], r["subject"]) == section]
         curve, space, task, subject = section
         title = f"{curve}: {space}, {task}" + (f", {subject}" if subject else "")
-        parts.append(f"<h2>{escape(title.replace('_', ' '))}</h2>")
+        charts, lines = [], []
         for metric in dict.fromkeys(r["metric"] for r in mine):
             found = [r for r in mine if r["metric"] == metric and r["value"] is not None]
             if len({r["x"] for r in found}) > 1:
-                parts.append(chart(metric, found))
+                charts.append(chart(metric, found))
             elif found:
-                parts.append(f"<p>{escape(metric)}: " + "; ".join(_said(r) for r in found) + "</p>")
-    return "\n".join(parts) + "\n"
+                lines.append(f"<p>{escape(metric)}: " + "; ".join(_said(r) for r in found) + "</p>")
+        parts.append(f'<h2>{escape(title.replace("_", " "))}</h2><div class="charts">{"".join(charts)}</div>')
+        parts += lines
+    return "\n".join(parts) + "\n</main></html>\n"
 
 
-def chart(title: str, rows: Sequence[dict[str, Any]]) -> str:
-    """Return one chart: a line and a band for each condition. An x of None is the end, "all"."""
+def chart(title: str, rows: Sequence[dict[str, Any]], metric: str | None = None) -> str:
+    """Return one chart: a line and a band for each condition. An x of None is the end, "all".
+
+    Args:
+        title: stands above it.
+        rows: condition, x, value, low, high.
+        metric: what is shown, which decides the scale; the title when omitted.
+    """
+    metric = metric or title
     xs = sorted({r["x"] for r in rows if r["x"] is not None}) + ([None] if any(r["x"] is None for r in rows) else [])
     even = None in xs or (len(xs) > 2 and xs[-1] / (xs[0] or 1) > 20)  # counts stand side by side, not to scale
     low = min((r["low"] if r["low"] is not None else r["value"]) for r in rows)
     high = max((r["high"] if r["high"] is not None else r["value"]) for r in rows)
-    if title in UNIT or "/" in title:
+    if metric in UNIT or "/" in metric:
         low, high = min(low, 0.0), max(high, 1.0)
     span = (high - low) or 1.0
 
@@ -54,28 +62,35 @@ def chart(title: str, rows: Sequence[dict[str, Any]]) -> str:
         return TOP + (high - y) / span * (HEIGHT - TOP - BOTTOM)
 
     parts = [
-        f'<svg width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{escape(title)}">'
-        f'<text x="{LEFT}" y="14" font-weight="bold">{escape(title)}</text>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
+        f'<text class="head" x="0" y="13">{escape(title)}</text>'
     ]
     for tick in range(5):
         y = low + span * tick / 4
         parts.append(
-            f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y_of(y):.1f}" y2="{y_of(y):.1f}" stroke="#ddd"/>'
-            f'<text x="{LEFT - 4}" y="{y_of(y) + 4:.1f}" text-anchor="end">{y:.2f}</text>'
+            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y_of(y):.1f}" y2="{y_of(y):.1f}"/>'
+            f'<text x="{LEFT - 5}" y="{y_of(y) + 4:.1f}" text-anchor="end">{y:.0f}</text>'
+            if span > 20
+            else f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y_of(y):.1f}" y2="{y_of(y):.1f}"/>'
+            f'<text x="{LEFT - 5}" y="{y_of(y) + 4:.1f}" text-anchor="end">{y:.2f}</text>'
         )
-    for x in xs[:: max(1, len(xs) // 6)] if not even else xs:
+    for x in xs[:: max(1, len(xs) // 5)] if not even else xs:
         label = "all" if x is None else f"{x:g}"
-        parts.append(f'<text x="{x_of(x):.1f}" y="{HEIGHT - BOTTOM + 14}" text-anchor="middle">{label}</text>')
-    for number, condition in enumerate(dict.fromkeys(r["condition"] for r in rows)):
+        parts.append(f'<text x="{x_of(x):.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{label}</text>')
+    at, spare = 0.0, list(SPARE)
+    for condition in dict.fromkeys(r["condition"] for r in rows):
         mine = sorted((r for r in rows if r["condition"] == condition), key=lambda r: xs.index(r["x"]))
-        colour = COLOURS[number % len(COLOURS)]
+        colour = f"s-{SERIES.get(condition) or spare.pop(0) if condition in SERIES or spare else '2'}"
         banded = [r for r in mine if r["low"] is not None]
         edge = [(r["x"], r["high"]) for r in banded] + [(r["x"], r["low"]) for r in reversed(banded)]
-        parts.append(f'<polygon points="{_points(edge, x_of, y_of)}" fill="{colour}" opacity="0.15"/>')
+        parts.append(f'<polygon class="band {colour}" points="{_points(edge, x_of, y_of)}"/>')
         line = _points([(r["x"], r["value"]) for r in mine], x_of, y_of)
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        at = LEFT + 84 * number
-        parts.append(f'<text x="{at}" y="{HEIGHT - 4}" style="fill:{colour}">{escape(condition)}</text>')
+        parts.append(f'<polyline class="line {colour}" points="{line}"/>')
+        parts.append(
+            f'<line class="line {colour}" x1="{at:.0f}" x2="{at + 16:.0f}" y1="27" y2="27"/>'
+            f'<text class="{colour}" x="{at + 20:.0f}" y="31">{escape(condition)}</text>'
+        )
+        at += 36 + 6.2 * len(condition)
     return "".join(parts) + "</svg>"
 
 

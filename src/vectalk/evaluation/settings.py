@@ -15,8 +15,9 @@ from vectalk.readback.readback import MOST_TEXTS
 from vectalk.space import VectorSpace
 
 STARTED, PARTIAL = "started.json", "answers.partial.jsonl"
-FILES = ("metrics.jsonl", "answers.jsonl", "config.json", "report.html", STARTED, PARTIAL)
-BESIDE = ("curves.jsonl", "curves.json", "curves.html", "curves.partial.jsonl")  # `vectalk curves` may write here too
+FILES = ("metrics.jsonl", "answers.jsonl", "config.json", "map.json", "report.html", STARTED, PARTIAL)
+CURVES = ("curves.jsonl", "curves.json", "curves.html", "curves.partial.jsonl", "curves_answers.jsonl")
+BESIDE = (*CURVES, "ratings.json")  # other verbs may write here too
 
 
 @dataclass(frozen=True)

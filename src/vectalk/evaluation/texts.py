@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,6 +27,7 @@ class TaskTexts:
         examples: n test examples.
         texts: condition -> n texts.
         seed: of the resamples.
+        scores: metric -> condition -> a value [n] for each text, as the metrics leave them: what `answers.jsonl` keeps.
     """
 
     corpus: Corpus
@@ -34,6 +35,7 @@ class TaskTexts:
     examples: Sequence[Example]
     texts: Mapping[str, list[str]]
     seed: int = 0
+    scores: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
     @property
     def n(self) -> int:

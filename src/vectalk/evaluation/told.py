@@ -9,6 +9,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from vectalk.errors import EvaluationError
 from vectalk.evaluation.answers import Kept
 from vectalk.evaluation.facts import NotRunError
@@ -45,33 +47,55 @@ class ClientChat:
 
 
 @contextmanager
-def open_chat(
-    kind: str, *, endpoint: str | Path | None = None, base_url: str | None = None, key_env: str | None = None
-) -> Iterator[ClientChat]:
-    """Yield the LLM of a kind such as `llm:MODEL`, behind an endpoint, or `hf:FOLDER`, in this process.
+def open_client(
+    kind: str,
+    *,
+    endpoint: str | Path | None = None,
+    base_url: str | None = None,
+    key_env: str | None = None,
+    max_tokens: int | None = None,
+    max_cost: float | None = None,
+) -> Iterator[ChatClient]:
+    """Yield a client of the LLM of a kind such as `llm:MODEL`, behind an endpoint, or `hf:FOLDER`, in this process.
+
+    It does not sample, and keeps every reply that it has paid for.
 
     Args:
         kind: `llm:MODEL` or `hf:FOLDER`.
         endpoint: YAML file with settings of the endpoint.
         base_url: its address.
         key_env: environment variable with its key.
+        max_tokens: budget in tokens of prompts and replies together.
+        max_cost: budget in money, where the endpoint's settings have prices.
 
     Raises:
         EvaluationError: there is no such kind.
         TeacherError: the model or a setting does not do.
     """
-    from vectalk.tasks.chat import Endpoint, ReplyCache
+    from vectalk.tasks.chat import Budget, Endpoint, ReplyCache
     from vectalk.tasks.chat.local import LocalModel
     from vectalk.tasks.chat.replies import default_cache
 
     name, _, model = kind.partition(":")
     if name not in ("llm", "hf") or not model:
-        raise EvaluationError(f"an LLM to be told titles is llm:MODEL or hf:FOLDER, not {kind!r}")
-    place: Endpoint | LocalModel = LocalModel.read(model=model)
+        raise EvaluationError(f"an LLM to be told titles, or to judge, is llm:MODEL or hf:FOLDER, not {kind!r}")
     if name == "llm":
         given = {key: value for key, value in (("base_url", base_url), ("key_env", key_env)) if value is not None}
-        place = Endpoint.read(endpoint, model=model, **{"params.temperature": 0.0}, **given)
-    with closing(ReplyCache(default_cache())) as cache, ChatClient(place, cache) as client:
+        place: Endpoint | LocalModel = Endpoint.read(endpoint, model=model, **{"params.temperature": 0.0}, **given)
+    else:
+        place = LocalModel.read(model=model)
+    prices = (place.price_input, place.price_output) if isinstance(place, Endpoint) else (None, None)
+    budget = Budget(max_tokens, max_cost, *prices)
+    with closing(ReplyCache(default_cache())) as cache, ChatClient(place, cache, budget) as client:
+        yield client
+
+
+@contextmanager
+def open_chat(
+    kind: str, *, endpoint: str | Path | None = None, base_url: str | None = None, key_env: str | None = None
+) -> Iterator[ClientChat]:
+    """Yield the LLM of a kind as a `Chat`; see `open_client`."""
+    with open_client(kind, endpoint=endpoint, base_url=base_url, key_env=key_env) as client:
         yield ClientChat(client)
 
 
@@ -97,13 +121,37 @@ class Told:
         Raises:
             NotRunError: a space of the task has no titles.
         """
+        return self._ask(task, [self._turn(example) for example in examples], references)
+
+    def mixed(self, task: Task, slot: str, ends: np.ndarray, share: float, references: Sequence[Example]) -> list[str]:
+        """Return a text about the mix of each pair of entities, which is told by both titles and the shares.
+
+        Args:
+            task: a task about one entity.
+            slot: its slot.
+            ends: [n, 2] rows.
+            share: of the second.
+            references: training examples of the task.
+
+        Raises:
+            NotRunError: the space has no titles.
+        """
+        space, first = self.corpus.spaces[task.slots[slot]], round(100 * (1 - share))
+        turns = []
+        for a, b in ends:
+            whole, other = (f"“{space.title(int(row))}”" for row in (a, b))
+            mix = f"something that is {first} % {whole} and {100 - first} % {other}"
+            turns.append(self._said(task.prompts[0], {slot: whole if first == 100 else other if first == 0 else mix}))
+        return self._ask(task, turns, references)
+
+    def _ask(self, task: Task, turns: Sequence[dict[str, str]], references: Sequence[Example]) -> list[str]:
         for space in task.slots.values():
             if "title" not in self.corpus.spaces[space].column_names:
                 raise NotRunError(f"space {space!r} has no titles to tell")
         shown: Messages = []
         for example in references[:: max(1, len(references) // SHOTS)][:SHOTS]:
             shown += self._turn(example), {"role": "assistant", "content": example.target}
-        conversations = [[*shown, self._turn(example)] for example in examples]
+        conversations = [[*shown, turn] for turn in turns]
         keys = [hashlib.sha256(json.dumps([self.name, c]).encode()).hexdigest() for c in conversations]
 
         def answer(places: list[int], progress: Callable[[int, int], None]) -> Sequence[str]:
@@ -113,5 +161,8 @@ class Told:
 
     def _turn(self, example: Example) -> dict[str, str]:
         titles = {slot: f"“{self.corpus.spaces[space].title(row)}”" for slot, (space, row) in example.slots.items()}
-        told = "".join(titles[text] if is_slot else text for text, is_slot in pieces_of(example.prompt))
+        return self._said(example.prompt, titles)
+
+    def _said(self, prompt: str, names: dict[str, str]) -> dict[str, str]:
+        told = "".join(names[text] if is_slot else text for text, is_slot in pieces_of(prompt))
         return {"role": "user", "content": told}

@@ -1,0 +1,131 @@
+"""`vectalk judge`: texts rated blind, by people and by language models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vectalk.cli.common import Json, Overwrite, Quiet, Seed, emit, note
+
+app = typer.Typer(no_args_is_help=True, help="Have texts rated blind, by people and by language models.")
+
+Folder = Annotated[Path, typer.Argument(help="Folder of the sheet, as `vectalk judge sheet` made it.")]
+
+
+@app.command()
+def sheet(
+    evaluation: Annotated[Path, typer.Argument(help="Folder of a finished evaluation.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the sheet and its key.")],
+    tasks: Annotated[str | None, typer.Option("--tasks", help="Names of tasks with commas; all when omitted.")] = None,
+    conditions: Annotated[
+        str, typer.Option("--conditions", help="What wrote the texts, with commas.")
+    ] = "elm,shuffled,copy_text,probe_text,own_text,text_llm",
+    each: Annotated[int, typer.Option("--each", min=1, help="Test examples of each task.")] = 10,
+    facts: Annotated[
+        bool,
+        typer.Option(
+            "--facts/--titles-alone", help="Tell raters what is known (the reference text, which then is not rated)."
+        ),
+    ] = True,
+    overwrite: Overwrite = False,
+    seed: Seed = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a blind rating sheet: CSV and a page for people, and a key that they must not see."""
+    from vectalk.evaluation.judges import write_sheet
+
+    made = write_sheet(
+        evaluation,
+        out,
+        tasks=_names(tasks) if tasks else None,
+        conditions=_names(conditions),
+        each=each,
+        facts=facts,
+        seed=seed,
+        overwrite=overwrite,
+    )
+    found = {"items": len(made.items), "sheet": str(out / "sheet"), "key": str(out / "key.json")}
+    emit(found, f"{len(made.items)} texts to rate, in {out / 'sheet'}", as_json)
+    note(f"give raters the folder {out / 'sheet'} alone; then: vectalk judge score {out} THEIR.csv ...", quiet)
+
+
+@app.command()
+def llm(
+    folder: Folder,
+    model: Annotated[str, typer.Option("--llm", help="llm:MODEL (an OpenAI-compatible endpoint) or hf:FOLDER.")],
+    endpoint: Annotated[Path | None, typer.Option("--endpoint", help="YAML with settings of the endpoint.")] = None,
+    base_url: Annotated[str | None, typer.Option("--base-url", help="Address of the endpoint.")] = None,
+    key_env: Annotated[str | None, typer.Option("--key-env", help="Environment variable with its key.")] = None,
+    max_tokens: Annotated[int | None, typer.Option("--max-tokens", min=1, help="Budget in tokens.")] = None,
+    max_cost: Annotated[float | None, typer.Option("--max-cost", min=0, help="Budget in money; needs prices.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Have a language model fill in the sheet; replies are kept, so that nothing is paid for twice."""
+    from vectalk.evaluation.judges import Judge, Sheet
+    from vectalk.evaluation.told import open_client
+
+    filled = Sheet.load(folder)
+    budget = {"max_tokens": max_tokens, "max_cost": max_cost}
+    with open_client(model, endpoint=endpoint, base_url=base_url, key_env=key_env, **budget) as client:
+        judge = Judge(client)
+        path = folder / f"ratings-{_slug(judge.name)}.csv"
+        rated = judge.fill_in(filled, path)
+        described = client.describe()
+    found = {"ratings": str(path), "rated": rated, "unread": judge.unread, "spending": described.get("spending")}
+    emit(found, f"{rated} of {len(filled.items)} texts rated, in {path}", as_json)
+    if judge.unread:
+        note(f"no ratings could be read from the replies to {len(judge.unread)} texts", quiet)
+
+
+@app.command()
+def score(
+    folder: Folder,
+    ratings: Annotated[list[Path], typer.Argument(help="Filled-in CSV files.")],
+    seed: Seed = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Turn filled-in sheets into figures, and put them into the evaluation's report."""
+    from vectalk.evaluation.judges import Sheet
+    from vectalk.evaluation.judges import score as measure
+    from vectalk.evaluation.report import write_report
+    from vectalk.files import write_json
+
+    filled = Sheet.load(folder)
+    found = measure(filled, ratings, seed)
+    write_json(folder / "ratings.json", found)
+    evaluation = Path(filled.evaluation)
+    if (evaluation / "metrics.jsonl").is_file():
+        write_json(evaluation / "ratings.json", found)
+        note(f"the report has them too: {write_report(evaluation)}", quiet)
+    emit(found, _table(found), as_json)
+
+
+def _table(found: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    table = Table("question", *found["conditions"], "alpha", "rho with SC", box=None)
+    for question in found["questions"]:
+        means = (_cell(question["means"][c]) for c in found["conditions"])
+        agreement = "-" if question["alpha"] is None else f"{question['alpha']:.2f}"
+        table.add_row(question["name"], *means, agreement, _cell(question["sc"]))
+    return table
+
+
+def _cell(figure: dict[str, Any]) -> str:
+    if figure["value"] is None:
+        return "-"
+    interval = "" if figure["low"] is None else f" [{figure['low']:.2f}, {figure['high']:.2f}]"
+    return f"{figure['value']:.2f}{interval}"
+
+
+def _slug(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-." else "-" for c in name)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

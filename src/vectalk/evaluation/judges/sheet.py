@@ -1,0 +1,175 @@
+"""Rating sheets: texts of all conditions, shuffled and without a word on what wrote them; the key lies apart."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vectalk.errors import EvaluationError
+from vectalk.files import atomic_folder, read_json, write_json, write_text
+from vectalk.tasks.suite import pieces_of
+
+QUESTIONS = {  # after the paper's three, in our words
+    "consistency": "Does the text fit what is known? 1: it contradicts it; 5: it fits in all that it says.",
+    "comprehensiveness": "Does it tell what matters? 1: nothing of it; 5: all that one would want to be told.",
+    "quality": "Does it do well what was asked? 1: not at all; 5: nothing to improve.",
+}
+LOWEST, HIGHEST = 1, 5
+CONDITIONS = ("elm", "shuffled", "copy_text", "probe_text", "own_text", "text_llm")
+KEY = "key.json"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One text to rate.
+
+    Attributes:
+        item: its number on the sheet.
+        task: of the question.
+        question: with titles in the slots.
+        known: what is known of the entities; empty where raters are told the titles alone.
+        text: what is rated.
+        condition: what wrote it; in the key alone.
+        example: which test example of the task it is about; in the key alone.
+        sc: its semantic consistency; in the key alone, None where it has none.
+    """
+
+    item: str
+    task: str
+    question: str
+    known: str
+    text: str
+    condition: str
+    example: int
+    sc: float | None
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A sheet and its key.
+
+    Attributes:
+        items: in the order in which they are rated.
+        evaluation: folder of the evaluation that the texts are from.
+    """
+
+    items: list[Item]
+    evaluation: str
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Sheet:
+        """Open the sheet of a folder by its key.
+
+        Raises:
+            VectalkError: the folder holds no sheet.
+        """
+        card = read_json(Path(folder) / KEY)
+        return cls([Item(**item) for item in card["items"]], card["evaluation"])
+
+
+def write_sheet(
+    evaluation: str | Path,
+    out: str | Path,
+    *,
+    tasks: Sequence[str] | None = None,
+    conditions: Sequence[str] = CONDITIONS,
+    each: int = 10,
+    facts: bool = True,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> Sheet:
+    """Write `sheet/sheet.csv` and `sheet/sheet.html` for raters, and `key.json`, which they must not see.
+
+    Args:
+        evaluation: folder of a finished evaluation.
+        out: folder of the sheet.
+        tasks: names of tasks; all when omitted.
+        conditions: what wrote the texts, as far as the evaluation has it.
+        each: test examples of each task.
+        facts: tell raters what is known: the reference text. The condition `own_text` is left out then, as it is that
+            very text. Without, they are told titles alone.
+        seed: decides which examples, and the order.
+        overwrite: replace another sheet in `out`.
+
+    Raises:
+        EvaluationError: the folder holds no answers, or a task is unknown.
+    """
+    path = Path(evaluation) / "answers.jsonl"
+    if not path.is_file():
+        raise EvaluationError(f"{evaluation} holds no evaluation: it has no answers.jsonl")
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    there = list(dict.fromkeys(row["task"] for row in rows))
+    unknown = sorted(set(tasks or ()) - set(there))
+    if unknown:
+        raise EvaluationError(f"unknown task {unknown[0]!r}; the evaluation has {', '.join(there)}")
+    wanted = [c for c in conditions if not (facts and c == "own_text")]
+    rng, items = np.random.default_rng(seed), []
+    for task in tasks or there:
+        by = {c: [r for r in rows if r["task"] == task and r["condition"] == c] for c in wanted}
+        count = min((len(found) for found in by.values() if found), default=0)
+        for place in sorted(rng.permutation(count)[:each].tolist()):
+            items += [_item(found[place], place, facts) for found in by.values() if found]
+    if not items:
+        raise EvaluationError(f"{evaluation} has no texts of {', '.join(wanted)}")
+    items = [items[i] for i in rng.permutation(len(items))]
+    width = len(str(len(items)))
+    numbered = [Item(**{**asdict(item), "item": f"{n:0{width}}"}) for n, item in enumerate(items, 1)]
+    with atomic_folder(out, KEY, overwrite=overwrite) as folder:
+        write_text(folder / "sheet" / "sheet.csv", _csv(numbered))
+        write_text(folder / "sheet" / "sheet.html", _page(numbered))
+        kept = {"evaluation": str(Path(evaluation).resolve()), "items": [asdict(item) for item in numbered]}
+        write_json(folder / KEY, kept)
+    return Sheet(numbered, kept["evaluation"])
+
+
+def _item(row: dict[str, Any], example: int, facts: bool) -> Item:
+    names = {slot: f"“{of.get('title') or of.get('row')}”" for slot, of in row["slots"].items()}
+    question = "".join(names.get(text, text) if is_slot else text for text, is_slot in pieces_of(row["prompt"]))
+    known = row["reference"] if facts else ""
+    return Item("", row["task"], question, known, row["answer"], row["condition"], example, row.get("sc"))
+
+
+def _csv(items: Sequence[Item]) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(["item", "question", "known", "text", *QUESTIONS])
+    for item in items:
+        shown = (item.question, item.known, item.text)
+        writer.writerow([item.item, *map(_harmless, shown), *("" for _ in QUESTIONS)])
+    return file.getvalue()
+
+
+def _harmless(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text
+
+
+def _page(items: Sequence[Item]) -> str:
+    style = (files("vectalk.evaluation.report") / "style.css").read_text(encoding="utf-8")
+    # A hash of the sheet keeps one sheet's unfinished ratings from another's.
+    name = f"vectalk-{abs(hash_of(items)):x}"
+    return str(_template().render(items=items, questions=QUESTIONS, style=style, name=name))
+
+
+def hash_of(items: Sequence[Item]) -> int:
+    """Return a number that tells a sheet from others."""
+    import zlib
+
+    return zlib.crc32("\n".join(item.text for item in items).encode())
+
+
+@lru_cache(maxsize=1)
+def _template() -> Any:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string((files(__package__) / "sheet.html").read_text(encoding="utf-8"))

@@ -1,0 +1,87 @@
+"""The figures of an evaluation, found by task, metric and condition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+Metric = dict[str, Any]
+MODEL = "elm"
+MAIN = ("sc", "nsc", "recall@10", "bc_auc", "recovery", "claims_precision", "claims_recall", "titles_unknown")
+HEADLINE = ("sc", "recovery", "bc_auc", "claims_precision")
+RIVALS = ("shuffled", "copy_text", "probe_text")
+UNTOLD = ("probe",)  # scored as values, not as texts
+
+
+class Figure(NamedTuple):
+    """A figure with its interval."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+    def __str__(self) -> str:
+        return f"{said(self.value)} [{said(self.low)}, {said(self.high)}]" if self.low is not None else said(self.value)
+
+
+def said(value: float | None) -> str:
+    """Return a figure as text; a dash where it is not defined."""
+    if value is None:
+        return "–"
+    return f"{value:.0f}" if abs(value) > 10 else f"{value:.2f}".replace("-0.00", "0.00")  # no minus without a figure
+
+
+class Figures:
+    """The rows of `metrics.jsonl` by what they are of.
+
+    Attributes:
+        tasks: in the order of the file.
+    """
+
+    def __init__(self, rows: Sequence[Metric]) -> None:
+        self.tasks = list(dict.fromkeys(row["task"] for row in rows))
+        self.n = {task: max(row["n"] for row in rows if row["task"] == task) for task in self.tasks}
+        self._found = {
+            (r["task"], r["metric"], r["condition"]): Figure(r["value"], r["low"], r["high"])
+            for r in rows
+            if r["value"] is not None
+        }
+
+    def get(self, task: str, metric: str, condition: str = MODEL) -> Figure | None:
+        """Return a figure, or None where it is not defined."""
+        return self._found.get((task, metric, condition))
+
+    def of(self, metric: str) -> dict[str, dict[str, Figure]]:
+        """Return the figures of a metric: task -> condition -> figure, the model's best task first."""
+        found: dict[str, dict[str, Figure]] = {}
+        for (task, name, condition), figure in self._found.items():
+            if name == metric and condition not in UNTOLD:
+                found.setdefault(task, {})[condition] = figure
+        kept = {task: figures for task, figures in found.items() if MODEL in figures}
+        return dict(sorted(kept.items(), key=lambda item: -item[1][MODEL].value))
+
+    def mean(self, metric: str, condition: str = MODEL) -> Figure | None:
+        """Return the mean over the tasks on which the model has the metric.
+
+        The interval's ends are the means of theirs: it is wide enough however the tasks' entities overlap.
+        """
+        each = [found[condition] for found in self.of(metric).values() if condition in found]
+        if not each or len(each) < len(self.of(metric)):
+            return None
+        value = sum(figure.value for figure in each) / len(each)
+        lows, highs = ([end for end in ends if end is not None] for ends in zip(*(f[1:] for f in each), strict=True))
+        if len(lows) < len(each) or len(highs) < len(each):
+            return Figure(value, None, None)
+        return Figure(value, sum(lows) / len(each), sum(highs) / len(each))
+
+    def against(self, metric: str, rival: str) -> tuple[int, int, int] | None:
+        """Return on how many tasks the model is surely better, surely worse, and not told apart."""
+        gaps = [self.get(task, f"{metric}_minus_{rival}") for task in self.of(metric)]
+        known = [
+            (gap.low, gap.high) for gap in gaps if gap is not None and gap.low is not None and gap.high is not None
+        ]
+        if not known:
+            return None
+        above = sum(low > 0 for low, _ in known)
+        below = sum(high < 0 for _, high in known)
+        return above, below, len(known) - above - below

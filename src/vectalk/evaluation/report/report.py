@@ -1,0 +1,106 @@
+"""`report.html`: an evaluation as one page that needs nothing else - no network, no script, no other file."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from vectalk.errors import EvaluationError
+from vectalk.evaluation.report import curves, maps, panels, words
+from vectalk.evaluation.report.figures import Figures, said
+from vectalk.evaluation.report.samples import Answers
+from vectalk.files import read_json, write_text
+
+NAME = "report.html"
+
+
+def write_report(evaluation: str | Path, curves_from: str | Path | None = None) -> Path:
+    """Write the report of an evaluation beside its files, and return its path.
+
+    Args:
+        evaluation: folder that `vectalk evaluate` wrote.
+        curves_from: folder that `vectalk curves` wrote; when omitted, the same folder, or `curves` beside or in it.
+
+    Raises:
+        EvaluationError: the folder holds no finished evaluation, or the named one no curves.
+    """
+    folder = Path(evaluation)
+    if not (folder / "metrics.jsonl").is_file():
+        raise EvaluationError(f"{folder} holds no finished evaluation: it has no metrics.jsonl")
+    path = folder / NAME
+    write_text(path, render(folder, _curves_folder(folder, curves_from)))
+    return path
+
+
+def render(folder: Path, curves_folder: Path | None = None) -> str:
+    """Return the page of an evaluation in `folder`."""
+    card = {
+        "run": {"path": None, "identity": ""},
+        "readback": {},
+        "not_run": {},
+        "notes": [],
+        **read_json(folder / "config.json"),
+    }
+    figures = Figures(_rows(folder / "metrics.jsonl"))
+    answers = Answers(_rows(folder / "answers.jsonl"))
+    lines = _rows(curves_folder / "curves.jsonl") if curves_folder else []
+    told = _rows(curves_folder / "curves_answers.jsonl") if curves_folder else []
+    crossings = read_json(curves_folder / "curves.json").get("crossings", []) if curves_folder else []
+    spaces = read_json(folder / "map.json") if (folder / "map.json").is_file() else {}
+    shown = panels.panels(figures)
+    view = {
+        "name": Path(card["run"]["path"] or folder).name,
+        "card": card,
+        "figures": figures,
+        "cards": panels.cards(figures),
+        "verdict": panels.verdict(figures),
+        "panels": shown,
+        "marked": panels.marked(shown),
+        "curves": curves.sections(lines, crossings),
+        "maps": maps.maps(spaces, told),
+        "failures": answers.failures(),
+        "samples": [(task, answers.picked(task)) for task in figures.tasks],
+        "scored": answers.scored,
+        "conditions": words.CONDITIONS,
+        "metrics": words.METRICS,
+        "limits": words.LIMITS,
+        "ratings": read_json(folder / "ratings.json") if (folder / "ratings.json").is_file() else None,
+        "settings": {k: card[k] for k in _SETTINGS if k in card},
+        "style": (files(__package__) / "style.css").read_text(encoding="utf-8"),
+    }
+    return str(_template().render(**view))
+
+
+_SETTINGS = ("limit", "encoder", "same_encoder", "readback_texts", "ratings", "seed", "max_new_tokens", "conditions")
+
+
+def _curves_folder(folder: Path, given: str | Path | None) -> Path | None:
+    if given is not None:
+        if not (Path(given) / "curves.jsonl").is_file():
+            raise EvaluationError(
+                f"{given} holds no curves: it has no curves.jsonl; `vectalk curves RUN --out` makes it"
+            )
+        return Path(given)
+    places = (folder, folder / "curves", folder.parent / "curves")
+    return next((place for place in places if (place / "curves.jsonl").is_file()), None)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    except json.JSONDecodeError as error:
+        raise EvaluationError(f"{path} is broken: {error}") from None
+
+
+@lru_cache(maxsize=1)
+def _template() -> Any:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["figure"] = said
+    return environment.from_string((files(__package__) / "report.html").read_text(encoding="utf-8"))
