@@ -8,9 +8,11 @@ import pytest
 
 from linear_world import DIM, GENRES, Blind, Oracle, make_corpus
 from vectalk.errors import EvaluationError
-from vectalk.evaluation.cold_start import RatingsOf, folded
+from vectalk.evaluation.bootstrap import whole
+from vectalk.evaluation.cold_start import Behaviour, RatingsOf, crossings, folded
 from vectalk.evaluation.curves import ALPHAS, STEPS, curves
 from vectalk.evaluation.plot import chart
+from vectalk.evaluation.ratings import Pairs, Ratings
 from vectalk.space.ratings import factorize
 from vectalk.space.wals import WalsConfig
 
@@ -127,3 +129,90 @@ def test_folding_in_comes_nearer_with_every_rating(tmp_path) -> None:
     assert near[0] < near[1] < near[2]
     assert near[2] > 0.999  # all ratings give the vector that the factorisation gave
     assert RatingsOf.space(made.items) is None
+
+
+def test_the_middle_of_walks_is_compared_pair_by_pair(seen) -> None:
+    rows, out = seen
+    own, copied, gap = (
+        pick(rows, metric=metric, condition=condition)[0]
+        for metric, condition in (
+            ("sc_middle", "elm"),
+            ("sc_middle", "copy_text"),
+            ("sc_middle_minus_copy_text", "elm"),
+        )
+    )
+    assert gap["value"] == pytest.approx(own["value"] - copied["value"])
+    assert gap["low"] < gap["value"] < gap["high"]
+    assert own["value"] > 0.3
+    said = [json.loads(line) for line in (out / "curves_answers.jsonl").read_text().splitlines()]
+    walk = [r for r in said if r["curve"] == "interpolation" and r["condition"] == "elm"]
+    assert len(walk) == len(ALPHAS) * SMALL["pairs"]
+    assert {len(r["at"]) for r in walk} == {2}
+
+
+def test_a_whole_shift_is_told_from_others_and_from_chance(seen) -> None:
+    rows, _ = seen
+    (genre,) = {row["subject"] for row in pick(rows, curve="shift", metric="p_value")}
+    at = {"curve": "shift", "subject": genre}
+    span, other, ratio = (
+        pick(rows, metric=m, condition="elm", **at)[0] for m in ("target_span", "other_span", "ratio")
+    )
+    assert span["value"] == 1
+    assert ratio["value"] == pytest.approx(span["value"] / other["value"])
+    assert values(rows, metric="score_spearman", condition="elm", **at)[0] > 0.5
+    assert values(rows, metric="p_value", **at)[0] == pytest.approx(1 / (1 + len(GENRES)))
+
+
+def test_an_llm_is_told_both_titles_and_their_shares(corpus, tmp_path) -> None:
+    heard = []
+
+    def chat(conversations):
+        heard.extend(c[-1]["content"] for c in conversations)
+        return ["Comedy of the 1990s."] * len(conversations)
+
+    rows = curves(Blind(corpus), corpus, tmp_path, kinds=["interpolation"], pairs=3, chat=chat)
+    assert len(values(rows, metric="sc", condition="text_llm")) == len(ALPHAS)
+    assert len(heard) == 3 * len(ALPHAS)
+    assert all("“Film" in question and "{" not in question for question in heard)
+    assert sum("70 % “Film" in q and "30 % “Film" in q for q in heard) == 2 * 3
+    assert not pick(rows, curve="shift")
+
+
+def test_an_unknown_kind_of_curve_is_refused(corpus, tmp_path) -> None:
+    with pytest.raises(EvaluationError, match="unknown curve 'circle'; there are interpolation, shift, cold_start"):
+        curves(Oracle(corpus), corpus, tmp_path, kinds=["circle"])
+
+
+def test_what_users_did_is_predicted_from_vectors(corpus) -> None:
+    class One:
+        """Rows as they are, without intervals."""
+
+        def row(self, curve, metric, condition, x, found):
+            return {"metric": metric, "condition": condition, "value": np.nanmean(found)}
+
+        def figure(self, curve, metric, condition, x, found):
+            return {"metric": metric, "condition": condition, "value": found}
+
+        def joint(self, n, statistics, combine):
+            return combine(*(whole(s, n) for s in statistics))
+
+    items = np.array([[1, 0], [0.9, 0], [0, 1], [0, 0.9], [-1, -1]], float)
+    train = Pairs(np.array([0, 1]), np.array([0, 2]), np.array([5.0, 5.0]))
+    test = Pairs(np.array([0, 0, 1, 1]), np.array([1, 2, 3, 0]), np.array([5.0, 1.0, 5.0, 1.0]))
+    ratings = Ratings("film", "user", items, np.eye(2), train, test, "made up")
+    rows = Behaviour.of(ratings, np.array([0, 1])).rows(One(), {"elm": np.eye(2), "blind": np.ones((2, 2))}, 5)
+    found = {(r["metric"], r["condition"]): r["value"] for r in rows}
+    assert found["bc_auc", "elm"] == 1.0 - 0.25 / 2  # one of two held-out films of each is as far as one never seen
+    assert found["bc_ndcg@10", "elm"] == 1.0
+    assert found["bc_ndcg@10", "popularity"] < 1.0
+    assert found["bc_auc_minus_popularity", "elm"] == found["bc_auc", "elm"] - found["bc_auc", "popularity"]
+
+
+def test_where_a_curve_crosses_popularity_for_good() -> None:
+    gaps = [(1, 0.1, -0.1), (2, -0.1, -0.2), (5, 0.1, -0.1), (10, 0.2, 0.1), (None, 0.3, 0.2)]
+    where = {"curve": "cold_start", "space": "user", "task": "profile", "condition": "elm"}
+    rows = [{**where, "metric": "bc_auc_minus_popularity", "x": x, "value": v, "low": low} for x, v, low in gaps]
+    (crossing,) = crossings(rows)
+    assert (crossing["metric"], crossing["above"], crossing["surely"]) == ("bc_auc", 5, 10)
+    assert crossings(rows[:2])[0]["above"] is None
+    assert crossings(rows[4:])[0]["above"] == "all"

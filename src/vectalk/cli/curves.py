@@ -10,6 +10,8 @@ from rich.table import Table
 from vectalk.cli import common
 from vectalk.errors import EvaluationError
 
+DETAILS = ("states_", "percentile", "central", "other_", "target_", "score/", "p_value")  # in the files and the page
+
 app = typer.Typer(add_completion=False)
 
 
@@ -92,6 +94,8 @@ def curves(
     table = Table("curve", "space", "subject", "metric", "condition", "first", "middle", "last", box=None)
     series: dict[tuple[str, ...], list[float | None]] = {}
     for row in rows:
+        if row["metric"].startswith(DETAILS):
+            continue
         where: tuple[str, ...] = (row["curve"], row["space"], row["subject"] or "", row["metric"], row["condition"])
         series.setdefault(where, []).append(row["value"])
     for names, values in series.items():

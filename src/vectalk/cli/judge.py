@@ -69,8 +69,8 @@ def llm(
     from vectalk.evaluation.told import open_client
 
     filled = Sheet.load(folder)
-    budget = {"max_tokens": max_tokens, "max_cost": max_cost}
-    with open_client(model, endpoint=endpoint, base_url=base_url, key_env=key_env, **budget) as client:
+    place: dict[str, Any] = {"endpoint": endpoint, "base_url": base_url, "key_env": key_env}
+    with open_client(model, **place, max_tokens=max_tokens, max_cost=max_cost) as client:
         judge = Judge(client)
         path = folder / f"ratings-{_slug(judge.name)}.csv"
         rated = judge.fill_in(filled, path)

@@ -126,9 +126,9 @@ def write_sheet(
     with atomic_folder(out, KEY, overwrite=overwrite) as folder:
         write_text(folder / "sheet" / "sheet.csv", _csv(numbered))
         write_text(folder / "sheet" / "sheet.html", _page(numbered))
-        kept = {"evaluation": str(Path(evaluation).resolve()), "items": [asdict(item) for item in numbered]}
-        write_json(folder / KEY, kept)
-    return Sheet(numbered, kept["evaluation"])
+        made = Sheet(numbered, str(Path(evaluation).resolve()))
+        write_json(folder / KEY, asdict(made))
+    return made
 
 
 def _item(row: dict[str, Any], example: int, facts: bool) -> Item:
