@@ -162,7 +162,7 @@ def _whole(one: Subject, subject: str, condition: str, shifted: list[Shifted]) -
     rows = [one.row("shift", metric, condition, 0, values, subject) for metric, values in figures.items()]
     rows.append(one.row("shift", "target_span", condition, 0, target, subject))
     rows.append(one.row("shift", "other_span", condition, 0, other, subject))
-    if np.isfinite(other).all():
+    if np.isfinite(other).all() and condition != "random":  # whose target is any value: nothing over little
         ratio = one.joint(len(target), [mean_of(target), mean_of(other)], divided)
         rows.append(one.figure("shift", "ratio", condition, 0, ratio, subject))
     return rows

@@ -10,6 +10,7 @@ from vectalk.evaluation.report.figures import Figure
 from vectalk.evaluation.report.words import CONDITIONS, CURVES
 
 View = dict[str, Any]
+FEWEST = 5  # pairs that a line is drawn of
 Row = dict[str, Any]
 TITLES = {
     "sc": "consistency with the point (SC)",
@@ -95,7 +96,7 @@ def _ends(rows: Sequence[Row]) -> list[str]:
             {**r, "condition": f"{side}'s own"}
             for side in "ab"
             for r in rows
-            if r["metric"] == f"states_{side}/{name}" and r["condition"] == "elm" and r["value"] is not None
+            if r["metric"] == f"states_{side}/{name}" and r["condition"] == "elm" and r["n"] >= FEWEST
         ]
         if len({r["x"] for r in both}) > 1:
             made.append(chart(f"answers that state {name} of one end only", both, "share"))

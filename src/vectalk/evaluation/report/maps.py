@@ -14,7 +14,7 @@ WIDTH, HEIGHT, EDGE = 760, 520, 16
 GROUPS = 5  # values that have a colour of their own
 OTHER = "other"
 WALKS = 3
-STOPS = (0.0, 0.25, 0.5, 0.75, 1.0)
+STOPS = (0.0, 0.3, 0.5, 0.7, 1.0)
 
 
 def maps(spaces: dict[str, Any], told: Sequence[dict[str, Any]]) -> list[View]:

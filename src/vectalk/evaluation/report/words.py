@@ -23,7 +23,7 @@ METRICS = {  # metric -> (name, question that it answers, how it is measured)
         "Behaviour (AUC)",
         "Does the answer predict what people do?",
         "How often someone who did (held-out ratings) is scored above someone who did not, by the answer alone; 0.5 is "
-        "chance. `factors` is the same with the vector itself.",
+        "chance. What the vector itself gives is the ceiling.",
     ),
     "recovery": (
         "Recovery",
@@ -92,9 +92,9 @@ CURVES = {
 }
 LIMITS = (
     "All figures are of held-out test entities, greedy decoding and one answer a question, with bootstrap 95 % "
-    "intervals over these entities. One training run: another seed of training moves figures by more than that.",
-    "Fluent text proves nothing. What counts is the distance to `shuffled`, and whether a lookup (`copy_text`) or a "
-    "probe would have done as well.",
+    "intervals over these entities. Another seed of training moves figures too, and no interval here says by how much.",
+    "Fluent text proves nothing. What counts is the distance to answers about another vector, and whether copying the "
+    "nearest text or spelling out a probe would have done as well.",
     "The read-back sees what its encoder and the reference texts hold; where its R2 is small, SC can say little.",
     "Checked statements are those that the suite can read; what else a text says is not checked.",
     "A vector says nothing of what did not shape it: plot, names and opinions in an answer are habit, not knowledge.",
