@@ -136,7 +136,10 @@ def test_settings_say_what_produced_it(elm: ELM, run: Run, title: str) -> None:
 def test_an_answer_is_plain_values(elm: ELM, title: str) -> None:
     answer = elm.ask("What do {a} and {b} have in common?", {"a": title, "b": "lerp('1', '2', 0.5)"})
     values = json.loads(json.dumps(answer.to_dict()))
-    assert set(values) == {"text", "question", "slots", "settings", "finished"}
+    assert set(values) == {
+        *("text", "question", "slots", "settings", "finished"),
+        *("influence", "consistency", "abstained"),
+    }
     assert values["text"] == answer.text
     assert values["slots"]["b"]["support"]["sources"] == list(answer.slots["b"].support.sources)
     assert len(values["slots"]["a"]["neighbors"]) == 5

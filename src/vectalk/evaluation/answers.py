@@ -142,7 +142,7 @@ def run_identity(generator: Any) -> str:
         card = folder / "elm.json"
         digest.update(card.read_bytes() if card.is_file() else b"")
         for file in sorted(folder.rglob("*.safetensors")):
-            if "checkpoints" not in file.parts:
+            if not {"checkpoints", "readback"} & set(file.parts):
                 stat = file.stat()
                 digest.update(f"{file.relative_to(folder)} {stat.st_size} {stat.st_mtime_ns}".encode())
     return digest.hexdigest()

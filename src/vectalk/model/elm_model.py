@@ -92,9 +92,14 @@ class ElmModel(nn.Module):
         plain = head_of(head) if self.language.plain_head else None
         if plain is not None:
             return linear_cross_entropy(self.hidden(batch), *plain, targets, weights), count
-        logits = head(self.hidden(batch)) if self.language.plain_head else self._chosen_logits(batch)
+        logits = self.supervised_logits(batch)
         losses = nn.functional.cross_entropy(logits.float(), targets, reduction="none")
         return (losses if weights is None else losses * weights).sum(), count
+
+    def supervised_logits(self, batch: Batch) -> Tensor:
+        """Return logits [N, V] at the supervised positions."""
+        head = self.llm.get_output_embeddings()
+        return head(self.hidden(batch)) if self.language.plain_head else self._chosen_logits(batch)
 
     def hidden(self, batch: Batch) -> Tensor:
         """Return the last hidden states [N, H] at the supervised positions."""

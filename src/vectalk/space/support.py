@@ -57,6 +57,11 @@ class Support:
     sources: tuple[str, ...] = ()
     entity: bool = False
 
+    @property
+    def far(self) -> bool:
+        """Whether the vector lies far from anything real."""
+        return self.verdict == "far"
+
     def __str__(self) -> str:
         if self.entity:
             lies = {"real": "", "far": ", far from the others", "central": ", unusually close to the middle of all"}

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vectalk.space import Support
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,25 @@ class SlotReport:
 
 
 @dataclass(frozen=True)
+class Influence:
+    """Which words come from a vector, and which from habit.
+
+    Attributes:
+        tokens: the answer in pieces [T].
+        values: slot -> [T] log p(token | its vector) - log of the mean of p(token | other vectors in this slot), the
+            same words before it. 0 is habit; above, the vector calls for the token.
+    """
+
+    tokens: tuple[str, ...]
+    values: dict[str, tuple[float, ...]]
+
+    def strongest(self, slot: str, count: int = 5) -> list[tuple[str, float]]:
+        """Return the tokens that a slot's vector calls for most."""
+        pairs = zip(self.tokens, self.values[slot], strict=True)
+        return sorted(pairs, key=lambda pair: -pair[1])[:count]
+
+
+@dataclass(frozen=True)
 class Answer:
     """An answer with its grounds.
 
@@ -44,6 +68,9 @@ class Answer:
         slots: a report for each slot.
         settings: what produced the text: decoding, run, LLM.
         finished: false where the text was cut at the longest allowed length.
+        influence: which words come from which vector, where that was asked for.
+        consistency: cosine of what the text reads back as with the vector, where candidates were compared.
+        abstained: why there is no text, where a strict question is about a vector far from anything real.
     """
 
     text: str
@@ -51,6 +78,9 @@ class Answer:
     slots: dict[str, SlotReport]
     settings: dict[str, Any] = field(default_factory=dict)
     finished: bool = True
+    influence: Influence | None = None
+    consistency: float | None = None
+    abstained: str | None = None
 
     def _only(self) -> SlotReport:
         if len(self.slots) != 1:
@@ -73,3 +103,68 @@ class Answer:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values, for JSON."""
         return asdict(self)
+
+    def to_json(self) -> str:
+        """Return everything as one line of JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+
+def to_arrow(answers: Sequence[Answer]) -> pa.Table:
+    """Return answers as a table, one a row; the schema is the same whatever was asked for.
+
+    Slots and influences are lists of structs, the settings a JSON text.
+    """
+    import pyarrow as pa
+
+    near = pa.struct([("id", pa.string()), ("title", pa.string()), ("similarity", pa.float64())])
+    slot = pa.struct(
+        [
+            ("slot", pa.string()),
+            ("space", pa.string()),
+            ("source", pa.string()),
+            ("percentile", pa.float64()),
+            ("verdict", pa.string()),
+            ("neighbors", pa.list_(near)),
+        ]
+    )
+    influence = pa.struct([("slot", pa.string()), ("values", pa.list_(pa.float64()))])
+    schema = pa.schema(
+        [
+            ("question", pa.string()),
+            ("text", pa.string()),
+            ("finished", pa.bool_()),
+            ("abstained", pa.string()),
+            ("consistency", pa.float64()),
+            ("slots", pa.list_(slot)),
+            ("tokens", pa.list_(pa.string())),
+            ("influence", pa.list_(influence)),
+            ("settings", pa.string()),
+        ]
+    )
+    return pa.Table.from_pylist([_row(answer) for answer in answers], schema)
+
+
+def _row(answer: Answer) -> dict[str, Any]:
+    found = answer.influence
+    slots = [
+        {
+            "slot": name,
+            "space": report.space,
+            "source": report.source,
+            "percentile": report.support.percentile,
+            "verdict": report.support.verdict,
+            "neighbors": [asdict(near) for near in report.neighbors],
+        }
+        for name, report in answer.slots.items()
+    ]
+    return {
+        "question": answer.question,
+        "text": answer.text,
+        "finished": answer.finished,
+        "abstained": answer.abstained,
+        "consistency": answer.consistency,
+        "slots": slots,
+        "tokens": None if found is None else list(found.tokens),
+        "influence": None if found is None else [{"slot": s, "values": list(v)} for s, v in found.values.items()],
+        "settings": json.dumps(answer.settings, ensure_ascii=False),
+    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -18,8 +20,10 @@ from vectalk.model.run import Run
 from vectalk.readback import text_functions
 from vectalk.space import Point, VectorSpace
 from vectalk.talk.answer import Answer, Neighbor, SlotReport
+from vectalk.talk.candidates import Judge, generate_candidates, keep_nearest, task_of
 from vectalk.talk.decoding import Decoding, Generated
 from vectalk.talk.engine import Engine, TransformersEngine
+from vectalk.talk.influence import influence as influence_of
 from vectalk.tasks.suite import SLOT, Suite, slots_in
 
 Binding = Point | str | np.ndarray | Sequence[float]
@@ -39,6 +43,8 @@ class ELM:
     def __init__(self, run: Run, model: ElmModel, prompts: PromptFormat, spaces: dict[str, VectorSpace]) -> None:
         self.run, self.model, self.prompts, self.spaces = run, model, prompts, spaces
         self.engine: Engine = TransformersEngine(model, prompts)
+        self._judges: dict[tuple[str, str], Judge] = {}
+        self._judging = threading.Lock()
 
     @classmethod
     def from_pretrained(
@@ -111,20 +117,20 @@ class ELM:
                     f"slot {{{slot}}}: the point lies in space {value.space.name!r} ({value.space.fingerprint[:12]}), "
                     f"on which this model was not trained; it knows {self._known()}"
                 )
-            meant = self._space_of(slot, question) if len(same) > 1 else same[0]
+            meant = self.space_of(slot, question) if len(same) > 1 else same[0]
             return replace(value, space=meant)
         if isinstance(value, str):
             name, sign, rest = value.partition(":")
             if sign and name.strip() in self.spaces:
                 return self._parse(self.spaces[name.strip()], rest.strip())
-            return self._parse(self._space_of(slot, question), value)
-        space = self._space_of(slot, question)
+            return self._parse(self.space_of(slot, question), value)
+        space = self.space_of(slot, question)
         return Point(np.asarray(value, np.float32), space, f"the vector given for {{{slot}}}")
 
     def _parse(self, space: VectorSpace, text: str) -> Point:
         return space.point(text, {**FUNCTIONS, **text_functions(space)})
 
-    def _space_of(self, slot: str, question: str | None) -> VectorSpace:
+    def space_of(self, slot: str, question: str | None) -> VectorSpace:
         """Return the space of a slot: by its name, by the tasks that have it, or because there is only one."""
         if slot in self.spaces:
             return self.spaces[slot]
@@ -157,6 +163,10 @@ class ELM:
         bindings: Bindings | Sequence[Bindings] | None = None,
         *,
         neighbors: int = 5,
+        strict: bool = False,
+        influence: bool = False,
+        candidates: int = 1,
+        judge: str = "minilm",
         progress: Callable[[int, int], None] = lambda done, total: None,
         **settings: Any,
     ) -> Answer | list[Answer]:
@@ -166,8 +176,13 @@ class ELM:
             question: text with slots, or a list of such.
             bindings: slot -> Point, vector [D], title, id or expression; a list for a list of questions.
             neighbors: how many real entities each slot's report names.
+            strict: do not answer about vectors that lie far from anything real.
+            influence: tell which words come from which vector (one more pass).
+            candidates: answers that are written to each question; the one that reads back nearest to its vector is
+                kept, the first of them being what a single answer would be.
+            judge: text encoder of that read-back: `minilm`, `tfidf`, or a sentence transformer.
             progress: called with answers done and answers in all.
-            settings: fields of `Decoding`: `max_new_tokens`, `temperature`, `top_p`, `beams`, `seed`.
+            settings: fields of `Decoding`: `max_new_tokens`, `temperature`, `top_p`, `beams`, `seed`, `stop`.
 
         Returns:
             An Answer, or a list of them.
@@ -181,12 +196,36 @@ class ELM:
         if len(given) != len(questions):
             raise PromptError(f"{len(questions)} questions but {len(given)} bindings; give one for each")
         decoding = Decoding.of(settings)
+        if not 1 <= candidates <= 1024:
+            raise PromptError(f"candidates is {candidates}; allowed is 1 to 1024")
         points = [self.bind(q, b) for q, b in zip(questions, given, strict=True)]
-        texts = self.engine.generate(questions, [as_slots(p) for p in points], decoding, progress)
-        answers = [
-            self._answer(q, p, made, decoding, neighbors) for q, p, made in zip(questions, points, texts, strict=True)
-        ]
+        answers = [self._empty(q, p, decoding, neighbors, strict) for q, p in zip(questions, points, strict=True)]
+        chosen = [i for i, answer in enumerate(answers) if answer.abstained is None]
+        asked, slots = [questions[i] for i in chosen], [as_slots(points[i]) for i in chosen]
+        if candidates == 1:
+            for i, made in zip(chosen, self.engine.generate(asked, slots, decoding, progress), strict=True):
+                answers[i] = self._filled(answers[i], points[i], made, influence)
+            return answers[0] if single else answers
+        judges = [self.judge(question, judge) for question in asked]  # first, since this may fail
+        several = generate_candidates(self.engine, asked, slots, decoding, candidates, progress)
+        for i, weigh, written in zip(chosen, judges, several, strict=True):
+            made, nearness = keep_nearest(weigh, written, weigh.about(points[i]))
+            filled = self._filled(answers[i], points[i], made, influence)
+            how = {**filled.settings, "candidates": candidates, "judge": judge}
+            answers[i] = replace(filled, consistency=nearness, settings=how)
         return answers[0] if single else answers
+
+    async def aask(self, *given: Any, **settings: Any) -> Any:
+        """Ask as `ask` does, without keeping an event loop waiting; calls that overlap are decoded together."""
+        return await asyncio.to_thread(self.ask, *given, **settings)
+
+    def judge(self, question: str, encoder: str = "minilm") -> Judge:
+        """Return what tells how near to its vector an answer to a question reads back; fitted when first asked for."""
+        key = (task_of(self, question).name, encoder)
+        with self._judging:
+            if key not in self._judges:
+                self._judges[key] = Judge.of(self, question, encoder)
+            return self._judges[key]
 
     def bind(self, question: str, bindings: Bindings) -> dict[str, Point]:
         """Return the point of each slot of a question."""
@@ -196,13 +235,23 @@ class ELM:
         return {slot: self.point(slot, bindings[slot], question) for slot in dict.fromkeys(slots_in(question))}
 
     def stream(
-        self, question: str, bindings: Bindings | None = None, *, neighbors: int = 5, **settings: Any
+        self,
+        question: str,
+        bindings: Bindings | None = None,
+        *,
+        neighbors: int = 5,
+        strict: bool = False,
+        influence: bool = False,
+        **settings: Any,
     ) -> Iterator[str | Answer]:
         """Ask one question; yields pieces of text as they come, and the Answer last."""
         decoding = Decoding.of(settings)
         points = self.bind(question, bindings or {})
-        made = yield from self.engine.stream(question, as_slots(points), decoding)
-        yield self._answer(question, points, made, decoding, neighbors)
+        answer = self._empty(question, points, decoding, neighbors, strict)
+        if answer.abstained is None:
+            made = yield from self.engine.stream(question, as_slots(points), decoding)
+            answer = self._filled(answer, points, made, influence)
+        yield answer
 
     def generate(
         self,
@@ -216,18 +265,25 @@ class ELM:
         answers = self.engine.generate(prompts, slots, Decoding(max_new_tokens=max_new_tokens), progress)
         return [made.text for made in answers]
 
-    def _answer(
-        self, question: str, points: dict[str, Point], made: Generated, decoding: Decoding, neighbors: int
+    def _empty(
+        self, question: str, points: dict[str, Point], decoding: Decoding, neighbors: int, strict: bool
     ) -> Answer:
+        """Return the answer but for its text; one that abstains where a strict question is about nothing real."""
         settings = {
             **decoding.settings(),
             "run": str(self.run.path),
             "llm": self.run.card.llm.name,
             "trained": self.run.card.llm.trained,
         }
-        return Answer(
-            made.text, question, {s: report(p, neighbors) for s, p in points.items()}, settings, made.finished
-        )
+        slots = {slot: report(point, neighbors) for slot, point in points.items()}
+        far = [f"{{{name}}} = {slot.source}: {slot.support}" for name, slot in slots.items() if slot.support.far]
+        return Answer("", question, slots, settings, abstained="; ".join(far) if strict and far else None)
+
+    def _filled(self, answer: Answer, points: dict[str, Point], made: Generated, influence: bool) -> Answer:
+        found = None
+        if influence:
+            found = influence_of(self.model, self.prompts, answer.question, points, made.ids)
+        return replace(answer, text=made.text, finished=made.finished, influence=found)
 
 
 def report(point: Point, count: int = 5) -> SlotReport:

@@ -1,0 +1,124 @@
+"""Candidates: of several answers the one that reads back nearest to its vector is kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vectalk.errors import EvaluationError, PromptError
+from vectalk.readback import ReadBack
+from vectalk.space import Point
+from vectalk.space.expression import evaluate
+from vectalk.talk.decoding import Decoding, Generated
+from vectalk.talk.engine import Engine, Progress, Slots
+from vectalk.tasks import Corpus, Task
+from vectalk.tasks.suite import slots_in
+
+if TYPE_CHECKING:
+    from vectalk.talk.elm import ELM
+
+TEXTS = 2_000  # reference texts that a judge is fitted on at most
+TEMPERATURE = 0.7  # of the candidates beside the greedy one, where no temperature is asked for
+
+
+class Judge:
+    """Says how near to a vector a text reads back; fitted on reference texts of training entities alone.
+
+    Args:
+        readback: the frozen map from text to vector.
+        task: whose texts it was fitted on.
+    """
+
+    def __init__(self, readback: ReadBack, task: Task) -> None:
+        self.readback, self.task = readback, task
+
+    @classmethod
+    def of(cls, elm: ELM, question: str, encoder: str) -> Judge:
+        """Return the judge of a question: of the task that has this wording, else of one about the same kind of vector.
+
+        What was fitted is kept in the run's folder.
+
+        Raises:
+            PromptError: no task of the run is about the one vector that the question is about.
+        """
+        task = task_of(elm, question)
+        corpus = Corpus.load(elm.corpus_path, {name: str(space.path) for name, space in elm.spaces.items()})
+        space = elm.spaces[next(iter(task.slots.values()))]
+        key = hashlib.sha256(f"{encoder}\0{TEXTS}\0".encode() + (corpus.path / "corpus.json").read_bytes())
+        folder = Path(elm.run.path) / "readback" / f"{task.name}-{key.hexdigest()[:12]}"
+        try:
+            return cls(ReadBack.load(folder, space), task)
+        except (ValueError, OSError, KeyError):  # never fitted, or half written
+            examples = list(corpus.examples("train", task.name))
+            made = ReadBack.fit(space, examples, encoder, about=task.about, most_texts=TEXTS)
+        with suppress(OSError):  # for a run that cannot be written to it is fitted anew each time
+            made.save(folder)
+        return cls(made, task)
+
+    def __call__(self, texts: Sequence[str], vectors: np.ndarray) -> np.ndarray:
+        """Return the cosine [N] of what each text reads back as with its vector [N, D], both from the space's mean."""
+        found, own = self.readback(texts) - self.readback.centre, vectors - self.readback.centre
+        norms = np.linalg.norm(found, axis=1) * np.linalg.norm(own, axis=1)
+        return (found * own).sum(1) / np.maximum(norms, 1e-12)
+
+    def about(self, points: Mapping[str, Point]) -> np.ndarray:
+        """Return the vector [D] that an answer is about."""
+        if len(points) == 1:
+            return next(iter(points.values())).values
+        assert self.task.about is not None
+        if self.task.about in points:
+            return points[self.task.about].values
+        return evaluate(self.task.about, self.readback.space, names=points).values
+
+
+def task_of(elm: ELM, question: str) -> Task:
+    """Return the task whose texts judge answers to a question.
+
+    Raises:
+        PromptError: there is none, or the question is about no one vector.
+    """
+    for task in elm.suite.tasks:
+        if question in task.prompts:
+            if task.about is None:
+                raise PromptError(f"candidates of {question!r} cannot be compared: its task is about no one vector")
+            return task
+    slots = list(dict.fromkeys(slots_in(question)))
+    spaces = [elm.space_of(slot, question).name for slot in slots]
+    for task in elm.suite.tasks:
+        if len(slots) == 1 and list(task.slots.values()) == spaces and task.about in task.slots:
+            return task
+    raise PromptError(
+        f"candidates of {question!r} cannot be compared: no task of the run is about the same kind of vector; ask "
+        "about one vector, or in the words of a task that has `about`"
+    )
+
+
+def generate_candidates(
+    engine: Engine, questions: Sequence[str], slots: Sequence[Slots], decoding: Decoding, count: int, progress: Progress
+) -> list[list[Generated]]:
+    """Write `count` answers to each question: the first as the decoding says, the others sampled."""
+    total = count * len(questions)
+    first = engine.generate(questions, slots, decoding, lambda done, _: progress(done, total))
+    warm = replace(decoding, temperature=decoding.temperature or TEMPERATURE, seed=decoding.seed + 1)
+    rest = engine.generate(
+        [question for question in questions for _ in range(count - 1)],
+        [given for given in slots for _ in range(count - 1)],
+        warm,
+        lambda done, _: progress(len(questions) + done, total),
+    )
+    return [[one, *rest[i * (count - 1) : (i + 1) * (count - 1)]] for i, one in enumerate(first)]
+
+
+def keep_nearest(judge: Judge, answers: Sequence[Generated], vector: np.ndarray) -> tuple[Generated, float]:
+    """Return the answer that reads back nearest to a vector, the first of equals, with its cosine."""
+    scores = judge([made.text for made in answers], np.tile(vector, (len(answers), 1)))
+    if not np.isfinite(scores).all():
+        raise EvaluationError("an answer reads back as no number")
+    best = int(scores.argmax())
+    return answers[best], float(scores[best])
