@@ -13,6 +13,7 @@ WITH_DATA = [
     ["support.py"],
     ["movielens.py", "--space", "foreign", "--seeds", "3"],
     ["movielens.py", "--space", "own"],
+    ["concepts.py"],
 ]
 
 
@@ -23,7 +24,8 @@ def main() -> None:
     for words in [*ALONE, *([*w, *data] for w in WITH_DATA)]:
         print("$ python benchmarks/" + " ".join(words), flush=True)
         subprocess.run([sys.executable, str(ROOT / "benchmarks" / words[0]), *words[1:]], cwd=ROOT, check=False)
-    subprocess.run([sys.executable, str(ROOT / "benchmarks" / "readme.py")], cwd=ROOT, check=True)
+    for words in (["readme.py"], ["paper.py", "--page"]):
+        subprocess.run([sys.executable, str(ROOT / "benchmarks" / words[0]), *words[1:]], cwd=ROOT, check=True)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def main() -> None:
         "own_tags": (own["film"], tags, given.min_tagged),
     }
     columns = VectorSpace.load(own["user"]).column_names
-    for column in ("likes", "watches"):
+    for column in ("liked_genres", "top_genres", "disliked_genres"):
         if column in columns:
             families[f"users_{column}"] = (own["user"], ["--all", column], given.min)
     commands, found = list(steps.commands), {}

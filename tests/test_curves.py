@@ -176,6 +176,20 @@ def test_an_llm_is_told_both_titles_and_their_shares(corpus, tmp_path) -> None:
     assert all("“Film" in question and "{" not in question for question in heard)
     assert sum("70 % “Film" in q and "30 % “Film" in q for q in heard) == 2 * 3
     assert not pick(rows, curve="shift")
+    rows = curves(Blind(corpus), corpus, tmp_path, kinds=["interpolation"], pairs=2, encoder="tfidf")
+    assert not pick(rows, condition="text_llm")
+
+
+def test_other_kinds_of_the_same_run_stay(corpus, tmp_path) -> None:
+    small = {"pairs": 2, "entities": 3, "concepts": 1}
+    first = curves(Blind(corpus), corpus, tmp_path, kinds=["shift"], **small)
+    both = curves(Blind(corpus), corpus, tmp_path, kinds=["interpolation"], **small)
+    assert both[: len(first)] == first
+    assert {row["curve"] for row in both} == {"shift", "interpolation"}
+    again = curves(Blind(corpus), corpus, tmp_path, kinds=["interpolation"], **small)
+    assert again == both
+    other = curves(Blind(corpus), corpus, tmp_path, kinds=["interpolation"], seed=1, **small)
+    assert {row["curve"] for row in other} == {"interpolation"}
 
 
 def test_an_unknown_kind_of_curve_is_refused(corpus, tmp_path) -> None:

@@ -106,6 +106,17 @@ def read_json(path: str | Path) -> Any:
         raise VectalkError(f"{path} is not valid JSON: {error}") from None
 
 
+def read_jsonl(path: str | Path) -> list[Any]:
+    """Read one JSON value a line; a missing or broken file is named in the error."""
+    path = Path(path)
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except FileNotFoundError:
+        raise VectalkError(f"{path} does not exist") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise VectalkError(f"{path} is not valid JSON, a value a line: {error}") from None
+
+
 def sha256_of(paths: Iterable[str | Path]) -> str:
     """Return the sha256 over the content of files, in their order."""
     digest = hashlib.sha256()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from vectalk.errors import EvaluationError
 from vectalk.evaluation.answers import Answers, Generator, Kept, Progress, run_identity, run_path
@@ -21,7 +22,7 @@ from vectalk.evaluation.shifts import STEPS, shifts
 from vectalk.evaluation.subject import Row, Subject, subjects
 from vectalk.evaluation.told import Chat, Told
 from vectalk.evaluation.walks import ALPHAS, interpolations
-from vectalk.files import write_json, write_jsonl, write_text
+from vectalk.files import read_json, read_jsonl, write_json, write_jsonl, write_text
 from vectalk.readback import CachedEncoder, TextEncoder, check_encoder, get_encoder
 from vectalk.readback.readback import MOST_TEXTS
 from vectalk.tasks import Corpus
@@ -51,8 +52,8 @@ def curves(
 ) -> list[Row]:
     """Measure the curves of a model and write `curves.jsonl`, `curves_answers.jsonl`, `curves.json`, `curves.html`.
 
-    Where `out` holds an evaluation too, its report is written anew, with the curves. Interrupted, it goes on where it
-    stopped: answers are kept as they come.
+    Where `out` holds an evaluation too, its report is written anew, with the curves. Other kinds of curves there, of
+    the same run measured in the same way, stay. Interrupted, it goes on where it stopped: answers are kept as they come.
 
     Args:
         generator: what answers, greedily.
@@ -109,14 +110,41 @@ def curves(
         for made, why in found:
             rows, notes = rows + made, notes + why
         said += one.told
+    basis = {"run": {"path": run_path(generator), "identity": identity}, "tasks": [t.name for t in chosen]}
+    basis |= {"encoder": name, "same_encoder": same, "readback_texts": readback_texts, "seed": seed}
+    sizes = {"pairs": pairs, "entities": entities, "concepts": concepts, "users": users}
+    before = _before(out, basis, kinds)
+    rows, said, notes = before.rows + rows, before.said + said, list(dict.fromkeys(before.notes + notes))
+    measured = {**before.sizes, **dict.fromkeys(kinds, sizes)}
     write_jsonl(out / "curves_answers.jsonl", said)
-    given = {"kinds": list(kinds), "tasks": [t.name for t in chosen], "pairs": pairs, "entities": entities}
-    given |= {"concepts": concepts, "users": users, "seed": seed, "encoder": name, "same_encoder": same}
-    run = {"path": run_path(generator), "identity": identity}
-    write_json(out / "curves.json", {"run": run, **given, "crossings": crossings(rows), "notes": notes})
+    write_json(out / "curves.json", {**basis, "sizes": measured, "crossings": crossings(rows), "notes": notes})
     write_text(out / "curves.html", page(rows))
     write_jsonl(out / "curves.jsonl", rows)
     partial.unlink(missing_ok=True)
     if (out / "metrics.jsonl").is_file():
         write_report(out)
     return rows
+
+
+class _Before(NamedTuple):
+    """What stays of curves that were measured before."""
+
+    rows: list[Row]
+    said: list[Row]
+    notes: list[str]
+    sizes: dict[str, Any]
+
+
+def _before(out: Path, basis: dict[str, Any], kinds: Sequence[str]) -> _Before:
+    """Return the other kinds of curves in a folder where they rest on the same run and the same judge."""
+    if not (out / "curves.json").is_file():
+        return _Before([], [], [], {})
+    card = read_json(out / "curves.json")
+    if any(card.get(key) != value for key, value in basis.items()):
+        return _Before([], [], [], {})
+    rows, said = (
+        [row for row in read_jsonl(out / name) if row["curve"] not in kinds]
+        for name in ("curves.jsonl", "curves_answers.jsonl")
+    )
+    notes = [note for note in card["notes"] if note.partition(":")[0].partition(",")[0] not in kinds]
+    return _Before(rows, said, notes, {kind: size for kind, size in card["sizes"].items() if kind not in kinds})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from vectalk.errors import EvaluationError
-from vectalk.files import atomic_folder, read_json, write_json, write_text
+from vectalk.files import atomic_folder, read_json, read_jsonl, write_json, write_text
 from vectalk.tasks.suite import pieces_of
 
 QUESTIONS = {  # after the paper's three, in our words
@@ -106,7 +105,7 @@ def write_sheet(
     path = Path(evaluation) / "answers.jsonl"
     if not path.is_file():
         raise EvaluationError(f"{evaluation} holds no evaluation: it has no answers.jsonl")
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    rows = read_jsonl(path)
     there = list(dict.fromkeys(row["task"] for row in rows))
     unknown = sorted(set(tasks or ()) - set(there))
     if unknown:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -12,7 +11,7 @@ from vectalk.errors import EvaluationError
 from vectalk.evaluation.report import curves, maps, panels, words
 from vectalk.evaluation.report.figures import Figures, said
 from vectalk.evaluation.report.samples import Answers
-from vectalk.files import read_json, write_text
+from vectalk.files import read_json, read_jsonl, write_text
 
 NAME = "report.html"
 
@@ -89,12 +88,7 @@ def _curves_folder(folder: Path, given: str | Path | None) -> Path | None:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-    except json.JSONDecodeError as error:
-        raise EvaluationError(f"{path} is broken: {error}") from None
+    return read_jsonl(path) if path.is_file() else []
 
 
 @lru_cache(maxsize=1)

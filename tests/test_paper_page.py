@@ -1,0 +1,71 @@
+"""The page of the paper's experiments: made from results alone, and it says what fell short."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def paper_page(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
+    import paper_page
+
+    return paper_page
+
+
+def row(metric: str, condition: str, x: float | None, value: float, **where: Any) -> dict[str, Any]:
+    place = {"curve": "interpolation", "space": "film", "task": "summary", "subject": None, **where}
+    return {
+        **place,
+        "metric": metric,
+        "condition": condition,
+        "x": x,
+        "value": value,
+        "low": value,
+        "high": value,
+        "n": 9,
+    }
+
+
+def test_the_page_follows_the_results(paper_page: Any, tmp_path: Path) -> None:
+    rows = [row("sc", c, x, v) for c, v in (("elm", 0.6), ("copy_text", 0.5)) for x in (0, 0.5, 1)]
+    rows += [row("sc_middle", "elm", 0.5, 0.61), row("sc_middle", "copy_text", 0.5, 0.48)]
+    rows += [row("sc_middle_minus_copy_text", "elm", 0.5, 0.13)]
+    rows += [row("spearman", c, 0, v, curve="shift", subject="Drama") for c, v in (("elm", 0.44), ("random", 0.01))]
+    rows += [row("bc_auc", c, x, 0.7, curve="cold_start") for c in ("elm", "popularity") for x in (1, None)]
+    curves = {
+        "command": "made by hand",
+        "figures": {
+            "curves_own_film_sc_middle_minus_copy_text_elm_low": 0.1,
+            "curves_own_film_spearman_elm": 0.44,
+        },
+        "rows": rows,
+        "crossings": [{"metric": "bc_auc", "condition": "elm", "above": 5, "surely": None}],
+    }
+    concept = {"name": "Drama", "positives": 30, "auc": 0.8, "low": 0.7, "high": 0.9, "random_auc": 0.6}
+    families = {"genres": {"concepts": [{**concept, "q_value": 0.01, "stability": 0.9}]}, "tags": {"failed": "too few"}}
+    (tmp_path / "curves-own.json").write_text(json.dumps(curves))
+    (tmp_path / "concepts.json").write_text(json.dumps({"command": "c", "figures": {}, "families": families}))
+    lines = paper_page.page(tmp_path).splitlines()
+    found = {line.split(" | ")[0]: line for line in lines if line.startswith("| own, film")}
+    assert [line.endswith("| met |") for line in found.values()] == [True, False, False]
+    assert "**not met**" in list(found.values())[1]
+    assert "not measured" in list(found.values())[2]
+    text = "\n".join(lines)
+    assert "must not be taken for research results" in text
+    assert "| Drama | elm | 0.44 [0.44, 0.44] |" in text
+    assert "| Drama | random | 0.01 |" in text
+    assert "above popularity from 5 ratings on; surely never" in text
+    assert "*tags*: not fitted: too few" in text
+    assert "| Drama | 30 | 0.80 [0.70, 0.90] | 0.6 | 0.01 | 0.9 |" in text
+
+
+def test_without_results_the_page_still_says_what_was_not_run(paper_page: Any, tmp_path: Path) -> None:
+    text = paper_page.page(tmp_path)
+    assert "Human raters" in text
+    assert "not measured" in text
