@@ -52,8 +52,8 @@ def curves(
 ) -> list[Row]:
     """Measure the curves of a model and write `curves.jsonl`, `curves_answers.jsonl`, `curves.json`, `curves.html`.
 
-    Where `out` holds an evaluation too, its report is written anew, with the curves. Other kinds of curves there, of
-    the same run measured in the same way, stay. Interrupted, it goes on where it stopped: answers are kept as they come.
+    Where `out` holds an evaluation too, its report is written anew, with the curves. Other kinds of curves there stay,
+    where they are of the same run and measured alike. Interrupted, it goes on where it stopped.
 
     Args:
         generator: what answers, greedily.
