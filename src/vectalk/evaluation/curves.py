@@ -110,7 +110,10 @@ def curves(
         for made, why in found:
             rows, notes = rows + made, notes + why
         said += one.told
-    basis = {"run": {"path": run_path(generator), "identity": identity}, "tasks": [t.name for t in chosen]}
+    basis: dict[str, Any] = {
+        "run": {"path": run_path(generator), "identity": identity},
+        "tasks": [t.name for t in chosen],
+    }
     basis |= {"encoder": name, "same_encoder": same, "readback_texts": readback_texts, "seed": seed}
     sizes = {"pairs": pairs, "entities": entities, "concepts": concepts, "users": users}
     before = _before(out, basis, kinds)
