@@ -43,7 +43,14 @@ def test_an_export_is_the_run(corpus: Corpus, chat, tmp_path: Path, kind: str, c
         base = AutoModelForCausalLM.from_pretrained(llm)(IDS).logits
     torch.testing.assert_close(theirs, ours, atol=1e-4, rtol=1e-4)
     assert (base - theirs).abs().max() > 1e-3
-    assert AutoTokenizer.from_pretrained(tmp_path / "plain").chat_template == prompts.template
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "plain")
+    assert theirs.chat_template.endswith(prompts.template)
+    parts = [{"type": "text", "text": text} for text in ("Describe ", "<vector>", ".")]
+    said, in_parts = (
+        theirs.apply_chat_template([{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True)
+        for content in ("Describe <vector>.", parts)
+    )
+    assert in_parts == said == prompts.frame.before + "Describe <vector>." + prompts.frame.after
     adapter, vectors = ElmAdapter.from_pretrained(tmp_path / "plain" / "adapters" / "island"), torch.randn(3, 16)
     torch.testing.assert_close(adapter(vectors), model.adapter("island")(vectors))
 

@@ -4,7 +4,7 @@ from rich.text import Text
 
 from vectalk.talk import Answer
 
-STEPS = ((3.0, "bold green"), (1.0, "green"), (-1.0, ""), (float("-inf"), "red"))  # nats -> style
+STEPS = ((2.0, "bold green"), (0.5, "green"), (-0.5, ""), (float("-inf"), "red"))  # nats -> style
 
 
 def colored(answer: Answer, slot: str) -> Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,15 @@ from vectalk.model.run import Run
 from vectalk.tasks.suite import pieces_of
 
 MARKER = "vectalk-export.json"
+# A server may give what a user says in parts, words and vectors; they are joined as they stand, with nothing between.
+JOINED = (
+    "{%- set joined = namespace(messages=[]) -%}{%- for message in messages -%}"
+    "{%- set said = namespace(text='') -%}{%- if message['content'] is string -%}"
+    "{%- set said.text = message['content'] -%}{%- else -%}{%- for part in message['content'] -%}"
+    "{%- set said.text = said.text + part['text'] -%}{%- endfor -%}{%- endif -%}"
+    "{%- set joined.messages = joined.messages + [dict(message, content=said.text)] -%}{%- endfor -%}"
+    "{%- set messages = joined.messages -%}"
+)
 
 
 def export_merged(
@@ -38,7 +48,7 @@ def export_merged(
         with hushed():
             model.llm.save_pretrained(folder)
             tokenizer = prompts.tokenizer
-            tokenizer.chat_template = prompts.template
+            tokenizer.chat_template = JOINED + prompts.template
             tokenizer.save_pretrained(folder)
             for name in model.adapters:
                 if model.adapter(name).config.space == name:  # what several spaces share is saved once
@@ -47,6 +57,9 @@ def export_merged(
             "run": str(run.path),
             "soft_tokens": prompts.soft_tokens,
             "stop_ids": prompts.stop_ids,
+            "template": prompts.template,
+            "frame": asdict(prompts.frame),
+            "adapters": {name: model.adapter(name).config.space for name in model.adapters},
             **compare_ids(run, prompts, folder),
         }
         write_json(folder / MARKER, report)

@@ -100,12 +100,21 @@ def task_of(elm: ELM, question: str) -> Task:
 
 
 def generate_candidates(
-    engine: Engine, questions: Sequence[str], slots: Sequence[Slots], decoding: Decoding, count: int, progress: Progress
+    engine: Engine,
+    questions: Sequence[str],
+    slots: Sequence[Slots],
+    decoding: Decoding,
+    count: int,
+    progress: Progress,
+    temperature: float = TEMPERATURE,
 ) -> list[list[Generated]]:
-    """Write `count` answers to each question: the first as the decoding says, the others sampled."""
+    """Write `count` answers to each question: the first as the decoding says, the others sampled.
+
+    They are sampled at the decoding's own temperature, or at `temperature` where that is greedy.
+    """
     total = count * len(questions)
     first = engine.generate(questions, slots, decoding, lambda done, _: progress(done, total))
-    warm = replace(decoding, temperature=decoding.temperature or TEMPERATURE, seed=decoding.seed + 1)
+    warm = replace(decoding, temperature=decoding.temperature or temperature, seed=decoding.seed + 1)
     rest = engine.generate(
         [question for question in questions for _ in range(count - 1)],
         [given for given in slots for _ in range(count - 1)],

@@ -13,7 +13,7 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from vectalk.concepts.shelf import FUNCTIONS
-from vectalk.errors import PromptError
+from vectalk.errors import EngineError, PromptError
 from vectalk.model import ElmModel, PromptFormat
 from vectalk.model.prompt import check_slots
 from vectalk.model.run import Run
@@ -23,6 +23,7 @@ from vectalk.talk.answer import Answer, Neighbor, SlotReport
 from vectalk.talk.candidates import Judge, generate_candidates, keep_nearest, task_of
 from vectalk.talk.decoding import Decoding, Generated
 from vectalk.talk.engine import Engine, TransformersEngine
+from vectalk.talk.hub import fetch, push
 from vectalk.talk.influence import influence as influence_of
 from vectalk.tasks.suite import SLOT, Suite, slots_in
 
@@ -35,14 +36,23 @@ class ELM:
 
     Args:
         run: what it was loaded from.
-        model: adapters and LLM.
-        prompts: makes prompts of questions.
+        model: adapters and LLM; None where they live elsewhere.
+        prompts: makes prompts of questions; None likewise.
         spaces: spaces by name.
+        engine: what writes; the model in this process when omitted.
     """
 
-    def __init__(self, run: Run, model: ElmModel, prompts: PromptFormat, spaces: dict[str, VectorSpace]) -> None:
-        self.run, self.model, self.prompts, self.spaces = run, model, prompts, spaces
-        self.engine: Engine = TransformersEngine(model, prompts)
+    def __init__(
+        self,
+        run: Run,
+        model: ElmModel | None,
+        prompts: PromptFormat | None,
+        spaces: dict[str, VectorSpace],
+        engine: Engine | None = None,
+    ) -> None:
+        self.run, self.spaces = run, spaces
+        self._model, self._prompts = model, prompts
+        self.engine: Engine = engine or TransformersEngine(self.model, self.prompts)
         self._judges: dict[tuple[str, str], Judge] = {}
         self._judging = threading.Lock()
 
@@ -55,23 +65,51 @@ class ELM:
         llm: str | None = None,
         device: str = "auto",
         stage: Literal[1] | None = None,
+        revision: str | None = None,
+        engine: Engine | None = None,
     ) -> ELM:
         """Load a run.
 
         Args:
-            run: its folder.
+            run: its folder, or `owner/name` on the Hugging Face hub.
             spaces: folders of spaces that moved, by name.
             llm: another place of the base LLM, where it moved.
             device: `auto`, `cpu`, `cuda`, ...
             stage: 1 for the model as the first stage of training left it, to compare with.
+            revision: branch, tag or commit of a run on the hub.
+            engine: what writes, such as a `VllmHttpEngine`; no LLM is then loaded into this process.
 
         Raises:
             RunError: the folder is not a run, or a space is not the one it was trained on.
         """
-        opened = Run.load(run)
+        opened = Run.load(fetch(run, revision))
         known = opened.spaces(spaces)
+        if engine is not None:
+            return cls(opened, None, None, known, engine)
         model, prompts = opened.model(device, llm, stage=stage)
         return cls(opened, model, prompts, known)
+
+    @property
+    def model(self) -> ElmModel:
+        """Adapters and LLM.
+
+        Raises:
+            EngineError: they live elsewhere.
+        """
+        if self._model is None:
+            raise EngineError("this needs the LLM in this process; load the run without another engine")
+        return self._model
+
+    @property
+    def prompts(self) -> PromptFormat:
+        """Makes prompts of questions; see `model`."""
+        if self._prompts is None:
+            raise EngineError("this needs the LLM in this process; load the run without another engine")
+        return self._prompts
+
+    def push_to_hub(self, repository: str, **options: Any) -> str:
+        """Upload the run with a model card; returns its address. Options are those of `vectalk.talk.hub.push`."""
+        return push(self.run, repository, **options)
 
     @cached_property
     def suite(self) -> Suite:

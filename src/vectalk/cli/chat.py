@@ -1,0 +1,104 @@
+"""`vectalk chat`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vectalk.cli.common import Device, Quiet, Seed, err, out, pairs
+from vectalk.errors import VectalkError
+
+if TYPE_CHECKING:
+    from vectalk.talk.chat import Chat
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def chat(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    bind: Annotated[
+        list[str] | None, typer.Option("--bind", help="SLOT=title, id or expression to begin with; may be repeated.")
+    ] = None,
+    space: Annotated[list[str] | None, typer.Option("--space", help="NAME=DIR of a space that moved.")] = None,
+    llm: Annotated[str | None, typer.Option("--llm", help="Another place of the base LLM.")] = None,
+    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", help="Longest answer.")] = 128,
+    temperature: Annotated[float, typer.Option("--temperature", help="0 is greedy.")] = 0.0,
+    top_p: Annotated[float, typer.Option("--top-p", help="Share of the probability that is sampled from.")] = 1.0,
+    seed: Seed = 0,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Talk about points that stay bound: /bind film = 'Alien (1979)', then ask; /help tells the rest."""
+    from vectalk.talk import ELM
+    from vectalk.talk.chat import Chat
+
+    settings = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
+    talk = Chat(ELM.from_pretrained(run, spaces=pairs(space or [], "--space"), llm=llm, device=device), settings)
+    for slot, value in pairs(bind or [], "--bind").items():
+        _say(talk, f"/bind {slot} = {value}", quiet)
+    if not quiet:
+        err.print("Bind a point and ask about it; /help tells how, /quit ends.", style="dim", highlight=False)
+    _completion(talk)
+    while not talk.ended:
+        try:
+            line = input("> " if sys.stdin.isatty() else "")
+        except EOFError:
+            break
+        except KeyboardInterrupt:
+            sys.stdout.write("\n")
+            continue
+        _say(talk, line, quiet)
+
+
+def _say(talk: "Chat", line: str, quiet: bool) -> None:
+    """Say a line and show what comes back; what cannot be done is told, and the talk goes on."""
+    from vectalk.talk import Answer
+
+    try:
+        for piece in talk.hear(line):
+            if isinstance(piece, Answer):
+                _grounds(piece, quiet)
+            else:
+                sys.stdout.write(piece)
+                sys.stdout.flush()
+    except (VectalkError, OSError) as error:
+        err.print(f"{error}", markup=False, style="red", soft_wrap=True)
+        return
+    except KeyboardInterrupt:
+        err.print("(interrupted)", style="dim")
+    if line.strip():
+        sys.stdout.write("\n")
+
+
+def _grounds(answer: "object", quiet: bool) -> None:
+    from vectalk.cli.influence import colored, told
+    from vectalk.talk import Answer
+
+    assert isinstance(answer, Answer)
+    if answer.influence is not None:
+        for slot in answer.influence.values:
+            out.print(colored(answer, slot), soft_wrap=True)
+            out.print(f"{{{slot}}} calls for (nats): {told(answer, slot)}", markup=False, soft_wrap=True, end="")
+    elif not quiet:
+        for slot, report in answer.slots.items():
+            if report.support.verdict != "real":
+                err.print(f"\n({{{slot}}}: {report.support})", markup=False, style="dim", soft_wrap=True, end="")
+
+
+def _completion(talk: "Chat") -> None:
+    """Complete commands and titles with the tab key, where there is a terminal and readline."""
+    try:
+        import readline
+    except ImportError:  # Windows
+        return
+
+    def completed(text: str, state: int) -> str | None:
+        line = readline.get_line_buffer()[: readline.get_endidx()]
+        found = talk.complete(line)
+        return found[state] if state < len(found) else None
+
+    readline.set_completer(completed)
+    readline.set_completer_delims("'\"")
+    readline.parse_and_bind("tab: complete")

@@ -1,0 +1,32 @@
+"""`vectalk push`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vectalk.cli.common import Json, Quiet, emit
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def push(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    repository: Annotated[str, typer.Argument(help="owner/name on the Hugging Face hub.")],
+    public: Annotated[
+        bool, typer.Option("--public", help="Let everybody see a repository that is made for it.")
+    ] = False,
+    bundle: Annotated[bool, typer.Option("--bundle", help="Put the spaces in: vectors, titles and all.")] = False,
+    evaluation: Annotated[
+        Path | None, typer.Option("--evaluation", help="Folder of an evaluation, whose figures the card tells.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Upload a run with a model card; `vectalk ask owner/name ...` then works anywhere."""
+    from vectalk.model.run import Run
+    from vectalk.talk.hub import push as upload
+
+    address = upload(Run.load(run), repository, private=not public, spaces=bundle, evaluation=evaluation)
+    emit({"run": str(run), "url": address}, address, as_json)

@@ -1,0 +1,236 @@
+"""`Chat`: a conversation about points that stay bound, whatever front end reads the lines.
+
+Each question stands alone for the model, as in its training; what stays from turn to turn are the bindings, the
+settings and the history.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from vectalk.concepts import shelf
+from vectalk.errors import PromptError
+from vectalk.files import write_text
+from vectalk.space import Point, VectorSpace
+from vectalk.talk.answer import Answer
+from vectalk.talk.elm import ELM, report
+from vectalk.tasks.suite import slots_in
+
+SHOWN = 20  # completions and wordings offered at most
+_BINDING = re.compile(r"(?P<slot>[A-Za-z_]\w*)\s*=\s*(?P<value>.+)")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A question that was answered.
+
+    Attributes:
+        answer: with its grounds.
+        points: slot -> the point it was about.
+        settings: how it was decoded.
+    """
+
+    answer: Answer
+    points: dict[str, Point]
+    settings: dict[str, Any]
+
+
+@dataclass
+class Chat:
+    """A conversation.
+
+    Attributes:
+        elm: who answers.
+        settings: of decoding; a sampled answer takes the seed of its turn.
+        points: slot -> what is bound to it.
+        turns: what was said.
+        ended: whether it is over.
+    """
+
+    elm: ELM
+    settings: dict[str, Any] = field(default_factory=dict)
+    points: dict[str, Point] = field(default_factory=dict)
+    turns: list[Turn] = field(default_factory=list)
+    ended: bool = False
+
+    def hear(self, line: str) -> Iterator[str | Answer]:
+        """Take a line: a question, or a command that begins with a slash.
+
+        Yields:
+            Pieces of text as they come, and last an Answer: that of a question, or with influence where `/why` asks.
+
+        Raises:
+            VectalkError: it cannot be done; the conversation goes on.
+        """
+        line = line.strip()
+        if not line:
+            return
+        if not line.startswith("/"):
+            yield from self._ask(line)
+            return
+        name, _, rest = line[1:].partition(" ")
+        if name not in COMMANDS:
+            raise PromptError(f"there is no /{name}; there are {', '.join('/' + known for known in COMMANDS)}")
+        yield from COMMANDS[name](self, rest.strip())
+
+    def complete(self, line: str) -> list[str]:
+        """Return what may stand in place of the end of a line, from its last quote or its slash on."""
+        if line.startswith("/") and " " not in line:
+            return [f"/{name} " for name in COMMANDS if f"/{name}".startswith(line)]
+        slot = _BINDING.match(line.partition(" ")[2])
+        quote = max(line.rfind("'"), line.rfind('"'))
+        if slot is None or quote < 0 or line.count(line[quote]) % 2 == 0:
+            return []
+        begun, sign = line[quote + 1 :].casefold(), line[quote]
+        try:
+            space = self.elm.space_of(slot["slot"], None)
+        except PromptError:
+            return []
+        found = (title for low, title in _titles(space) if low.startswith(begun) and sign not in title)
+        return [title for title, _ in zip(found, range(SHOWN), strict=False)]
+
+    # ---- what may be said
+
+    def _ask(self, question: str) -> Iterator[str | Answer]:
+        slots = list(dict.fromkeys(slots_in(question)))
+        for slot in slots:
+            if slot not in self.points:
+                raise PromptError(f"nothing is bound to {{{slot}}}; say /bind {slot} = 'a title or an expression'")
+        points = {slot: self.points[slot] for slot in slots}
+        settings = {**self.settings, "seed": self.settings.get("seed", 0) + len(self.turns)}
+        for piece in self.elm.stream(question, points, **settings):
+            if isinstance(piece, Answer):
+                self.turns.append(Turn(piece, points, settings))
+            yield piece
+
+    def _bind(self, rest: str) -> Iterator[str]:
+        """`/bind film = lerp('A', 'B', 0.4)`: say what a slot stands for; alone, tell what is bound."""
+        if not rest:
+            yield "\n".join(f"{{{slot}}} = {point.source}" for slot, point in self.points.items()) or "nothing is bound"
+            return
+        found = _BINDING.fullmatch(rest)
+        if found is None:
+            raise PromptError(f"/bind takes SLOT = title, id or expression, not {rest!r}")
+        point = self.elm.point(found["slot"], found["value"].strip())
+        self.points[found["slot"]] = point
+        yield f"{{{found['slot']}}} = {point.source}: {point.space.support(point)}"
+
+    def _near(self, rest: str) -> Iterator[str]:
+        """`/near film 10`: the real entities nearest to what is bound."""
+        words = rest.split()
+        count = int(words.pop()) if words and words[-1].isdigit() else 5
+        point = self._point(words[0] if words else None)
+        found = report(point, count)
+        yield "\n".join(f"{near.similarity:6.3f}  {near.title}" for near in found.neighbors)
+
+    def _concept(self, rest: str) -> Iterator[str]:
+        """`/concept comedy film`: where what is bound lies on a concept; alone, which concepts there are."""
+        words = shlex.split(rest)
+        if not words:
+            for space in dict.fromkeys(p.space for p in self.points.values()) or self.elm.spaces.values():
+                yield f"{space.name}: {', '.join(shelf.names(space)) or 'no concepts'}\n"
+            return
+        point = self._point(words[1] if len(words) > 1 else None)
+        concept = shelf.find(point.space, words[0])
+        score = float(concept.score(point))
+        moved = f"{point.source} + concept('{concept.name}')"
+        yield f"{point.source} lies {score:+.2f} sd along {concept.name!r}; move it by {moved}"
+
+    def _why(self, rest: str) -> Iterator[Answer]:
+        """`/why`: which words of the last answer come from the vector."""
+        if not self.turns:
+            raise PromptError("nothing was asked yet")
+        turn = self.turns[-1]
+        yield self.elm.ask(turn.answer.question, turn.points, influence=True, **turn.settings)
+
+    def _set(self, rest: str) -> Iterator[str]:
+        """`/set temperature 0.7`: change how answers are decoded; alone, tell how."""
+        words = rest.split()
+        if words:
+            from vectalk.talk.decoding import Decoding
+
+            if len(words) != 2:
+                raise PromptError(f"/set takes a name and a value, not {rest!r}")
+            try:
+                value: Any = json.loads(words[1])
+            except json.JSONDecodeError:
+                value = words[1]
+            if not isinstance(value, (int, float)):
+                raise PromptError(f"{words[0]} takes a number, not {words[1]!r}")
+            Decoding.of(changed := {**self.settings, words[0]: value})
+            self.settings = changed
+        yield ", ".join(f"{name} {value}" for name, value in self.settings.items()) or "the usual settings"
+
+    def _history(self, rest: str) -> Iterator[str]:
+        """`/history`: what was said."""
+        yield self.to_markdown() or "nothing was asked yet"
+
+    def _save(self, rest: str) -> Iterator[str]:
+        """`/save talk.md`: write the conversation, as Markdown, or all of it as `.jsonl`."""
+        if not rest:
+            raise PromptError("/save takes a file, such as /save talk.md or /save talk.jsonl")
+        path = Path(rest).expanduser()
+        lines = "".join(turn.answer.to_json() + "\n" for turn in self.turns)
+        write_text(path, lines if path.suffix in (".jsonl", ".json") else self.to_markdown())
+        yield f"{path}: {len(self.turns)} answers"
+
+    def _ask_help(self, rest: str) -> Iterator[str]:
+        """`/help`: this."""
+        yield "\n".join((command.__doc__ or "").strip() for command in COMMANDS.values())
+        wordings = [prompt for task in self.elm.suite.tasks for prompt in task.prompts[:1]]
+        yield "\nAsk, for example: " + "; ".join(wordings[:SHOWN])
+
+    def _quit(self, rest: str) -> Iterator[str]:
+        """`/quit`: end."""
+        self.ended = True
+        yield from ()
+
+    def to_markdown(self) -> str:
+        """Return the conversation as Markdown."""
+        parts = []
+        for turn in self.turns:
+            about = [f"- `{{{slot}}}` = {slot_report.source}" for slot, slot_report in turn.answer.slots.items()]
+            parts.append("\n".join([f"**{turn.answer.question}**", *about, "", turn.answer.text or "(no answer)"]))
+        return "\n\n".join(parts) + ("\n" if parts else "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the conversation as plain values."""
+        return {"settings": self.settings, "turns": [asdict(turn.answer) for turn in self.turns]}
+
+    def _point(self, slot: str | None) -> Point:
+        if slot is None and len(self.points) == 1:
+            return next(iter(self.points.values()))
+        if slot not in self.points:
+            bound = ", ".join(self.points) or "nothing: say /bind SLOT = 'a title'"
+            raise PromptError(
+                f"which one? bound is {bound}" if slot is None else f"{slot!r} is not bound; bound is {bound}"
+            )
+        return self.points[slot]
+
+
+Command = Callable[[Chat, str], Iterator[Any]]
+COMMANDS: dict[str, Command] = {
+    "bind": Chat._bind,
+    "near": Chat._near,
+    "concept": Chat._concept,
+    "why": Chat._why,
+    "set": Chat._set,
+    "history": Chat._history,
+    "save": Chat._save,
+    "help": Chat._ask_help,
+    "quit": Chat._quit,
+}
+
+
+@lru_cache(maxsize=4)
+def _titles(space: VectorSpace) -> list[tuple[str, str]]:
+    """Return (lower case, title) of all entities."""
+    titles = [str(space.title(row)) for row in range(len(space))]
+    return [(title.casefold(), title) for title in titles]

@@ -1,0 +1,250 @@
+"""Bulk narration: one text for each vector of a space, in parts that are written once and never again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vectalk import __version__
+from vectalk.errors import EngineError, PromptError
+from vectalk.files import atomic_file, read_json, write_json
+from vectalk.model.llm import fingerprint
+from vectalk.space import VectorSpace
+from vectalk.talk.decoding import Decoding
+from vectalk.talk.elm import ELM
+from vectalk.tasks.suite import slots_in
+
+MANIFEST = "manifest.json"
+ROWS = 2_048  # of a part
+MARK = b"vectalk-fingerprint"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is narrated, and into what.
+
+    Attributes:
+        elm: who writes.
+        space: whose vectors; of the run, or one of the same make.
+        name: as which of the run's spaces they are read.
+        question: with one slot.
+        decoding: how.
+        rows: of a part.
+        folder: where the parts go.
+    """
+
+    elm: ELM
+    space: VectorSpace
+    name: str
+    question: str
+    decoding: Decoding
+    rows: int
+    folder: Path
+
+    @property
+    def parts(self) -> int:
+        """How many parts there are."""
+        return -(-len(self.space) // self.rows)
+
+    def path(self, part: int) -> Path:
+        """Return the file of a part."""
+        return self.folder / f"part-{part:05d}.parquet"
+
+    def manifest(self) -> dict[str, Any]:
+        """Return all that decides the texts."""
+        run = Path(self.elm.run.path)
+        weights = {
+            str(place.relative_to(run)): fingerprint(str(place))
+            for place in sorted([*(run / "adapters").iterdir(), run / "llm", run / "lora"])
+            if place.is_dir()
+        }
+        matters = {
+            "run": hashlib.sha256((run / "elm.json").read_bytes()).hexdigest(),
+            "weights": weights,
+            "space": self.space.fingerprint,
+            "read_as": self.name,
+            "question": self.question,
+            "decoding": self.decoding.settings(),
+            "dtype": str(self.elm.model.llm.dtype),
+            "rows": len(self.space),
+            "rows_per_part": self.rows,
+            "vectalk": __version__,
+        }
+        mark = hashlib.sha256(json.dumps(matters, sort_keys=True).encode()).hexdigest()
+        return {"format": 1, "fingerprint": mark, "parts": self.parts, **matters}
+
+
+def job(
+    elm: ELM,
+    space: str | Path,
+    out: str | Path,
+    *,
+    task: str | None = None,
+    question: str | None = None,
+    name: str | None = None,
+    rows: int = ROWS,
+    decoding: Decoding | None = None,
+) -> Job:
+    """Say what is to be narrated.
+
+    Args:
+        elm: who writes.
+        space: name of one of the run's spaces, or the folder of a space.
+        out: folder for the parts.
+        task: name of a task, whose first wording is asked.
+        question: or any question with one slot.
+        name: as which of the run's spaces other vectors are to be read; needed where they are not the ones that it
+            was trained on.
+        rows: of a part.
+        decoding: how; greedy when omitted.
+
+    Raises:
+        PromptError: space, task or question do not fit the run.
+    """
+    if rows < 1:
+        raise PromptError(f"a part has {rows} rows; it takes at least 1")
+    if (task is None) == (question is None):
+        raise PromptError("narration takes a task or a question: one of the two")
+    if task is not None:
+        known = {t.name: t for t in elm.suite.tasks}
+        if task not in known:
+            raise PromptError(f"the run has no task {task!r}; it has {', '.join(known)}")
+        question = known[task].prompts[0]
+    assert question is not None
+    slots = list(dict.fromkeys(slots_in(question)))
+    if len(slots) != 1:
+        raise PromptError(f"narration asks about one vector at a time; {question!r} has the slots {slots}")
+    found = elm.spaces.get(str(space))
+    if found is None:
+        found = VectorSpace.load(space)
+        same = [n for n, known_space in elm.spaces.items() if known_space.fingerprint == found.fingerprint]
+        name = name or (same[0] if same else None)
+        if name is None:
+            raise PromptError(
+                f"{space} is none of the spaces that the run was trained on ({', '.join(elm.spaces)}); where its "
+                "vectors come from the same model as those of one of them, say so with --as NAME"
+            )
+    name = name or str(space)
+    if name not in elm.spaces:
+        raise PromptError(f"the run has no space {name!r}; it has {', '.join(elm.spaces)}")
+    if found.dim != elm.spaces[name].dim:
+        raise PromptError(f"{space} has {found.dim} dimensions, space {name!r} of the run has {elm.spaces[name].dim}")
+    return Job(elm, found, name, question, decoding or Decoding(), rows, Path(out))
+
+
+def narrate(
+    job: Job, *, shard: tuple[int, int] = (1, 1), progress: Callable[[int, int], None] = lambda done, total: None
+) -> dict[str, Any]:
+    """Write the parts of a shard that are not there yet.
+
+    Any number of processes, on any machines that share the folder, may work on shards of one job; one that is killed
+    leaves whole parts only, and is simply started again.
+
+    Args:
+        job: what is narrated.
+        shard: (k, n): every n-th part, from the k-th on; k counts from 1.
+        progress: called with rows done and rows in all, of this shard.
+
+    Returns:
+        Counts: `rows` and `parts` written, `skipped` parts, `seconds`.
+
+    Raises:
+        EngineError: the folder holds the narration of something else.
+    """
+    mine, count = shard
+    if not 1 <= mine <= count:
+        raise PromptError(f"shard {mine}/{count} does not exist; shards count from 1/{count} to {count}/{count}")
+    mark = _open(job)
+    started = time.monotonic()
+    parts = range(mine - 1, job.parts, count)
+    total = sum(len(_rows(job, part)) for part in parts)
+    done = written = rows = 0
+    for part in parts:
+        inside = _rows(job, part)
+        if not _is_written(job.path(part), mark):
+            _write(job, part, inside, mark, lambda n, _, done=done: progress(done + n, total))  # type: ignore[misc]
+            written, rows = written + 1, rows + len(inside)
+        done += len(inside)
+        progress(done, total)
+    return {
+        "parts": written,
+        "rows": rows,
+        "skipped": len(parts) - written,
+        "seconds": round(time.monotonic() - started, 3),
+        "out": str(job.folder),
+    }
+
+
+def narration(folder: str | Path) -> Iterator[pa.Table]:
+    """Yield the parts of a finished narration, in order.
+
+    Raises:
+        EngineError: parts are missing.
+    """
+    folder = Path(folder)
+    manifest = read_json(folder / MANIFEST)
+    paths = [folder / f"part-{part:05d}.parquet" for part in range(manifest["parts"])]
+    missing = [path.name for path in paths if not _is_written(path, manifest["fingerprint"])]
+    if missing:
+        raise EngineError(f"{folder} lacks {len(missing)} of {len(paths)} parts ({missing[0]}, ...); narrate again")
+    yield from (pq.read_table(path) for path in paths)
+
+
+def _open(job: Job) -> str:
+    """Write the manifest, or compare it with the one that is there; returns the fingerprint."""
+    wanted, path = job.manifest(), job.folder / MANIFEST
+    if not path.is_file():
+        job.folder.mkdir(parents=True, exist_ok=True)
+        if any(job.folder.glob("part-*.parquet")):
+            raise EngineError(f"{job.folder} holds parts but no {MANIFEST}; name another folder")
+        write_json(path, wanted)
+    found = read_json(path)
+    if found.get("fingerprint") != wanted["fingerprint"]:
+        other = [key for key in wanted if key != "fingerprint" and found.get(key) != wanted[key]]
+        raise EngineError(
+            f"{job.folder} holds the narration of something else: its {', '.join(other)} differ; name another folder"
+        )
+    return str(wanted["fingerprint"])
+
+
+def _rows(job: Job, part: int) -> range:
+    return range(part * job.rows, min((part + 1) * job.rows, len(job.space)))
+
+
+def _is_written(path: Path, mark: str) -> bool:
+    return path.is_file() and (pq.read_schema(path).metadata or {}).get(MARK) == mark.encode()
+
+
+def _write(job: Job, part: int, rows: range, mark: str, progress: Callable[[int, int], None]) -> None:
+    path, slot = job.path(part), slots_in(job.question)[0]
+    for left in job.folder.glob(f".{path.stem}.*.tmp{path.suffix}"):  # by a process that was killed
+        left.unlink(missing_ok=True)
+    vectors = np.asarray(job.space.vectors[rows.start : rows.stop], np.float32)
+    decoding = replace(job.decoding, seed=job.decoding.seed + rows.start)  # each row draws its own, whatever its part
+    made = job.elm.engine.generate(
+        [job.question] * len(rows), [{slot: (job.name, vector)} for vector in vectors], decoding, progress
+    )
+    ids = job.space.column("id")
+    table = pa.table(
+        {
+            "row": pa.array(list(rows), pa.int64()),
+            "id": pa.array([str(ids[row].as_py()) for row in rows], pa.string()),
+            "title": pa.array([job.space.title(row) for row in rows], pa.string()),
+            "text": pa.array([one.text for one in made], pa.string()),
+            "finished": pa.array([one.finished for one in made], pa.bool_()),
+        }
+    ).replace_schema_metadata({MARK: mark.encode()})
+    with atomic_file(path) as temporary:
+        pq.write_table(table, temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())

@@ -1,0 +1,273 @@
+"""Engines on vLLM: the adapters run here, soft tokens go to the server as embeddings, its LLM is that of an export.
+
+`vectalk export RUN --merged DIR` writes the folder that both take. Tokens are told by their ids, or, over HTTP, by a
+chat template that renders to the same ids; an export says whether it does.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vectalk.errors import EngineError, PromptError
+from vectalk.files import read_json
+from vectalk.model import ElmAdapter, PromptFormat
+from vectalk.model.export import MARKER
+from vectalk.model.llm import hushed, load_tokenizer
+from vectalk.model.prompt import Frame
+from vectalk.talk.decoding import Decoding, Generated
+from vectalk.talk.engine import Progress, Slots
+from vectalk.tasks.suite import pieces_of
+
+TOGETHER = 64  # requests in flight
+PATIENCE = 600.0  # seconds for an answer
+
+
+class Exported:
+    """What is needed of an export on this side: tokenizer, frame and adapters; the LLM's weights are not read.
+
+    Args:
+        folder: made by `vectalk export RUN --merged FOLDER`.
+
+    Attributes:
+        report: what the export tells of itself.
+        prompts: makes prompts of questions.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / MARKER).is_file():
+            raise EngineError(
+                f"{folder} is not an export (it has no {MARKER}); make one with `vectalk export --merged`"
+            )
+        self.report: dict[str, Any] = read_json(self.folder / MARKER)
+        if "frame" not in self.report or "adapters" not in self.report:
+            raise EngineError(f"{folder} was exported by an older vectalk; export the run again")
+        self.prompts = PromptFormat(
+            load_tokenizer(str(self.folder)),
+            self.report["soft_tokens"],
+            self.report["template"],
+            Frame(**self.report["frame"]),
+        )
+        with hushed():
+            saved = {
+                owner: ElmAdapter.from_pretrained(self.folder / "adapters" / owner)
+                for owner in set(self.report["adapters"].values())
+            }
+        self.adapters = {name: saved[owner] for name, owner in self.report["adapters"].items()}
+
+    @torch.inference_mode()
+    def soft(self, slot: str, slots: Slots) -> Tensor:
+        """Return the soft tokens [S, H] of the vector in a slot."""
+        if slot not in slots:
+            raise PromptError(f"slot {{{slot}}} has no vector; given are {sorted(slots) or 'none'}")
+        space, vector = slots[slot]
+        if space not in self.adapters:
+            raise PromptError(f"slot {{{slot}}}: no adapter for space {space!r}; there are {', '.join(self.adapters)}")
+        adapter, given = self.adapters[space], torch.from_numpy(np.array(vector, np.float32))
+        if given.shape != (adapter.config.vector_dim,) or not given.isfinite().all():
+            raise PromptError(
+                f"slot {{{slot}}}: space {space!r} takes {adapter.config.vector_dim} finite numbers, "
+                f"the vector has shape {tuple(given.shape)}"
+            )
+        found: Tensor = adapter(given[None], space)[0]
+        return found
+
+
+class VllmEngine:
+    """vLLM in this process (`pip install vectalk[vllm]`).
+
+    Args:
+        folder: of an export.
+        options: for `vllm.LLM`, such as `dtype`, `gpu_memory_utilization`, `enforce_eager`.
+    """
+
+    def __init__(self, folder: str | Path, **options: Any) -> None:
+        try:
+            import vllm
+        except ImportError:
+            raise EngineError("the vLLM engine needs vLLM: pip install 'vectalk[vllm]'") from None
+        self.exported = Exported(folder)
+        self._params = vllm.SamplingParams
+        self._llm = vllm.LLM(model=str(folder), enable_prompt_embeds=True, **options)
+
+    def generate(
+        self,
+        questions: Sequence[str],
+        slots: Sequence[Slots],
+        decoding: Decoding,
+        progress: Progress = lambda done, total: None,
+    ) -> list[Generated]:
+        """Answer questions; vLLM batches them itself."""
+        check_decoding(decoding)
+        asked = [self._prompt(q, s) for q, s in zip(questions, slots, strict=True)]
+        settings = [
+            self._params(**sampling(decoding, n), stop_token_ids=self.exported.prompts.stop_ids)
+            for n in range(len(asked))
+        ]
+        found = self._llm.generate(asked, settings, use_tqdm=False)
+        progress(len(found), len(found))
+        stops = set(self.exported.prompts.stop_ids)
+        made = []
+        for one in found:
+            out = one.outputs[0]
+            ids = tuple(token for token in out.token_ids if token not in stops)
+            made.append(Generated(str(out.text).strip(), out.finish_reason == "stop", ids))
+        return made
+
+    def stream(self, question: str, slots: Slots, decoding: Decoding) -> Generator[str, None, Generated]:
+        """Answer one question; vLLM in this process gives it whole."""
+        (made,) = self.generate([question], [slots], decoding)
+        yield made.text
+        return made
+
+    def _prompt(self, question: str, slots: Slots) -> dict[str, Any]:
+        """Return ids and embeddings side by side, with what tells which of the two counts at each position."""
+        prompt = self.exported.prompts(question, {slot: space for slot, (space, _) in slots.items()})
+        soft = {slot.name: self.exported.soft(slot.name, slots) for slot in prompt.slots}
+        width = next(iter(soft.values())).shape[-1] if soft else 0
+        if not soft:
+            return {"prompt_token_ids": list(prompt.ids)}
+        embeds, words = torch.zeros(len(prompt), width), [True] * len(prompt)
+        for slot in prompt.slots:
+            embeds[slot.start : slot.start + slot.length] = soft[slot.name]
+            words[slot.start : slot.start + slot.length] = [False] * slot.length
+        return {"prompt_embeds": embeds, "prompt_token_ids": list(prompt.ids), "prompt_is_token_ids": words}
+
+
+class VllmHttpEngine:
+    """A vLLM server: `vllm serve DIR --enable-prompt-embeds --chat-template-content-format openai`.
+
+    The server unpickles what it is sent: keep it on loopback, reached by this process alone.
+
+    Args:
+        folder: of the export that the server serves.
+        url: of the server, without `/v1`.
+        model: its name there; the first one that the server tells of when omitted.
+        together: requests in flight.
+    """
+
+    def __init__(
+        self, folder: str | Path, url: str = "http://127.0.0.1:8000", model: str | None = None, together: int = TOGETHER
+    ) -> None:
+        self.exported, self.url, self.together = Exported(folder), url.rstrip("/"), together
+        if not self.exported.report["ids_equal"]:
+            raise EngineError(
+                f"the chat template in {folder} renders other ids than the model was trained on (question "
+                f"{self.exported.report['question']!r}); take VllmEngine, which sends ids"
+            )
+        self.model = model or self._get("/v1/models")["data"][0]["id"]
+
+    def generate(
+        self,
+        questions: Sequence[str],
+        slots: Sequence[Slots],
+        decoding: Decoding,
+        progress: Progress = lambda done, total: None,
+    ) -> list[Generated]:
+        """Answer questions, many requests at once."""
+        check_decoding(decoding)
+        bodies = [self._body(q, s, decoding, n) for n, (q, s) in enumerate(zip(questions, slots, strict=True))]
+        made: list[Generated] = []
+        with ThreadPoolExecutor(self.together) as pool:
+            for answer in pool.map(self._answer, bodies):
+                made.append(answer)
+                progress(len(made), len(bodies))
+        return made
+
+    def stream(self, question: str, slots: Slots, decoding: Decoding) -> Generator[str, None, Generated]:
+        """Answer one question, piece by piece; returns the whole."""
+        check_decoding(decoding)
+        body = {**self._body(question, slots, decoding, 0), "stream": True}
+        text, finished = "", False
+        for event in self._events(body):
+            choice = event["choices"][0] if event.get("choices") else {}
+            piece = (choice.get("delta") or {}).get("content") or ""
+            finished = choice.get("finish_reason") == "stop" or finished
+            text += piece
+            if piece:
+                yield piece
+        return self._generated(text, finished)
+
+    # ---- how
+
+    def _body(self, question: str, slots: Slots, decoding: Decoding, number: int) -> dict[str, Any]:
+        parts = [
+            {"type": "prompt_embeds", "data": packed(self.exported.soft(text, slots))}
+            if is_slot
+            else {"type": "text", "text": text}
+            for text, is_slot in pieces_of(question)
+        ]
+        return {
+            "model": self.model,
+            "messages": [{"role": "user", "content": parts}],
+            "chat_template_kwargs": {"enable_thinking": False},
+            "stop_token_ids": self.exported.prompts.stop_ids,
+            "add_special_tokens": False,
+            **sampling(decoding, number),
+        }
+
+    def _answer(self, body: dict[str, Any]) -> Generated:
+        with self._open("/v1/chat/completions", body) as reply:
+            choice = json.load(reply)["choices"][0]
+        return self._generated(choice["message"]["content"] or "", choice["finish_reason"] == "stop")
+
+    def _generated(self, text: str, finished: bool) -> Generated:
+        return Generated(text.strip(), finished, self.exported.prompts.answer(text))
+
+    def _events(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        with self._open("/v1/chat/completions", body) as reply:
+            for line in reply:
+                data = line.decode().strip().removeprefix("data:").strip()
+                if data and data != "[DONE]":
+                    yield json.loads(data)
+
+    def _get(self, path: str) -> Any:
+        with self._open(path) as reply:
+            return json.load(reply)
+
+    def _open(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})
+        try:
+            return urllib.request.urlopen(request, timeout=PATIENCE)
+        except urllib.error.HTTPError as error:
+            told = error.read().decode(errors="replace")[:300]
+            raise EngineError(f"{self.url}{path} refuses ({error.code}): {told}") from None
+        except (urllib.error.URLError, TimeoutError) as error:
+            reason = getattr(error, "reason", error)
+            raise EngineError(f"no vLLM server answers at {self.url}: {reason}; start one with `vllm serve`") from None
+
+
+def check_decoding(decoding: Decoding) -> None:
+    """Raise a PromptError where vLLM cannot decode so."""
+    if decoding.beams > 1:
+        raise PromptError(f"beams is {decoding.beams}, but the vLLM engines search no beams; take 1")
+
+
+def sampling(decoding: Decoding, number: int) -> dict[str, Any]:
+    """Return the settings of vLLM for answer `number`, which draws its own numbers."""
+    chosen: dict[str, Any] = {"max_tokens": decoding.max_new_tokens, "temperature": decoding.temperature}
+    if not decoding.greedy:
+        chosen |= {"top_p": decoding.top_p, "seed": decoding.seed * 1_000_003 + number}
+    if decoding.stop:
+        chosen["stop"] = list(decoding.stop)
+    return chosen
+
+
+def packed(tensor: Tensor) -> str:
+    """Return a tensor as the server takes it: base64 of `torch.save`."""
+    buffer = io.BytesIO()
+    torch.save(tensor.detach().clone().cpu(), buffer)
+    return base64.b64encode(buffer.getvalue()).decode()
