@@ -149,8 +149,31 @@ def test_memory_that_does_not_suffice_is_told(examples: Examples) -> None:
     message = r"a batch of 7 rows of \d+ tokens; raise grad_accumulation"
     with pytest.raises(TrainingError, match=message), told_of_memory(batch):
         raise torch.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(TrainingError, match=message), told_of_memory(batch):
+        torch.empty(1 << 52)
+    with pytest.raises(TrainingError, match=r"for what the optimiser keeps.*--lora"), told_of_memory():
+        torch.empty(1 << 52)
     with pytest.raises(RuntimeError, match="shapes"), told_of_memory(batch):
         raise RuntimeError("shapes differ")
+
+
+def test_a_step_that_does_not_fit_says_what_to_lower(corpus: Corpus, random_llm, tmp_path: Path, monkeypatch) -> None:
+    forward, sizes = ElmModel.forward, []
+
+    def limited(self, batch):
+        sizes.append(len(batch))
+        if self.training and len(batch) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, batch)
+
+    monkeypatch.setattr(ElmModel, "forward", limited)
+    with pytest.raises(TrainingError, match=r"out of memory in a batch of 8 rows of \d+ tokens; raise grad_accum"):
+        train(corpus, str(random_llm), tmp_path / "run", TrainConfig.load(None, dict(SHORT)), device="cpu")
+    # What the message advises.
+    settings = TrainConfig.load(None, {**SHORT, "grad_accumulation": 2})
+    sizes.clear()
+    train(corpus, str(random_llm), tmp_path / "again", settings, device="cpu")
+    assert max(sizes) == 4  # in evaluations too
 
 
 # ---- the loss

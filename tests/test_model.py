@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import BertConfig, BertLMHeadModel, GenerationConfig, PreTrainedModel, T5Config
 
 from vectalk.errors import LanguageModelError, PromptError, RunError
 from vectalk.files import write_text
@@ -301,6 +302,55 @@ def test_an_llm_without_an_end_token_is_refused(tokenizer) -> None:
     endless.eos_token = None
     with pytest.raises(LanguageModelError, match="no end-of-text token"):
         wrap(make_llm("llama", len(tokenizer)), endless, "mine")
+
+
+def test_an_encoder_is_refused(tokenizer, tmp_path: Path) -> None:
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+    config = BertConfig(vocab_size=len(tokenizer), initializer_range=0.2, **shape)
+    BertLMHeadModel(config).save_pretrained(tmp_path)  # the library loads it as a causal LLM, which it is not
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(LanguageModelError, match=r"looks ahead.*as in encoders; take a decoder"):
+        load_llm(str(tmp_path), device="cpu")
+    config.is_decoder = True
+    assert check_embeddings(BertLMHeadModel(config).eval(), "mine") is False  # its head is more than a linear map
+
+
+def test_a_translator_is_refused(tokenizer, tmp_path: Path) -> None:
+    T5Config(vocab_size=len(tokenizer), d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2).save_pretrained(
+        tmp_path
+    )
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(LanguageModelError, match=r"cannot be loaded: .*T5Config"):
+        load_llm(str(tmp_path), device="cpu")
+
+
+# Loads an LLM by hub name, as it was at a revision, out of a cache that is all there is.
+FROM_CACHE = """
+import sys
+from vectalk.errors import LanguageModelError
+from vectalk.model import load_llm
+
+for revision in sys.argv[1:]:
+    try:
+        llm = load_llm("someone/tiny", revision=revision, device="cpu")
+        print(revision, llm.revision, llm.hidden_size)
+    except LanguageModelError as error:
+        print(revision, "error:", error)
+"""
+
+
+def test_a_hub_llm_is_taken_at_its_revision_without_a_network(tokenizer, tmp_path: Path) -> None:
+    cache = tmp_path / "hub" / "models--someone--tiny"
+    for commit, ref, width in (("a" * 40, "main", 32), ("b" * 40, "wide", 64)):
+        save_llm("llama", tokenizer, cache / "snapshots" / commit, hidden_size=width)
+        write_text(cache / "refs" / ref, commit)
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path / "hub")}
+    command = [sys.executable, "-c", FROM_CACHE, "main", "wide", "a" * 40, "other"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    assert lines[:3] == [f"main {'a' * 40} 32", f"wide {'b' * 40} 64", f"{'a' * 40} {'a' * 40} 32"], done.stderr
+    assert lines[3].startswith("other error: LLM 'someone/tiny' cannot be loaded")
+    assert "HF_HUB_OFFLINE=1 keeps to what is in the cache" in lines[3]
 
 
 def test_folders_that_are_no_llm_are_refused(tmp_path: Path, tokenizer) -> None:

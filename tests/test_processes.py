@@ -104,10 +104,16 @@ def losses(run: Path) -> list[float]:
     return [value for row in log_of(run) for key, value in row.items() if key in ("loss", "validation_loss")]
 
 
+@pytest.fixture(scope="module")
+def one(pair: Corpus, random_llm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of one process."""
+    out = tmp_path_factory.mktemp("one") / "run"
+    return train(pair, str(random_llm), out, TrainConfig.load(None, dict(SETTINGS)), device="cpu").path
+
+
 @pytest.mark.slow
-def test_two_processes_train_what_one_does_and_resume(pair: Corpus, random_llm: Path, tmp_path: Path) -> None:
-    one, two, again = tmp_path / "one", tmp_path / "two", tmp_path / "again"
-    train(pair, str(random_llm), one, TrainConfig.load(None, dict(SETTINGS)), device="cpu")
+def test_two_processes_train_what_one_does_and_resume(one: Path, pair: Corpus, random_llm: Path, tmp_path) -> None:
+    two, again = tmp_path / "two", tmp_path / "again"
     launch(pair, random_llm, two, SETTINGS)
     assert losses(two) == pytest.approx(losses(one), rel=1e-3)
     assert [row["tokens"] for row in log_of(two) if "tokens" in row] == [
@@ -121,6 +127,34 @@ def test_two_processes_train_what_one_does_and_resume(pair: Corpus, random_llm: 
     assert log_of(again) == log_of(two)
     first, second = load_file(two / "llm" / "model.safetensors"), load_file(again / "llm" / "model.safetensors")
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.slow
+def test_weights_spread_over_two_processes_train_what_one_does(one: Path, pair: Corpus, random_llm, tmp_path) -> None:
+    settings, two, again = {**SETTINGS, "shard": True}, tmp_path / "two", tmp_path / "again"
+    launch(pair, random_llm, two, settings)
+    assert losses(two) == pytest.approx(losses(one), rel=1e-3)
+    alone, spread = load_file(one / "llm" / "model.safetensors"), load_file(two / "llm" / "model.safetensors")
+    assert alone.keys() == spread.keys()
+    for name, weight in alone.items():
+        torch.testing.assert_close(spread[name], weight, atol=2e-3, rtol=1e-2, msg=name)
+    assert launch(pair, random_llm, again, settings, kill=16) == [-9, -9]
+    assert checkpoint.list_checkpoints(again / "checkpoints")[-1].name == "step-0000012"
+    launch(pair, random_llm, again, settings, resume=True)
+    assert log_of(again) == log_of(two)
+
+
+@pytest.mark.slow
+def test_a_low_rank_update_is_spread_with_the_rest(pair: Corpus, random_llm: Path, tmp_path: Path) -> None:
+    short = {"stage1.steps": 2, "stage2.steps": 4, "stage2.llm": "lora", "grad_accumulation": 2, "eval_every": 2}
+    settings = {**SETTINGS, **short}
+    one = train(pair, str(random_llm), tmp_path / "one", TrainConfig.load(None, dict(settings)), device="cpu")
+    launch(pair, random_llm, tmp_path / "two", {**settings, "shard": True})
+    assert losses(tmp_path / "two") == pytest.approx(losses(one.path), rel=1e-3)
+    saved = [load_file(run / "lora" / "adapter_model.safetensors") for run in (one.path, tmp_path / "two")]
+    assert saved[0].keys() == saved[1].keys()
+    for name, weight in saved[0].items():
+        torch.testing.assert_close(saved[1][name], weight, atol=2e-3, rtol=1e-2, msg=name)
 
 
 def test_pieces_of_a_batch_change_nothing(pair: Corpus, random_llm: Path, tmp_path: Path) -> None:

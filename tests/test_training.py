@@ -10,7 +10,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from vectalk.demo.world import World, islands_suite
 from vectalk.errors import TrainingError
@@ -24,6 +24,7 @@ from vectalk.training.data import Examples, length_grouped
 from vectalk.training.reporter import Silent
 from vectalk.training.stage import learning_rate
 from vectalk.training.trainer import train
+from vectalk.training.validation import Validation
 from worlds import CONFIG, SHORT, log_of, make_islands, save_llm
 
 
@@ -256,17 +257,42 @@ def test_a_file_names_just_what_it_changes(tmp_path: Path) -> None:
     assert TrainConfig.load(tmp_path / "again.yaml") == loaded
 
 
-@pytest.mark.parametrize("rate", [1e6, 1e30])
-def test_divergence_is_an_error_and_no_run(corpus: Corpus, base_llm: Path, tmp_path: Path, rate: float) -> None:
-    settings = config(stage1__steps=40, stage1__lr_adapter=rate, stage2__steps=40, stage2__lr_llm=rate)
-    with pytest.raises(TrainingError, match=r"diverged.*Lower the learning rates"):
+def test_divergence_from_the_start_is_an_error_and_no_run(corpus: Corpus, base_llm: Path, tmp_path: Path) -> None:
+    settings = config(stage1__lr_adapter=1e30)
+    with pytest.raises(TrainingError, match=r"diverged.*Nothing had been learned before. Lower the learning rates"):
         train(corpus, str(base_llm), tmp_path / "run", settings, device="cpu")
     assert not (tmp_path / "run" / "elm.json").exists()
 
 
+def test_the_best_before_divergence_is_a_run(corpus: Corpus, base_llm: Path, tmp_path: Path) -> None:
+    settings = config(stage1__lr_adapter=5e-3, stage2__lr_llm=1e30)
+    message = (
+        r"diverged in stage 2 at step \d+: .*; the best weights before that, of stage 2, step 0, are kept as the run"
+    )
+    with pytest.raises(TrainingError, match=message):
+        train(corpus, str(base_llm), tmp_path / "run", settings, device="cpu")
+    run = Run.load(tmp_path / "run")
+    losses = [row["validation_loss"] for row in log_of(run.path) if row["stage"] == 1 and "validation_loss" in row]
+    assert final_loss(run, corpus, SHORT["eval_examples"]) == pytest.approx(min(losses), abs=2e-5)
+    assert "Stopped early: training diverged in stage 2" in (run.path / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_a_loss_that_explodes_is_divergence(corpus, random_llm: Path, tmp_path: Path, monkeypatch, keep: str) -> None:
+    limit = 3 * np.log(AutoConfig.from_pretrained(random_llm).vocab_size)
+    coming = iter([5.0, 2.0, limit - 1, limit + 5])
+    monkeypatch.setattr(Validation, "measure", lambda *_: (next(coming), 6.0))
+    settings = config(stage1__keep=keep, stage1__steps=20)
+    best = {"best": 4, "last": 8}[keep]
+    with pytest.raises(TrainingError, match=rf"in stage 1 at step 12: the validation.*of stage 1, step {best}, are"):
+        train(corpus, str(random_llm), tmp_path / "run", settings, device="cpu")
+    assert Run.load(tmp_path / "run").card.llm.trained == "frozen"
+
+
 def test_an_example_longer_than_the_context_is_named(corpus: Corpus, tokenizer, tmp_path: Path) -> None:
     llm = save_llm("llama", tokenizer, tmp_path / "llm", max_position_embeddings=24)
-    with pytest.raises(TrainingError, match=r"example \d+ \(task '\w+'\) is \d+ tokens long, the LLM takes 24"):
+    message = r"training example \d+ \(task '\w+', \w+ = [^)]+\) is \d+ tokens long, the LLM takes 24"
+    with pytest.raises(TrainingError, match=message):
         train(corpus, str(llm), tmp_path / "run", config(), device="cpu")
     assert not (tmp_path / "run" / "elm.json").exists()
 

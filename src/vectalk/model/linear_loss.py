@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 BLOCK_BYTES = 128 << 20  # logits held at once; smaller blocks add the gradient of the head too often
+CACHE_BYTES = 2 << 20  # logits whose softmax a CPU works through at once, so that they need not come from memory
 
 
 def linear_cross_entropy(
@@ -37,7 +38,7 @@ def linear_cross_entropy(
     kind = hidden.device.type
     if torch.is_autocast_enabled(kind):  # the last norm gives float32
         hidden = hidden.to(torch.get_autocast_dtype(kind))
-    block = block or max(64, BLOCK_BYTES // (4 * len(weight)))
+    block = block or max(64, BLOCK_BYTES // (hidden.element_size() * len(weight)))
     wanted = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
     loss: Tensor = _LinearCrossEntropy.apply(hidden, weight, bias, targets, counts, block, wanted)
     return loss
@@ -72,31 +73,33 @@ class _LinearCrossEntropy(torch.autograd.Function):
             of_weight = torch.zeros(weight.shape, device=weight.device) if needed[1] else None
             of_bias = torch.zeros(bias.shape, device=bias.device) if bias is not None and needed[2] else None
             loss = torch.zeros((), device=hidden.device)
+            piece = max(1, CACHE_BYTES // (4 * len(weight))) if hidden.device.type == "cpu" else block
             for start in range(0, len(hidden), block):
-                rows, right = hidden[start : start + block], targets[start : start + block, None]
+                rows = hidden[start : start + block]
                 logits = rows @ head.t()
-                if shift is not None:
-                    logits = logits + shift
-                likely = torch.log_softmax(logits, 1, dtype=torch.float32)
-                of_right = likely.gather(1, right)
-                much = None if counts is None else counts[start : start + block, None]
-                loss -= (of_right if much is None else of_right * much).sum()
-                if not any(needed):
-                    continue
-                error = likely.exp_()
-                error.scatter_add_(1, right, torch.full_like(right, -1, dtype=error.dtype))
-                if much is not None:
-                    error *= much
-                if of_bias is not None:
-                    of_bias += error.sum(0)
-                error = error.to(hidden.dtype)
+                for i in range(0, len(rows), piece):  # each piece of the logits becomes the error of these logits
+                    some, chosen = logits[i : i + piece], slice(start + i, min(start + i + piece, start + len(rows)))
+                    right = targets[chosen, None]
+                    much = None if counts is None else counts[chosen, None]
+                    likely = torch.log_softmax(some if shift is None else some + shift, 1, dtype=torch.float32)
+                    of_right = likely.gather(1, right)
+                    loss -= (of_right if much is None else of_right * much).sum()
+                    if not any(needed):
+                        continue
+                    error = likely.exp_()
+                    error.scatter_add_(1, right, torch.full_like(right, -1, dtype=error.dtype))
+                    if much is not None:
+                        error *= much
+                    if of_bias is not None:
+                        of_bias += error.sum(0)
+                    some.copy_(error)
                 if of_hidden is not None:
-                    torch.mm(error, head, out=of_hidden[start : start + block])
+                    torch.mm(logits, head, out=of_hidden[start : start + block])
                 if of_weight is not None:
-                    if error.dtype == torch.float32:
-                        of_weight.addmm_(error.t(), rows)
+                    if logits.dtype == torch.float32:
+                        of_weight.addmm_(logits.t(), rows)
                     else:
-                        of_weight += error.t() @ rows
+                        of_weight += logits.t() @ rows
         ctx.save_for_backward(of_hidden, of_weight, of_bias)
         return loss
 

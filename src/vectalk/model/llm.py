@@ -19,7 +19,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging
+from transformers.utils import cached_file, logging
 
 from vectalk.errors import LanguageModelError
 
@@ -121,9 +121,18 @@ def load_llm(name: str, *, revision: str | None = None, device: str = "auto", dt
             f"LLM {name!r} lacks {len(missing)} of its weights ({missing[0]}, ...): it is not a whole causal LLM"
         )
     model = torch.nn.Module.to(model, place).eval()
-    language = wrap(model, tokenizer, name, getattr(model.config, "_commit_hash", None))
+    language = wrap(model, tokenizer, name, commit_of(name, revision))
     language.fingerprint = fingerprint(name)
     return language
+
+
+def commit_of(name: str, revision: str | None = None) -> str | None:
+    """Return the commit of a hub model that the cache holds for a branch, tag or commit; None for a folder."""
+    if Path(name).expanduser().is_dir():
+        return None
+    found = cached_file(name, "config.json", revision=revision, local_files_only=True)
+    snapshot = Path(found).parent if found is not None else Path()
+    return snapshot.name if snapshot.parent.name == "snapshots" else revision
 
 
 def fingerprint(name: str) -> str | None:
@@ -211,9 +220,10 @@ def wrap(
 
 @torch.no_grad()
 def check_embeddings(model: PreTrainedModel, name: str) -> bool:
-    """Refuse a model whose logits from ids and from their embeddings differ; return whether its head is plain.
+    """Refuse a model whose logits from ids and from their embeddings differ, or that looks ahead.
 
-    Some models use the ids for more than the first layer (embeddings per layer), and would misread a vector.
+    Returns whether its head is plain. Some models use the ids for more than the first layer (embeddings per layer),
+    and would misread a vector.
     """
     vocabulary = int(model.config.get_text_config().vocab_size)
     ids = torch.randint(0, vocabulary, (1, 6), generator=torch.Generator().manual_seed(0)).to(model.device)
@@ -221,6 +231,8 @@ def check_embeddings(model: PreTrainedModel, name: str) -> bool:
         embeds = model.get_input_embeddings()(ids)
         from_ids = model(input_ids=ids).logits.float()
         from_embeds = model(inputs_embeds=embeds).logits.float()
+        changed = torch.cat([ids[:, :-1], (ids[:, -1:] + 1) % vocabulary], 1)
+        before = model(input_ids=changed).logits.float()[:, :-1]
     except (NotImplementedError, ValueError, TypeError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
         raise LanguageModelError(f"LLM {name!r} does not take embeddings in place of ids: {reason}") from None
@@ -229,6 +241,12 @@ def check_embeddings(model: PreTrainedModel, name: str) -> bool:
         raise LanguageModelError(
             f"LLM {name!r} gives other logits from embeddings than from ids (largest gap {gap:.3g}): it uses ids "
             "beyond the first layer, so it cannot read a vector as a word; take another model"
+        )
+    slack = TOLERANCE if model.dtype == torch.float32 else 0.05  # rounding differs with what experts share a product
+    if (from_ids[:, :-1] - before).abs().max() > slack * from_ids.abs().max().clamp_min(1.0):
+        raise LanguageModelError(
+            f"LLM {name!r} looks ahead: what it says of a word depends on the words after it, as in encoders; "
+            "take a decoder, which writes from left to right"
         )
     try:
         hidden = model.base_model(inputs_embeds=embeds).last_hidden_state

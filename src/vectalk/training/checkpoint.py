@@ -13,6 +13,7 @@ from torch import nn
 
 from vectalk.errors import TrainingError
 from vectalk.files import atomic_folder, read_json, write_json
+from vectalk.training.sharding import gather, part_of
 
 _NAME = re.compile(r"^step-(\d+)$")
 
@@ -22,9 +23,11 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
-def save_weights(model: nn.Module, path: Path) -> None:
-    """Write the trained parameters."""
-    save_file({name: p.detach().cpu().contiguous().clone() for name, p in trainable(model).items()}, path)
+def save_weights(model: nn.Module, path: Path | None) -> None:
+    """Write the trained parameters. Where they are spread over processes all have to take part, one with a path."""
+    gathered = gather(trainable(model), path is not None)
+    if path is not None:
+        save_file(gathered, path)
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -35,23 +38,29 @@ def load_weights(model: nn.Module, path: Path) -> None:
         raise TrainingError(f"checkpoint {path} holds other parameters than the model ({', '.join(odd)}, ...)")
     with torch.no_grad():
         for name, parameter in wanted.items():
-            parameter.copy_(saved[name])
+            parameter.copy_(part_of(saved[name], parameter))
 
 
 def save_checkpoint(
-    folder: Path,
+    folder: Path | None,
     step: int,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     state: dict[str, Any],
     keep: int,
 ) -> None:
-    """Write checkpoint `step` whole or not at all, and leave only the last `keep`."""
-    moments = {}
+    """Write checkpoint `step` whole or not at all, and leave only the last `keep`.
+
+    Where weights are spread over processes all have to take part, one with a folder.
+    """
+    moments: dict[str, torch.Tensor] = {}
     for name, entries in zip(_order(model, optimizer), _states(optimizer), strict=True):
         for key, value in entries.items():
             tensor = value if isinstance(value, torch.Tensor) else torch.tensor(float(value))
-            moments[f"{name}::{key}"] = tensor.detach().cpu().contiguous().clone()
+            moments[f"{name}::{key}"] = tensor
+    moments = gather(moments, folder is not None)
+    if folder is None:
+        return save_weights(model, None)
     with atomic_folder(folder / f"step-{step:07d}", "state.json", overwrite=True) as part:
         save_weights(model, part / "model.safetensors")
         save_file(moments, part / "optimizer.safetensors")
@@ -82,9 +91,10 @@ def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: torch.optim.O
     load_weights(model, checkpoint / "model.safetensors")
     numbers = {name: i for i, name in enumerate(_order(model, optimizer))}
     state: dict[int, dict[str, torch.Tensor]] = {}
+    parameters = trainable(model)
     for key, value in load_file(checkpoint / "optimizer.safetensors").items():
         name, _, field = key.partition("::")
-        state.setdefault(numbers[name], {})[field] = value
+        state.setdefault(numbers[name], {})[field] = part_of(value, parameters[name])
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

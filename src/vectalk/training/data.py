@@ -65,14 +65,17 @@ class Examples:
         stops = tokens.starts[np.asarray(numbers) + 1] - end
         return [tuple(tokens.ids[a:b].tolist()) for a, b in zip(starts, stops, strict=True)]
 
-    def check_longest(self) -> None:
+    def check_longest(self, split: str = "training") -> None:
         """Refuse examples that do not fit into the LLM's context, before training and not during it."""
         number = int(np.argmax(self.lengths)) if len(self) else 0
         if self.context is not None and len(self) and self.lengths[number] > self.context:
             many = int((self.lengths > self.context).sum())
+            slots = self.prompt(number)[1].items()
+            about = ", ".join(f"{slot} = {self.spaces[space].title(row)}" for slot, (space, row) in slots)
             raise TrainingError(
-                f"example {number} (task {self.task(number)!r}) is {self.lengths[number]} tokens long, the LLM takes "
-                f"{self.context} ({many} such examples): shorten its target, or take an LLM with a longer context"
+                f"{split} example {number} (task {self.task(number)!r}, {about}) is {self.lengths[number]} tokens "
+                f"long, the LLM takes {self.context} ({many} such examples): shorten its target, or take an LLM with a "
+                "longer context"
             )
 
     def prompt(self, number: int) -> tuple[Prompt, dict[str, tuple[str, int]]]:

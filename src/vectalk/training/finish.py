@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 LIBRARIES = ("vectalk", "torch", "transformers", "accelerate", "peft", "safetensors")
 
 
-def finish(trainer: Trainer, progress: Progress) -> Run:
-    """Write the finished run; elm.json comes last, since it is what makes the folder a run."""
+def finish(trainer: Trainer, progress: Progress, note: str = "") -> Run:
+    """Write the finished run, a note in its README; elm.json comes last, since it is what makes the folder a run."""
     out, model = trainer.out, trainer.model
     if trainer.accelerator.is_main_process:
         shutil.rmtree(out / "weights.tmp", ignore_errors=True)
@@ -35,7 +35,7 @@ def finish(trainer: Trainer, progress: Progress) -> Run:
             os.replace(made, out / made.name)
         (out / "weights.tmp").rmdir()
         card = _card(trainer)
-        write_text(out / "README.md", model_card(trainer, card, progress))
+        write_text(out / "README.md", model_card(trainer, card, progress, note))
         write_card(out, card)
         trainer.folder.clean(trainer.stages)
     trainer.accelerator.wait_for_everyone()
@@ -73,7 +73,7 @@ def _card(trainer: Trainer) -> RunCard:
     )
 
 
-def model_card(trainer: Trainer, card: RunCard, progress: Progress) -> str:
+def model_card(trainer: Trainer, card: RunCard, progress: Progress, note: str = "") -> str:
     """Return the README of a run: what it is, what it was made of, how well it read its vectors."""
     rows = [json.loads(line) for line in trainer.folder.log_path.read_text(encoding="utf-8").splitlines()]
     evaluations = [row for row in rows if "vector_gain" in row]
@@ -96,7 +96,7 @@ def model_card(trainer: Trainer, card: RunCard, progress: Progress) -> str:
     return f"""# An Embedding Language Model
 
 Made by vectalk: it answers questions about vectors of the spaces below, also about points where no entity is.
-
+{f"{chr(10)}{note}{chr(10)}" if note else ""}
 - Base LLM: `{card.llm.name}`{revision}; trained of it: {card.llm.trained}
 - Tasks: {", ".join(f"`{task.name}`" for task in trainer.corpus.suite.tasks)}
 - Targets written by: {trainer.corpus.card["teacher"]} ({trainer.corpus.card["counts"]["train"]} training examples)

@@ -34,6 +34,10 @@ def half_pays(place: torch.device, hidden: int) -> bool:
     return place.type == "cpu" and bool(native) and hidden >= HALF_FROM
 
 
+class DivergedError(TrainingError):
+    """Training went astray: its loss is no number, or far above that of guessing."""
+
+
 class Loop:
     """Makes the steps of one stage.
 
@@ -45,6 +49,7 @@ class Loop:
         config: settings of the run.
         accelerator: the processes that take part.
         half: whether products are made in bfloat16.
+        sharded: whether the model's weights are spread over the processes (see `sharding`).
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class Loop:
         config: TrainConfig,
         accelerator: Accelerator,
         half: bool,
+        sharded: bool = False,
     ) -> None:
         self.model, self.examples, self.config, self.accelerator, self.half = model, examples, config, accelerator, half
         self.seed, self.chosen = [config.seed, number], examples.of_tasks(stage.tasks)
@@ -64,7 +70,8 @@ class Loop:
         self.trained = [p for p in model.parameters() if p.requires_grad]
         self.world, self.rank = accelerator.num_processes, accelerator.process_index
         self.wrapped: Any = model
-        if self.world > 1:
+        self.copied = self.world > 1 and not sharded
+        if self.copied:
             self.wrapped = accelerator.prepare_model(model, device_placement=False)
 
     def batches(self, start: int) -> Iterator[tuple[float, list[Batch]]]:
@@ -103,8 +110,9 @@ class Loop:
         torch.manual_seed(int(np.random.SeedSequence([*self.seed, step, self.rank]).generate_state(1)[0]))
         total = torch.zeros((), device=self.model.device)
         for i, batch in enumerate(pieces):
-            last = i == len(pieces) - 1
-            alone: AbstractContextManager[Any] = self.accelerator.no_sync(self.wrapped) if not last else nullcontext()
+            # Copies share gradients once a step; spread weights do for each piece, since whole ones would need room.
+            waits = self.copied and i < len(pieces) - 1
+            alone: AbstractContextManager[Any] = self.accelerator.no_sync(self.wrapped) if waits else nullcontext()
             with alone, told_of_memory(batch):
                 with autocast(self.model.device, self.half):
                     loss, _ = self.wrapped(batch)
@@ -112,22 +120,20 @@ class Loop:
                 (loss * (self.world / tokens)).backward()
                 total += loss.detach() / tokens
         torch.nn.utils.clip_grad_norm_(self.trained, self.config.clip)
-        self.optimizer.step()
+        with told_of_memory():
+            self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return total
 
-    def value(self, loss: Tensor, folder: Any) -> float:
+    def value(self, loss: Tensor) -> float:
         """Return the loss over all processes as a number, which waits for the device.
 
         Raises:
-            TrainingError: it is no number: training diverged.
+            DivergedError: it is no number.
         """
         value = float(self.accelerator.reduce(loss, "sum") if self.world > 1 else loss)
         if not math.isfinite(value):
-            raise TrainingError(
-                f"the loss became {value}: training diverged; the best weights so far are kept in {folder}. "
-                "Lower the learning rates (stage1.lr_adapter, stage2.lr_llm) and start anew"
-            )
+            raise DivergedError(f"the loss became {value}")
         return value
 
 
@@ -137,14 +143,19 @@ def autocast(place: torch.device, half: bool) -> AbstractContextManager[Any]:
 
 
 @contextmanager
-def told_of_memory(batch: Batch) -> Iterator[None]:
-    """Say what to lower where memory does not suffice."""
+def told_of_memory(batch: Batch | None = None) -> Iterator[None]:
+    """Say what to lower where memory does not suffice for a batch, or without one for the optimiser."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         known = ("out of memory", "can't allocate memory", "not enough memory")
         if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not any(k in str(error) for k in known):
             raise
+        if batch is None:
+            raise TrainingError(
+                "out of memory for what the optimiser keeps of every trained weight; train a low-rank update (--lora), "
+                "take a smaller LLM, or spread the weights over several processes (shard=true)"
+            ) from error
         rows, length = batch.input_ids.shape
         raise TrainingError(
             f"out of memory in a batch of {rows} rows of {length} tokens; raise grad_accumulation (the same result in "

@@ -20,8 +20,11 @@ class Progress:
         stage: 1 or 2.
         step: optimiser steps done in this stage.
         total: optimiser steps done in all stages.
+        first: validation loss at the start of this stage.
         best: lowest validation loss of this stage.
-        waited: evaluations since.
+        best_step: step of the weights that are kept.
+        learned: whether any weights that were kept come after a step.
+        waited: evaluations since the lowest loss.
         gain: vector gain at the last evaluation.
         seconds: time spent training.
     """
@@ -29,7 +32,10 @@ class Progress:
     stage: int = 1
     step: int = 0
     total: int = 0
+    first: float | None = None
     best: float = math.inf
+    best_step: int = 0
+    learned: bool = False
     waited: int = 0
     gain: float = 0.0
     seconds: float = 0.0

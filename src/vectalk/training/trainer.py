@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 
@@ -25,14 +25,17 @@ from vectalk.training.answers import Consistency
 from vectalk.training.config import StageConfig, TrainConfig
 from vectalk.training.data import Examples
 from vectalk.training.folder import RunFolder
-from vectalk.training.loop import Loop, autocast, half_pays
+from vectalk.training.loop import DivergedError, Loop, half_pays
 from vectalk.training.reporter import Reporter, Silent, interruptible
+from vectalk.training.sharding import is_sharded, shard
 from vectalk.training.stage import Progress, learning_rate, prepare
 from vectalk.training.start import identity_of, load_adapters
 from vectalk.training.tokens import Tokens
+from vectalk.training.validation import Validation
 
 LOG_EVERY = 10
 ANSWER_TOKENS = 96  # longest answer that is judged in training
+EXPLODED = 3.0  # times the loss of guessing, or that at the stage's start where it is more
 
 
 class Trainer:
@@ -73,14 +76,15 @@ class Trainer:
         torch.manual_seed(config.seed)
         place = pick_device(device)
         self.accelerator = Accelerator(cpu=place.type == "cpu")
-        self.main = self.accelerator.is_main_process
+        self.main, self.sharded = self.accelerator.is_main_process, is_sharded(self.accelerator, config.shard)
         self.accelerator.wait_for_everyone()  # nobody claims the folder before all have looked at it
         if self.accelerator.num_processes > 1:
             place = self.accelerator.device
         full = any(stage.llm == "full" and stage.steps for stage in self.stages)
         # Weights that an optimiser moves are kept in float32: in bfloat16 small steps are rounded away.
         dtype = "float32" if full and config.dtype == "auto" else config.dtype
-        self.language = load_llm(llm, revision=revision, device=str(place), dtype=dtype)
+        self.loading = {"name": llm, "revision": revision, "device": str(place), "dtype": dtype}
+        self.language = load_llm(**self.loading)
         wide = self.language.hidden_size
         self.half = half_pays(place, wide) if config.autocast == "auto" else config.autocast == "bfloat16"
         self.model = ElmModel(self.language, make_adapters(corpus.spaces, config, self.language))
@@ -98,13 +102,15 @@ class Trainer:
             )
         for number, stage in enumerate(self.stages, start=1):
             self._check_tasks(number, stage)
-        self.train_set.check_longest()
-        self.validation_set.check_longest()
+        self.train_set.check_longest("training")
+        self.validation_set.check_longest("validation")
+        self.validation = Validation(self.model, self.validation_set, config, self.accelerator, self.half, self.sharded)
         self.consistency = (
             Consistency(self.model, self.validation_set, config.eval_answers, ANSWER_TOKENS)
             if config.eval_answers
             else None
         )
+        self.guessing = math.log(self.language.model.config.get_text_config().vocab_size)
         self.peft_model: Any = None
         self.trained = "frozen"
         if not resume and self.main:
@@ -138,8 +144,13 @@ class Trainer:
             if not llm.supports_gradient_checkpointing:
                 raise TrainingError(f"LLM {self.language.name!r} does not support gradient_checkpointing; turn it off")
             llm.gradient_checkpointing_enable({"use_reentrant": False})
-        if config.gradient_checkpointing or not can_share(llm):
+        if config.gradient_checkpointing or self.sharded or not can_share(llm):
             self.model.share_from = None
+        if self.sharded and config.eval_answers:
+            raise TrainingError(
+                "eval_answers: a model that is spread over processes cannot answer while it is trained; "
+                "leave it out, and measure consistency with `vectalk evaluate`"
+            )
 
     # ---- running
 
@@ -158,6 +169,8 @@ class Trainer:
             self.report.message(f"one example, what is learned between »«:\n{self.prompts.show(prompt)}")
             if self.config.adapter.start == "words":
                 words.start(self.model, self.train_set, self.config, self.report, self.fresh)
+        if self.sharded:
+            self._shard()
         self.accelerator.wait_for_everyone()
         if self.main:
             self.folder.truncate_log(progress if saved else None)
@@ -167,10 +180,34 @@ class Trainer:
                 self._restore_best(number, stage)
                 continue
             if number > progress.stage:
-                progress = Progress(stage=number, total=progress.total, seconds=progress.seconds)
-            self._run_stage(stage, progress, saved[-1] if saved and progress.step else None)
+                told = {"learned": progress.learned, "total": progress.total, "seconds": progress.seconds}
+                progress = Progress(stage=number, **told)
+            try:
+                self._run_stage(stage, progress, saved[-1] if saved and progress.step else None)
+            except DivergedError as error:
+                self._rescue(error, progress)
             saved = []
-        return finish.finish(self, progress)
+        return self._finish(progress)
+
+    def _finish(self, progress: Progress, note: str = "") -> Run:
+        if self.sharded and self.main:  # the finished weights are put together in a model of its own
+            language = load_llm(**self.loading)
+            self.model = ElmModel(language, make_adapters(self.corpus.spaces, self.config, language))
+            self.peft_model = None
+            for number, stage in enumerate(self.stages[: progress.stage], start=1):
+                self._restore_best(number, stage)
+        return finish.finish(self, progress, note)
+
+    def _rescue(self, error: DivergedError, progress: Progress) -> NoReturn:
+        """Make a run of the best weights before training went astray, if they had learned anything, and say so."""
+        where = f"training diverged in stage {progress.stage} at step {progress.step}: {error}"
+        advice = "Lower the learning rates (stage1.lr_adapter, stage2.lr_llm), and train in another folder"
+        if not progress.learned:
+            raise TrainingError(f"{where}. Nothing had been learned before. {advice}") from None
+        checkpoint.load_weights(self.model, self.folder.best(progress.stage))
+        best = f"the best weights before that, of stage {progress.stage}, step {progress.best_step}"
+        self._finish(progress, f"Stopped early: {where}. These are {best}.")
+        raise TrainingError(f"{where}; {best}, are kept as the run {self.out}. {advice}") from None
 
     def _restore_best(self, number: int, stage: StageConfig) -> None:
         """Put the model where a stage that is over left it."""
@@ -178,8 +215,20 @@ class Trainer:
             self._enter(stage)
             checkpoint.load_weights(self.model, self.folder.best(number))
 
-    def _enter(self, stage: StageConfig) -> None:
+    def _shard(self) -> None:
+        """Spread the model over the processes; a low-rank update is made before, to be spread like the rest."""
+        low_rank = [stage for stage in self.stages if stage.steps and stage.llm == "lora"]
+        if low_rank:
+            self._prepare(low_rank[0])
+        shard(self.model)
+
+    def _prepare(self, stage: StageConfig) -> None:
+        if stage.llm == "lora" and self.peft_model is None:
+            torch.manual_seed(self.config.seed)  # a new update is the same in all processes
         self.peft_model = prepare(self.model, stage, self.config.lora, self.peft_model)
+
+    def _enter(self, stage: StageConfig) -> None:
+        self._prepare(stage)
         self.trained = stage.llm if stage.llm != "frozen" else self.trained
 
     def _run_stage(self, stage: StageConfig, progress: Progress, resumed: Path | None) -> None:
@@ -189,7 +238,9 @@ class Trainer:
             self.model.token_weights = words.token_weights(self.train_set, learned, stage.rare_tokens, self.model)
         else:
             self.model.token_weights = None
-        loop = Loop(self.model, self.train_set, stage, progress.stage, self.config, self.accelerator, self.half)
+        loop = Loop(
+            self.model, self.train_set, stage, progress.stage, self.config, self.accelerator, self.half, self.sharded
+        )
         if resumed is not None:
             checkpoint.load_checkpoint(resumed, self.model, loop.optimizer)
         else:
@@ -209,7 +260,7 @@ class Trainer:
                 stops = self._agreed(interrupted()) if self.accelerator.num_processes == 1 or logs else False
                 saves = stops or progress.step % self.config.save_every == 0
                 if logs or evaluates or saves or progress.step % look_every == 0:
-                    value = loop.value(loss, self.folder.checkpoints)
+                    value = loop.value(loss)
                 progress.seconds += time.perf_counter() - started
                 if logs and self.main:
                     rate = loop.optimizer.param_groups[0]["lr"]
@@ -218,10 +269,10 @@ class Trainer:
                     self._evaluate(stage, progress)
                 note = f"loss {value:.3f}  best {progress.best:.3f}  gain {progress.gain:.3f}"
                 self.report.step(progress.stage, progress.step, stage.steps, note)
-                if saves and self.main:
-                    state = progress.state()
+                if saves and (self.main or self.sharded):
+                    place = self.folder.checkpoints if self.main else None
                     checkpoint.save_checkpoint(
-                        self.folder.checkpoints, progress.total, self.model, loop.optimizer, state, self.config.keep
+                        place, progress.total, self.model, loop.optimizer, progress.state(), self.config.keep
                     )
                 if stops:
                     self.report.message(f"stopped at stage {progress.stage}, step {progress.step}; go on with --resume")
@@ -239,43 +290,28 @@ class Trainer:
             return asked
         return bool(self.accelerator.reduce(torch.tensor(float(asked), device=self.model.device), "sum") > 0)
 
-    @torch.no_grad()
     def _evaluate(self, stage: StageConfig, progress: Progress) -> None:
         """Measure the validation loss with right and with shuffled vectors; keep the weights if they are to be kept."""
-        self.model.eval()
-        right, shuffled = (self._validation_loss(stage, shuffle) for shuffle in (None, 1))
+        right, shuffled = self.validation.measure(stage)
         progress.gain = shuffled - right
+        first = progress.first = right if progress.first is None else progress.first
+        if not right <= EXPLODED * max(first, self.guessing):
+            raise DivergedError(f"the validation loss became {right:.4g}, at the stage's start it was {first:.4g}")
         better = right < progress.best
         progress.best, progress.waited = (right, 0) if better else (progress.best, progress.waited + 1)
-        more = self.consistency.measure(self._judged(stage)) if self.consistency is not None else {}
+        keeps = better or stage.keep == "last"
+        if keeps:
+            progress.best_step, progress.learned = progress.step, progress.learned or progress.step > 0
+        more = self.consistency.measure(self.validation.numbers(stage)) if self.consistency is not None else {}
         if self.main:
             self.folder.log(progress, validation_loss=right, shuffled_loss=shuffled, vector_gain=progress.gain, **more)
-            if better or stage.keep == "last":
-                best = self.folder.best(progress.stage)
-                temporary = best.with_name("." + best.name)
-                checkpoint.save_weights(self.model, temporary)
+        if keeps:
+            best = self.folder.best(progress.stage)
+            temporary = best.with_name("." + best.name)
+            checkpoint.save_weights(self.model, temporary if self.main else None)
+            if self.main:
                 temporary.replace(best)
         self.accelerator.wait_for_everyone()
-
-    def _judged(self, stage: StageConfig) -> np.ndarray:
-        """Return the validation examples of a stage's tasks, in the order in which they are taken."""
-        return np.random.default_rng(0).permutation(self.validation_set.of_tasks(stage.tasks))
-
-    def _validation_loss(self, stage: StageConfig, shuffle: int | None) -> float:
-        examples, world = self.validation_set, self.accelerator.num_processes
-        numbers = self._judged(stage)[: self.config.eval_examples]
-        numbers = numbers[np.argsort(examples.lengths[numbers], kind="stable")]
-        size = min(self.config.batch_size * 2, max(2, len(numbers)))
-        batches = [numbers[start : start + size] for start in range(0, len(numbers), size)]
-        total = torch.zeros(2, dtype=torch.float64)
-        for chosen in batches[self.accelerator.process_index :: world]:
-            batch = examples.batch(chosen, shuffle=shuffle).to(self.model.device)
-            with autocast(self.model.device, self.half):
-                loss, tokens = self.model(batch)
-            total += torch.tensor([float(loss), tokens], dtype=torch.float64)
-        if world > 1:
-            total = self.accelerator.reduce(total.to(self.model.device), "sum")
-        return float(total[0] / total[1])
 
 
 @contextmanager

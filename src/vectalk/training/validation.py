@@ -1,0 +1,73 @@
+"""The validation loss of a stage, with right and with shuffled vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from vectalk.model import ElmModel
+from vectalk.training.config import StageConfig, TrainConfig
+from vectalk.training.data import Examples
+from vectalk.training.loop import autocast, told_of_memory
+
+
+class Validation:
+    """Measures validation losses, each process a part of the batches.
+
+    Args:
+        model: adapters and LLM.
+        examples: validation examples.
+        config: settings of the run.
+        accelerator: the processes that take part.
+        half: whether products are made in bfloat16.
+        sharded: whether the model's weights are spread over the processes.
+    """
+
+    def __init__(
+        self,
+        model: ElmModel,
+        examples: Examples,
+        config: TrainConfig,
+        accelerator: Accelerator,
+        half: bool,
+        sharded: bool,
+    ) -> None:
+        self.model, self.examples, self.config, self.accelerator = model, examples, config, accelerator
+        self.half, self.sharded = half, sharded
+
+    def numbers(self, stage: StageConfig) -> np.ndarray:
+        """Return the validation examples of a stage's tasks, in the order in which they are taken."""
+        return np.random.default_rng(0).permutation(self.examples.of_tasks(stage.tasks))
+
+    @torch.no_grad()
+    def measure(self, stage: StageConfig) -> tuple[float, float]:
+        """Return the mean loss a token with right vectors, and with those of other entities."""
+        self.model.eval()
+        return self._loss(stage, None), self._loss(stage, 1)
+
+    def _loss(self, stage: StageConfig, shuffle: int | None) -> float:
+        world, rank, cuts = (
+            self.accelerator.num_processes,
+            self.accelerator.process_index,
+            self.config.grad_accumulation,
+        )
+        numbers = self.numbers(stage)[: self.config.eval_examples]
+        numbers = numbers[np.argsort(self.examples.lengths[numbers], kind="stable")]
+        size = min(self.config.batch_size * 2, max(2, len(numbers)))
+        batches = [numbers[start : start + size] for start in range(0, len(numbers), size)]
+        mine: list[np.ndarray | None] = [*batches[rank::world]]
+        if self.sharded:  # no process can read the LLM unless all do, so all read as often
+            mine += [None] * (-(-len(batches) // world) - len(mine))
+        total = torch.zeros(2, dtype=torch.float64)
+        for chosen in mine:
+            for piece in range(cuts):
+                given = batches[0] if chosen is None else chosen
+                batch = self.examples.batch(given, part=(piece, cuts), shuffle=shuffle).to(self.model.device)
+                with autocast(self.model.device, self.half), told_of_memory(batch):
+                    loss, tokens = self.model(batch)
+                if chosen is not None:
+                    total += torch.tensor([float(loss), float(tokens)], dtype=torch.float64)
+        if world > 1:
+            total = self.accelerator.reduce(total.to(self.model.device), "sum")
+        return float(total[0] / total[1])
