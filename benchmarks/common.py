@@ -80,6 +80,21 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
+def peak_mb() -> float:
+    """Return the most memory that this process has held, in MB.
+
+    From the process's own counter where there is one: `ru_maxrss` begins with what its parent held.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return float(line.split()[1]) * 1024 / 1e6
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / 1e6 if sys.platform == "darwin" else most * 1024 / 1e6
+
+
 def interleaved(first: Callable[[], float], second: Callable[[], float], pairs: int) -> tuple[list[float], list[float]]:
     """Return the seconds that both measured, in turns, so that a busy machine slows both."""
     one, two = [], []

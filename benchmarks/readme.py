@@ -50,14 +50,34 @@ def section(name: str, result: dict[str, Any]) -> str:
             f"Seed 0 of {result['seeds']}; the figures below are means over the seeds.\n" if result["seeds"] > 1 else ""
         )
         lines += [seeds + tables(result["tables"][0])]
-    figures = {k: v for k, v in result["figures"].items() if "tables" not in result or _kept(k)}
-    lines += [
-        "| figure | value |",
-        "| --- | ---: |",
-        *(f"| `{key}` | {value:g} |" for key, value in figures.items()),
-        "",
-    ]
+    if "rows" in result:
+        lines += [plain_table(result["columns"], result["rows"]), ""]
+    if "plot" in result:
+        lines += [f"![{name}](results/{result['plot']})", ""]
+    listed = result.get("listed", result["figures"])  # where a table of rows shows the others
+    figures = {k: v for k, v in result["figures"].items() if k in listed and ("tables" not in result or _kept(k))}
+    if figures:
+        lines += [
+            "| figure | value |",
+            "| --- | ---: |",
+            *(f"| `{key}` | {value:g} |" for key, value in figures.items()),
+            "",
+        ]
     return "\n".join(lines)
+
+
+def plain_table(columns: list[str], rows: list[list[Any]]) -> str:
+    """Return rows as they are, figures rounded and to the right."""
+    numbers = [all(isinstance(row[i], int | float) for row in rows) for i in range(len(columns))]
+    lines = [columns, ["---:" if number else "---" for number in numbers]]
+    lines += [
+        [f"{cell:.3g}" if isinstance(cell, float) and abs(cell) < 100 else _cell(cell) for cell in row] for row in rows
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(cell: Any) -> str:
+    return f"{cell:,.0f}" if isinstance(cell, int | float) else str(cell)
 
 
 def tables(rows: list[dict[str, Any]]) -> str:

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -38,7 +37,7 @@ from accelerate import Accelerator
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 from transformers.utils import logging
 
-from common import parser, print_table, write_result
+from common import parser, peak_mb, print_table, write_result
 from vectalk.model import ElmModel
 from vectalk.model.llm import LanguageModel
 from vectalk.model.prompt import IGNORED
@@ -320,9 +319,7 @@ def main() -> None:
     if chosen.one:
         size, name, stage = chosen.one
         Bench(size).loop(name, int(stage))()
-        gpu = torch.cuda.is_available()
-        used = torch.cuda.max_memory_allocated() if gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps(used / 1e6))
+        print(json.dumps(torch.cuda.max_memory_allocated() / 1e6 if torch.cuda.is_available() else peak_mb()))
         return
     sizes = chosen.size or ["demo", "films", *(["giant"] if torch.cuda.is_available() else [])]
     figures, table = {}, []
@@ -330,7 +327,8 @@ def main() -> None:
         found, rows = measure(size, chosen.pairs)
         figures.update(found)
         table += rows
-    print_table(table, ("LLM", "stage", "loop", "tokens/s", "peak MB", "share of matmul peak"))
+    columns = ["LLM", "stage", "loop", "tokens/s", "peak MB", "share of matmul peak"]
+    print_table(table, columns)
     left_out = "" if torch.cuda.is_available() else "no GPU at hand: the LLM of 1 B with 150k tokens was not measured"
     path = write_result(
         "training",
@@ -339,6 +337,9 @@ def main() -> None:
         sizes={size: SIZES[size] for size in sizes},
         pairs=chosen.pairs,
         left_out=left_out,
+        columns=columns,
+        rows=table,
+        listed=[key for key in figures if "ratio" in key or "overhead" in key],
     )
     print(f"written to {path}")
 

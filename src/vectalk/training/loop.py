@@ -64,7 +64,8 @@ class Loop:
         sharded: bool = False,
     ) -> None:
         self.model, self.examples, self.config, self.accelerator, self.half = model, examples, config, accelerator, half
-        self.seed, self.chosen = [config.seed, number], examples.of_tasks(stage.tasks)
+        self.seed = [config.seed, number]
+        self.chosen = None if stage.tasks is None else examples.of_tasks(stage.tasks)  # all, without naming each
         self.weights = None if model.token_weights is None else model.token_weights.cpu().numpy()
         self.optimizer = make_optimizer(model, stage, config.weight_decay)
         self.trained = [p for p in model.parameters() if p.requires_grad]
@@ -76,8 +77,9 @@ class Loop:
 
     def batches(self, start: int) -> Iterator[tuple[float, list[Batch]]]:
         """Yield for each step, from `start` on, the tokens to learn in all processes, and this process's pieces."""
+        lengths = self.examples.lengths
         order = length_grouped(
-            self.examples.lengths[self.chosen],
+            lengths if self.chosen is None else lengths[self.chosen],
             self.config.batch_size,
             self.seed,
             start,
@@ -93,7 +95,8 @@ class Loop:
                 yield ready.result()
 
     def _pieces(self, numbers: np.ndarray, step: int) -> tuple[float, list[Batch]]:
-        cuts, made, numbers = self.config.grad_accumulation, [], self.chosen[numbers]
+        cuts, made = self.config.grad_accumulation, []
+        numbers = numbers if self.chosen is None else self.chosen[numbers]
         for i in range(cuts):
             part = (self.rank + i * self.world, cuts * self.world)
             noise = [*self.seed, step]

@@ -19,7 +19,7 @@ from vectalk.files import atomic_folder, read_json, write_json
 from vectalk.model.prompt import IGNORED, Prompt, PromptFormat, SlotPlace
 from vectalk.tasks.corpus import Corpus
 
-FORMAT = 1
+FORMAT = 2
 FOLDER = ".tokens"
 ROWS = 4096  # examples tokenised at once
 KINDS = {
@@ -33,6 +33,8 @@ KINDS = {
     "slot_rows": np.int64,
     "slot_places": np.int32,
 }
+# Where each example's ids and slots begin, and the end: sums of lengths and of slots, kept on disk like the rest.
+STARTS = {"starts": "lengths", "slot_starts": "slots"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Tokens:
 
     Args:
         arrays: ids of all examples in a row, and for each example its length, where its answer begins and its number
-            of slots; for each slot its name, space, row and first position.
+            of slots; for each slot its name, space, row and first position. What is in `STARTS` may be given too.
         spaces: names of the spaces, by number.
         names: names of the slots, by number.
         tasks: names of the tasks, by number.
@@ -60,8 +62,10 @@ class Tokens:
     def __init__(self, arrays: Mapping[str, np.ndarray], spaces: list[str], names: list[str], tasks: list[str]) -> None:
         self.ids, self.lengths, self.answers = arrays["ids"], np.asarray(arrays["lengths"]), arrays["answers"]
         self.arrays, self.spaces, self.names, self.tasks = arrays, spaces, names, tasks
-        self.starts = np.concatenate([[0], np.cumsum(self.lengths, dtype=np.int64)])
-        self.slot_starts = np.concatenate([[0], np.cumsum(arrays["slots"], dtype=np.int64)])
+        self.starts, self.slot_starts = (
+            arrays[name] if name in arrays else np.concatenate([[0], np.cumsum(arrays[of], dtype=np.int64)])
+            for name, of in STARTS.items()
+        )
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -96,7 +100,7 @@ class Tokens:
         card = read_json(folder / "tokens.json")
         arrays = {
             name: np.memmap(folder / f"{name}.bin", kind, "r") if card["sizes"][name] else np.zeros(0, kind)
-            for name, kind in KINDS.items()
+            for name, kind in {**KINDS, **dict.fromkeys(STARTS, np.int64)}.items()
         }
         if any(len(arrays[name]) != size for name, size in card["sizes"].items()):
             raise CorpusError(f"{folder} is damaged: its files have other sizes than tokens.json says; remove it")
@@ -104,12 +108,19 @@ class Tokens:
 
     @staticmethod
     def _write(folder: Path, batches: Iterable[pa.RecordBatch], prompts: PromptFormat) -> None:
-        sizes, writer = dict.fromkeys(KINDS, 0), _Encoder(prompts)
+        sizes, writer = {**dict.fromkeys(KINDS, 0), **dict.fromkeys(STARTS, 1)}, _Encoder(prompts)
+        reached = dict.fromkeys(STARTS, 0)
         with atomic_folder(folder, "tokens.json", overwrite=True) as part:
             with ExitStack() as stack:
-                files = {name: stack.enter_context((part / f"{name}.bin").open("wb")) for name in KINDS}
+                files = {name: stack.enter_context((part / f"{name}.bin").open("wb")) for name in sizes}
+                for name in STARTS:
+                    files[name].write(np.zeros(1, np.int64).tobytes())
                 for batch in batches:
-                    for name, values in writer.encode(batch).items():
+                    encoded: dict[str, np.ndarray] = writer.encode(batch)
+                    for name, of in STARTS.items():
+                        encoded[name] = reached[name] + np.cumsum(encoded[of], dtype=np.int64)
+                        reached[name] = int(encoded[name][-1]) if len(encoded[name]) else reached[name]
+                    for name, values in encoded.items():
                         files[name].write(values.tobytes())
                         sizes[name] += len(values)
             card = {"sizes": sizes, "spaces": writer.spaces, "names": writer.names, "tasks": writer.tasks}

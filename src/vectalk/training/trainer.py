@@ -121,6 +121,8 @@ class Trainer:
         """Refuse a stage whose tasks the corpus lacks."""
         for name in stage.tasks or ():
             self.corpus.suite.task(name)
+        if stage.tasks is None:
+            return
         learned, judged = (len(examples.of_tasks(stage.tasks)) for examples in (self.train_set, self.validation_set))
         if stage.steps and (not learned or judged < 2):
             raise TrainingError(
