@@ -97,7 +97,8 @@ class Ablation:
         suite = ["--suite", "movies", "--teacher", "facts", "--tasks", TASK]
         steps.vectalk(WORK / "corpus", "corpus", "build", "--space", f"{SPACE}={space}", *suite)
         make = [sys.executable, "-m", "vectalk.demo.base_llm", str(WORK / "corpus")]
-        steps.run(WORK / "llm", [*make, "--hidden", "128", "--layers", "3", "--steps", "800"])
+        self.llm = self.work / "llm"
+        steps.run(self.llm, [*make, "--hidden", "128", "--layers", "3", "--steps", "100" if quick else "800"])
         self.commands, self.corpus = steps.commands, Corpus.load(WORK / "corpus")
         self.examples = list(self.corpus.examples(VALIDATION, TASK))[: 60 if quick else None]
 
@@ -110,7 +111,7 @@ class Ablation:
         folder = self.made(cell, seed).parent
         corpus = self.corpus if cell.films is None else some_films(self.corpus, cell.films)
         config = TrainConfig.load(None, {**self.settings, **cell.settings, "seed": seed})
-        begun, given = folder / "run", (corpus, str(WORK / "llm"), folder / "run", config)
+        begun, given = folder / "run", (corpus, str(self.llm), folder / "run", config)
         clock = time.process_time()
         if not (begun / "elm.json").is_file():
             train(*given, device="cpu", resume=(begun / "checkpoints" / "identity.json").is_file())

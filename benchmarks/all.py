@@ -7,7 +7,7 @@ import sys
 
 from common import ROOT, parser
 
-ALONE = [["startup.py"], ["own_data.py"]]
+ALONE = [["startup.py"], ["training.py"], ["memory.py"], ["own_data.py"]]
 WITH_DATA = [
     ["wals.py"],
     ["support.py"],

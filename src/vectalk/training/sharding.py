@@ -55,11 +55,10 @@ def gather(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
     """Return whole copies of tensors on the CPU. Where they are spread all processes have to ask, and one may keep."""
     gathered = {}
     for name, tensor in tensors.items():
-        spread = isinstance(tensor, DTensor)
-        if spread or keep:
-            full = tensor.full_tensor() if spread else tensor
-            if keep:
-                gathered[name] = full.detach().cpu().contiguous().clone()
+        if isinstance(tensor, DTensor):
+            tensor = tensor.full_tensor()
+        if keep:
+            gathered[name] = tensor.detach().cpu().contiguous().clone()
     return gathered
 
 

@@ -44,6 +44,10 @@ class Progress:
         """Return the fields for JSON, which has no infinity."""
         return {**asdict(self), "best": None if math.isinf(self.best) else self.best}
 
+    def next_stage(self, number: int) -> Progress:
+        """Return where a run stands when a stage begins after this one."""
+        return Progress(stage=number, total=self.total, learned=self.learned, seconds=self.seconds)
+
     @classmethod
     def read(cls, state: dict[str, Any]) -> Progress:
         """Read what `state` gave."""

@@ -83,7 +83,7 @@ class Trainer:
         full = any(stage.llm == "full" and stage.steps for stage in self.stages)
         # Weights that an optimiser moves are kept in float32: in bfloat16 small steps are rounded away.
         dtype = "float32" if full and config.dtype == "auto" else config.dtype
-        self.loading = {"name": llm, "revision": revision, "device": str(place), "dtype": dtype}
+        self.loading: dict[str, Any] = {"name": llm, "revision": revision, "device": str(place), "dtype": dtype}
         self.language = load_llm(**self.loading)
         wide = self.language.hidden_size
         self.half = half_pays(place, wide) if config.autocast == "auto" else config.autocast == "bfloat16"
@@ -182,8 +182,7 @@ class Trainer:
                 self._restore_best(number, stage)
                 continue
             if number > progress.stage:
-                told = {"learned": progress.learned, "total": progress.total, "seconds": progress.seconds}
-                progress = Progress(stage=number, **told)
+                progress = progress.next_stage(number)
             try:
                 self._run_stage(stage, progress, saved[-1] if saved and progress.step else None)
             except DivergedError as error:
