@@ -17,6 +17,7 @@ from vectalk.space import VectorSpace
 from vectalk.talk.decoder import SHARE_FROM, can_decode, common_prefix
 from vectalk.talk.decoding import Decoding, Generated, choose
 from vectalk.talk.engine import TransformersEngine
+from vectalk.talk.loop import Tally
 from vectalk.talk.text_stream import TextStream
 from worlds import FAMILIES, MORE_FAMILIES, make_llm
 
@@ -241,10 +242,11 @@ def test_a_short_question_overtakes_a_long_job(chat, islands: VectorSpace) -> No
     questions, slots = asked(12)
     loop = engine._looped()
     assert loop is not None
-    rows = [engine._row(engine.prompt(q, s), s, LONG, n) for n, (q, s) in enumerate(zip(questions, slots, strict=True))]
+    pairs = enumerate(zip(questions, slots, strict=True))
+    rows = [engine._row(engine.prompt(q, s), s, LONG, n, Tally()) for n, (q, s) in pairs]
     loop.submit(rows)
     loop._step()
-    row = engine._row(engine.prompt(questions[0], slots[0]), slots[0], LONG, 0, streamed=True)
+    row = engine._row(engine.prompt(questions[0], slots[0]), slots[0], LONG, 0, Tally(), streamed=True)
     loop.submit([row], urgent=True)
     loop._step()
     assert len(row.ids) == 1 or row.done

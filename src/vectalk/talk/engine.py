@@ -15,7 +15,7 @@ from vectalk.errors import PromptError
 from vectalk.model import ElmModel, Prompt, PromptFormat, collate
 from vectalk.talk.decoder import Decoder, can_decode
 from vectalk.talk.decoding import Decoding, Generated
-from vectalk.talk.loop import DecodeLoop, Row
+from vectalk.talk.loop import DecodeLoop, Row, Tally
 from vectalk.talk.text_stream import TextStream
 
 URGENT = 4  # so few questions are answered at once, beside whatever is going on
@@ -114,17 +114,17 @@ class TransformersEngine:
         loop = self._looped() if decoding.beams == 1 else None
         if loop is None:
             return self._by_length(prompts, slots, decoding, progress)
-        rows = [self._row(p, s, decoding, n) for n, (p, s) in enumerate(zip(prompts, slots, strict=True))]
+        tally = Tally()
+        rows = [self._row(p, s, decoding, n, tally) for n, (p, s) in enumerate(zip(prompts, slots, strict=True))]
         loop.submit(sorted(rows, key=lambda row: -len(row.prompt)), urgent=len(rows) <= URGENT)
         told = 0
         try:
             while told < len(rows):
                 goal = min(told + self.batch_size, len(rows))
-                loop.wait(lambda goal=goal: sum(row.done for row in rows) >= goal)  # type: ignore[misc]
-                for row in rows:
-                    if row.error is not None:
-                        raise row.error
-                progress(told := sum(row.done for row in rows), len(rows))
+                loop.wait(lambda goal=goal: tally.done >= goal)  # type: ignore[misc]
+                if tally.error is not None:
+                    raise tally.error
+                progress(told := tally.done, len(rows))
         finally:
             loop.cancel(rows)
         return [self._generated(row) for row in rows]
@@ -138,13 +138,14 @@ class TransformersEngine:
             (whole,) = self._by_length([prompt], [slots], decoding, lambda done, total: None)
             yield whole.text
             return whole
-        row = self._row(prompt, slots, decoding, 0, streamed=True)
+        tally = Tally()
+        row = self._row(prompt, slots, decoding, 0, tally, streamed=True)
         loop.submit([row], urgent=True)
         try:
             while not row.done or row.pieces:
                 loop.wait(lambda: bool(row.done or row.pieces))
-                if row.error is not None:
-                    raise row.error
+                if tally.error is not None:
+                    raise tally.error
                 while row.pieces:
                     yield row.pieces.popleft()
         finally:
@@ -153,13 +154,15 @@ class TransformersEngine:
 
     # ---- how
 
-    def _row(self, prompt: Prompt, slots: Slots, decoding: Decoding, number: int, streamed: bool = False) -> Row:
+    def _row(
+        self, prompt: Prompt, slots: Slots, decoding: Decoding, number: int, tally: Tally, streamed: bool = False
+    ) -> Row:
         limit = min(decoding.max_new_tokens, (self.model.language.context or 1 << 30) - len(prompt))
         watched = TextStream(self.prompts.tokenizer, decoding.stop) if streamed or decoding.stop else None
         vectors = {slot: vector for slot, (_, vector) in slots.items()}
         # Vectors are checked here, where an error hits the one who asked, and not in a batch with others' rows.
         collate([prompt], [vectors], self.dims, self.prompts.pad_id)
-        return Row(prompt, vectors, decoding, limit, decoding.draws(number, limit), watched)
+        return Row(prompt, vectors, decoding, limit, tally, decoding.draws(number, limit), watched)
 
     def _generated(self, row: Row) -> Generated:
         return Generated(self._text(row.ids, row.decoding), row.finished, tuple(row.ids))

@@ -19,6 +19,14 @@ from vectalk.talk.text_stream import TextStream
 PREFILL = 2048  # tokens of prompts that are read between two steps, so that nobody waits long for a token
 
 
+@dataclass
+class Tally:
+    """What became of the rows of one caller: how many are done, and what went wrong."""
+
+    done: int = 0
+    error: BaseException | None = None
+
+
 @dataclass(eq=False)
 class Row:
     """One answer that is wanted.
@@ -28,25 +36,25 @@ class Row:
         vectors: slot -> vector [D].
         decoding: how to write.
         limit: most tokens.
+        tally: of the caller.
         draws: random numbers [limit], where it is sampled.
         text: makes text of the tokens as they come, where somebody reads them or a stop text is looked for.
         ids: tokens so far, without the end token.
         pieces: text that came and was not fetched yet.
         done: whether it is complete; `finished` by an end token or a stop text.
-        error: what went wrong, where something did.
     """
 
     prompt: Prompt
     vectors: Vectors
     decoding: Decoding
     limit: int
+    tally: Tally
     draws: np.ndarray | None = None
     text: TextStream | None = None
     ids: list[int] = field(default_factory=list)
     pieces: deque[str] = field(default_factory=deque)
     done: bool = False
     finished: bool = False
-    error: BaseException | None = None
 
     def take(self, token: int, stops: frozenset[int]) -> None:
         """Take the next token."""
@@ -56,9 +64,15 @@ class Row:
             if self.text is not None:
                 self._give(self.text.push(token))
                 self.finished = self.text.stopped
-        self.done = self.finished or len(self.ids) >= self.limit
-        if self.done and self.text is not None:
-            self._give(self.text.end())
+        if self.finished or len(self.ids) >= self.limit:
+            if self.text is not None:
+                self._give(self.text.end())
+            self.end()
+
+    def end(self) -> None:
+        """Call it done."""
+        self.tally.done += not self.done
+        self.done = True
 
     def _give(self, piece: str) -> None:
         if piece:
@@ -94,7 +108,7 @@ class DecodeLoop:
         """Give rows up."""
         with self._turn:
             for row in rows:
-                row.done = True
+                row.end()
 
     def wait(self, ready: Callable[[], bool]) -> None:
         """Return when `ready`; until then do the steps for everybody, while nobody else does."""
@@ -183,6 +197,7 @@ class DecodeLoop:
         """Tell everybody whose row was in work; begin anew with those that wait."""
         told = error if isinstance(error, Exception) else EngineError("decoding was interrupted")
         for row in self._active:
-            row.error, row.done = told, True
+            row.tally.error = told
+            row.end()
         self._active = []
         self.decoder.rows.clear()

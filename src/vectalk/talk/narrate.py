@@ -22,6 +22,7 @@ from vectalk.model.llm import fingerprint
 from vectalk.space import VectorSpace
 from vectalk.talk.decoding import Decoding
 from vectalk.talk.elm import ELM
+from vectalk.talk.engine import TransformersEngine
 from vectalk.tasks.suite import slots_in
 
 MANIFEST = "manifest.json"
@@ -51,6 +52,12 @@ class Job:
     rows: int
     folder: Path
 
+    def _engine(self) -> str:
+        """Return what engine writes; in this process, in which precision."""
+        engine = self.elm.engine
+        local = isinstance(engine, TransformersEngine)
+        return type(engine).__name__ + (f", {self.elm.model.llm.dtype}" if local else "")
+
     @property
     def parts(self) -> int:
         """How many parts there are."""
@@ -75,7 +82,7 @@ class Job:
             "read_as": self.name,
             "question": self.question,
             "decoding": self.decoding.settings(),
-            "dtype": str(self.elm.model.llm.dtype),
+            "engine": self._engine(),
             "rows": len(self.space),
             "rows_per_part": self.rows,
             "vectalk": __version__,
