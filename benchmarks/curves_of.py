@@ -69,6 +69,10 @@ def figures(rows: list[Row], name: str) -> dict[str, float]:
         found[key] = row["value"]
         if row["condition"] == "elm" and row["low"] is not None:
             found[f"{key}_low"] = row["low"]
+    for space in dict.fromkeys(row["space"] for row in rows):
+        at = f"curves_{name}_{space}_spearman"
+        if f"{at}_elm" in found and f"{at}_95_random" in found:
+            found[f"{at}_above_chance"] = found[f"{at}_elm"] - found[f"{at}_95_random"]
     return found
 
 

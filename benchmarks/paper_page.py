@@ -60,6 +60,11 @@ def claims(found: dict[str, Result]) -> str:
                     "walks: SC in the middle above the nearest text, lower bound",
                 ),
                 (f"{at}_spearman_elm", 0.6, "shifts: Spearman of step and statement, mean over entities and concepts"),
+                (
+                    f"{at}_spearman_above_chance",
+                    0.0,
+                    "shifts: the same less what 95 % of random concepts do to any value",
+                ),
                 (f"{at}_ratio_elm", 3.0, "shifts: change of the target over that of other values"),
             ]
             lines += [(f"{name}, {space}: {what}", figures.get(key), bar) for key, bar, what in wanted]
@@ -157,6 +162,9 @@ def shifts(name: str, result: Result) -> str:
                 cells = [_at(of, metric, condition, 0) for metric in metrics]
                 if cells[0] is not None:
                     lines.append([subject, condition, *(_cell(cell, condition == "elm") for cell in cells)])
+        chance = next((r for r in mine if r["metric"] == "spearman_95"), None)
+        if chance:
+            lines.append(["95 % of random concepts, any value", "", f"{chance['value']:.2f}", *"-----"])
         heads = ["concept", "", "Spearman", "of text's score", "target -4 to 4 sd", "other values", "ratio", "q"]
         parts.append(f"*{space}*:\n\n" + _table(heads, lines))
     return _section(f"Along concepts ({name})", result, parts)

@@ -52,7 +52,7 @@ def test_a_walk_leaves_one_end_and_comes_to_the_other(seen) -> None:
 
 def test_a_shift_raises_what_it_names(seen) -> None:
     rows, _ = seen
-    for genre in {row["subject"] for row in pick(rows, curve="shift")}:
+    for genre in {row["subject"] for row in pick(rows, curve="shift", metric="target")}:
         assert genre in GENRES
         shift = {"curve": "shift", "subject": genre}
         target = values(rows, metric="target", condition="elm", **shift)
@@ -160,6 +160,9 @@ def test_a_whole_shift_is_told_from_others_and_from_chance(seen) -> None:
     assert span["value"] == 1
     assert ratio["value"] == pytest.approx(span["value"] / other["value"])
     assert values(rows, metric="score_spearman", condition="elm", **at)[0] > 0.5
+    chance = pick(rows, metric="spearman_95")[0]
+    assert chance["n"] == len(GENRES)
+    assert 0 <= chance["value"] < values(rows, metric="spearman", condition="elm", **at)[0]
     assert values(rows, metric="p_value", **at)[0] == pytest.approx(1 / (1 + len(GENRES)))
 
 

@@ -55,8 +55,8 @@ def shifts(one: Subject, count: int, entities: int) -> tuple[list[Row], list[str
     `target_score` and `score_spearman`: the same of the concept's score of what the text reads back as;
     `target_span`, `other_span`, `ratio`: what changes from the first step to the last, and the one over the other;
     `p_value`: how often the random concepts reach the `spearman` on any value, `q_value`: corrected for the number of
-    concepts. The condition `probe` states what the probe reads from the same vectors. The subject `all concepts` has
-    the means over concepts.
+    concepts, `spearman_95`: what 95 % of these stay below, either way. The condition `probe` states what the probe
+    reads from the same vectors. The subject `all concepts` has the means over concepts.
 
     Returns:
         The rows, and notes on what was not run.
@@ -172,9 +172,21 @@ def _significance(one: Subject, spearman: dict[str, float], null: list[float]) -
     """Return p and q of concepts: how often a random concept moves any value as steadily."""
     p = {value: (1 + sum(n >= own for n in null)) / (1 + len(null)) for value, own in spearman.items()}
     q = dict(zip(p, benjamini_hochberg(list(p.values())), strict=True))
-    where = {"curve": "shift", "space": one.space.name, "task": one.task.name, "condition": "elm", "x": 0}
+    where = {"curve": "shift", "space": one.space.name, "task": one.task.name, "x": 0}
+    found = [(value, metric, "elm", of[value]) for metric, of in (("p_value", p), ("q_value", q)) for value in of]
+    found.append((ALL, "spearman_95", "random", float(np.percentile(null, 95))))
     return [
-        {**where, "subject": value, "metric": metric, "value": of[value], "low": None, "high": None, "n": len(null)}
-        for metric, of in (("p_value", p), ("q_value", q))
-        for value in of
+        {
+            **where,
+            "subject": subject,
+            "metric": metric,
+            "condition": condition,
+            "value": value,
+            **_PLAIN,
+            "n": len(null),
+        }
+        for subject, metric, condition, value in found
     ]
+
+
+_PLAIN = {"low": None, "high": None}  # what is no mean over entities has no interval

@@ -50,7 +50,11 @@ def sections(rows: Sequence[Row], crossings: Sequence[Row] = ()) -> list[View]:
                 charts += _ends(mine)
             if curve == "cold_start":
                 charts += _charts(mine, [m for m in dict.fromkeys(r["metric"] for r in mine) if m.startswith("score/")])
-            lines = _middle(mine) + [_crossed(c) for c in crossings if (c["task"], curve) == (task, "cold_start")]
+            lines = (
+                _middle(mine)
+                + _chance(mine)
+                + [_crossed(c) for c in crossings if (c["task"], curve) == (task, "cold_start")]
+            )
             view = {"curve": curve, "name": name, "what": what, "task": task, "space": space}
             found.append({**view, "charts": charts, "table": table, "lines": lines})
     return found
@@ -68,6 +72,15 @@ def _middle(rows: Sequence[Row]) -> list[str]:
                 f"{figure}; the difference is {gap}."
             )
     return lines
+
+
+def _chance(rows: Sequence[Row]) -> list[str]:
+    return [
+        f"95 % of what random concepts do to any value stays below a Spearman of {r['value']:.2f}, either way "
+        f"({r['n']} pairs of a random concept and a value)."
+        for r in rows
+        if r["metric"] == "spearman_95"
+    ]
 
 
 def _crossed(crossing: Row) -> str:
