@@ -48,7 +48,7 @@ def main() -> None:
         "python " + shlex.join(["benchmarks/curves_of.py", *sys.argv[1:]]).replace(str(ROOT) + "/", ""),
         figures(rows, given.name),
         steps=[shown],
-        rows=[{k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in rows],
+        curves=[{k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in rows],
         crossings=card["crossings"],
         notes=card["notes"],
     )

@@ -51,7 +51,7 @@ def claims(found: dict[str, Result]) -> str:
     names = [name.removeprefix("curves-") for name in found if name.startswith("curves-")]
     lines = []
     for name in names:
-        for space in dict.fromkeys(row["space"] for row in found[f"curves-{name}"]["rows"]):
+        for space in dict.fromkeys(row["space"] for row in found[f"curves-{name}"]["curves"]):
             at = f"curves_{name}_{space}"
             wanted = [
                 (
@@ -131,7 +131,7 @@ def foreign(found: dict[str, Result]) -> str:
 
 def walks(name: str, result: Result) -> str:
     """Return what walks between entities show."""
-    rows = [r for r in result["rows"] if r["curve"] == "interpolation"]
+    rows = [r for r in result["curves"] if r["curve"] == "interpolation"]
     parts = []
     for space in dict.fromkeys(r["space"] for r in rows):
         mine = [r for r in rows if r["space"] == space]
@@ -150,7 +150,7 @@ def walks(name: str, result: Result) -> str:
 
 def shifts(name: str, result: Result) -> str:
     """Return what shifts along concepts show."""
-    rows = [r for r in result["rows"] if r["curve"] == "shift"]
+    rows = [r for r in result["curves"] if r["curve"] == "shift"]
     metrics = ("spearman", "score_spearman", "target_span", "other_span", "ratio", "q_value")
     parts = []
     for space in dict.fromkeys(r["space"] for r in rows):
@@ -172,7 +172,7 @@ def shifts(name: str, result: Result) -> str:
 
 def cold_start(name: str, result: Result) -> str:
     """Return how profiles gain with ratings, and where they pass popularity."""
-    rows = [r for r in result["rows"] if r["curve"] == "cold_start"]
+    rows = [r for r in result["curves"] if r["curve"] == "cold_start"]
     if not rows:
         return ""
     xs = list(dict.fromkeys(r["x"] for r in rows))
