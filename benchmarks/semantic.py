@@ -3,9 +3,10 @@
     python benchmarks/semantic.py --llm path/to/an/llm
 
 Encodes the paragraphs, builds a corpus whose targets are the paragraphs and their first sentences, trains (settings:
-`semantic.yaml`), and evaluates the task `summary` on test films: greedy answers, scored by the plain cosine of their
-embedding to the vector. Writes `results/semantic.json`, with the vector gain and normalised SC against steps, and the
-same as `docs/semantic.svg`. Finished steps are not done again; an interrupted one goes on.
+`semantic.yaml`; then from that run on, `semantic-more.yaml`), and evaluates the task `summary` on test films: greedy
+answers, scored by the plain cosine of their embedding to the vector. Writes `results/semantic.json`, with the vector
+gain and normalised SC against steps, and the same as `docs/semantic.svg`. Finished steps are not done again; an interrupted
+one goes on.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from curve import curve_svg
 from movielens import Steps
 
 WORK = ROOT / "runs" / "semantic"
+MORE = str(ROOT / "benchmarks" / "semantic-more.yaml")
 TEXTS = "wikipedia-movies.jsonl.gz"
 FIRST_SENTENCE = r"opening=extract:^(.{30,}?[a-z0-9)\"”]\.)(?=\s+[A-Z\"“]|\s*$)"
 LICENCE = "text: CC BY-SA, Wikipedia contributors; collected by github.com/prust/wikipedia-movie-data"
@@ -42,15 +44,21 @@ def main() -> None:
     suite = ["--suite", str(ROOT / "benchmarks" / "semantic-suite.yaml"), "--variants", "1", "--teacher", "texts"]
     texts = ["--column", "opening=opening", "--column", "summary=extract"]
     steps.vectalk(work / "corpus", "corpus", "build", "--space", f"film={work / 'film'}", *suite, *texts)
-    train = ["train", str(work / "corpus"), "--llm", given.llm, "--config", given.config]
-    if (run / "checkpoints").is_dir() and not (run / "elm.json").is_file():
-        train.append("--resume")
-    steps.vectalk(run, *train, made=run / "elm.json")
-    out = run / "evaluation"
-    measure = ["evaluate", str(run), "--tasks", "summary", "--limit", str(given.limit)]
+    more = work / "run-more"
+    for out, *start in (
+        [run, "--llm", given.llm, "--config", given.config],
+        [more, "--from", str(run), "--config", MORE],
+    ):
+        train = ["train", str(work / "corpus"), *start]
+        if (out / "checkpoints").is_dir() and not (out / "elm.json").is_file():
+            train.append("--resume")
+        steps.vectalk(out, *train, made=out / "elm.json")
+    out = more / "evaluation"
+    measure = ["evaluate", str(more), "--tasks", "summary", "--limit", str(given.limit)]
     steps.vectalk(out, *measure, made=out / "metrics.jsonl")
     metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     curve = gains(run / "training.jsonl")
+    curve += [{**row, "total": row["total"] + curve[-1]["total"]} for row in gains(more / "training.jsonl")[1:]]
     path = write_result(
         "semantic",
         command(given),
