@@ -5,8 +5,8 @@
 Encodes the paragraphs, builds a corpus whose targets are the paragraphs and their first sentences, trains (settings:
 `semantic.yaml`; then from that run on, `semantic-more.yaml`), and evaluates the task `summary` on test films: greedy
 answers, scored by the plain cosine of their embedding to the vector. Writes `results/semantic.json`, with the vector
-gain and normalised SC against steps, and the same as `docs/semantic.svg`. Finished steps are not done again; an interrupted
-one goes on.
+gain and normalised SC against steps, and the same as `docs/semantic.svg`. Finished steps are not done again; an
+interrupted one goes on.
 """
 
 from __future__ import annotations
