@@ -1,6 +1,6 @@
 """What the choices of training are worth, on film vectors that others made (the foreign space of `movielens.py`).
 
-    python benchmarks/ablation.py [--data DATA] [--seeds 3] [--cells all soft-1 ...] [--minutes 30] [--quick]
+    python benchmarks/ablation.py [--data DATA] [--seeds 3] [--cells base "S 1" ...] [--minutes 30] [--quick]
 
 Each cell changes one choice of the same short training (200 steps of stage 1, 800 of stage 2, task `summary`) and is
 judged on validation films alone: recovery of genres and decade (0 a guess of the majority, 1 a direct probe), vector
@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from common import RESULTS, ROOT, data_folder, parser, print_table, write_result
@@ -172,7 +171,7 @@ def some_films(corpus: Corpus, count: int) -> Corpus:
         table = corpus.table(TRAIN)
         rows = np.array([slots[0]["row"] for slots in table["slots"].to_pylist()])
         chosen = np.random.default_rng(0).permutation(np.unique(rows))[:count]
-        table = table.filter(pc.is_in(rows, chosen))
+        table = table.filter(np.isin(rows, chosen))
         pq.write_table(table, folder / f"{TRAIN}-00000.parquet")
         counts = {**corpus.card["counts"], TRAIN: len(table)}
         write_json(folder / "corpus.json", {**corpus.card, "counts": counts, "films": count})

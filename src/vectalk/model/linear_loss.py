@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 BLOCK_BYTES = 128 << 20  # logits held at once; smaller blocks add the gradient of the head too often
+ROWS = 256  # positions whose products a CPU makes at once: it is quickest so
 CACHE_BYTES = 2 << 20  # logits whose softmax a CPU works through at once, so that they need not come from memory
 
 
@@ -73,33 +74,24 @@ class _LinearCrossEntropy(torch.autograd.Function):
             of_weight = torch.zeros(weight.shape, device=weight.device) if needed[1] else None
             of_bias = torch.zeros(bias.shape, device=bias.device) if bias is not None and needed[2] else None
             loss = torch.zeros((), device=hidden.device)
-            piece = max(1, CACHE_BYTES // (4 * len(weight))) if hidden.device.type == "cpu" else block
+            step = ROWS if hidden.device.type == "cpu" else block
+            block = block if needed[1] else min(block, step)  # the gradient of the head alone wants many rows at once
+            buffer = torch.empty(min(block, len(hidden)), len(head), dtype=hidden.dtype, device=hidden.device)
             for start in range(0, len(hidden), block):
                 rows = hidden[start : start + block]
-                logits = rows @ head.t()
-                for i in range(0, len(rows), piece):  # each piece of the logits becomes the error of these logits
-                    some, chosen = logits[i : i + piece], slice(start + i, min(start + i + piece, start + len(rows)))
-                    right = targets[chosen, None]
+                for i in range(0, len(rows), step):
+                    chosen, part = slice(start + i, start + min(i + step, len(rows))), buffer[i : i + step]
+                    part = torch.mm(hidden[chosen], head.t(), out=part[: chosen.stop - chosen.start])
                     much = None if counts is None else counts[chosen, None]
-                    likely = torch.log_softmax(some if shift is None else some + shift, 1, dtype=torch.float32)
-                    of_right = likely.gather(1, right)
-                    loss -= (of_right if much is None else of_right * much).sum()
-                    if not any(needed):
-                        continue
-                    error = likely.exp_()
-                    error.scatter_add_(1, right, torch.full_like(right, -1, dtype=error.dtype))
-                    if much is not None:
-                        error *= much
-                    if of_bias is not None:
-                        of_bias += error.sum(0)
-                    some.copy_(error)
-                if of_hidden is not None:
-                    torch.mm(logits, head, out=of_hidden[start : start + block])
+                    loss += _to_errors(part, shift, targets[chosen, None], much, any(needed), of_bias)
+                    if of_hidden is not None:
+                        torch.mm(part, head, out=of_hidden[chosen])
                 if of_weight is not None:
-                    if logits.dtype == torch.float32:
-                        of_weight.addmm_(logits.t(), rows)
+                    errors = buffer[: len(rows)]
+                    if errors.dtype == torch.float32:
+                        of_weight.addmm_(errors.t(), rows)
                     else:
-                        of_weight += logits.t() @ rows
+                        of_weight += errors.t() @ rows
         ctx.save_for_backward(of_hidden, of_weight, of_bias)
         return loss
 
@@ -117,3 +109,35 @@ class _LinearCrossEntropy(torch.autograd.Function):
             None,
             None,
         )
+
+
+def _to_errors(
+    logits: Tensor, shift: Tensor | None, right: Tensor, much: Tensor | None, wanted: bool, of_bias: Tensor | None
+) -> Tensor:
+    """Return the summed cross-entropy of logits [N, V], and turn these into its gradient.
+
+    Args:
+        logits: overwritten where the gradient is wanted.
+        shift: [V] added to them.
+        right: [N, 1] token ids.
+        much: [N, 1] how much each position counts.
+        wanted: whether there is to be a gradient.
+        of_bias: [V] what the gradient of `shift` is added to.
+    """
+    loss = torch.zeros((), device=logits.device)
+    piece = max(1, CACHE_BYTES // (4 * logits.shape[1])) if logits.device.type == "cpu" else len(logits)
+    for i in range(0, len(logits), piece):
+        some, token = logits[i : i + piece], right[i : i + piece]
+        scores = some.float() if shift is None else some.float() + shift
+        # One exponential a logit: the likeliest token tells the sum, since its own share cannot vanish.
+        shares = torch.softmax(scores, 1)
+        losses = scores.amax(1, keepdim=True) - shares.amax(1, keepdim=True).log() - scores.gather(1, token)
+        loss += (losses if much is None else losses * much[i : i + piece]).sum()
+        if wanted:
+            shares.scatter_add_(1, token, torch.full_like(token, -1, dtype=shares.dtype))
+            if much is not None:
+                shares *= much[i : i + piece]
+            if of_bias is not None:
+                of_bias += shares.sum(0)
+            some.copy_(shares)
+    return loss
