@@ -114,17 +114,20 @@ def asked(space: VectorSpace) -> tuple[list[str], list[dict[str, Any]]]:
     return questions, [*slots, {"island": ("island", vectors[3])}, {**slots[1], "a": ("island", vectors[4])}, {}]
 
 
-def test_what_is_sent_gives_what_is_said_here(run: Run, exported: Path, server) -> None:
+@pytest.mark.parametrize("as_text", [False, True])
+def test_what_is_sent_gives_what_is_said_here(run: Run, exported: Path, server, as_text: bool) -> None:
     url, seen = server
+    seen.clear()
     elm = vt.ELM.from_pretrained(run.path, device="cpu")
-    engine = VllmHttpEngine(exported, url)
+    engine = VllmHttpEngine(exported, url, as_text=as_text)
     questions, slots = asked(elm.spaces["island"])
     expected = elm.engine.generate(questions, slots, SHORT)
     told: list[int] = []
     found = engine.generate(questions, slots, SHORT, lambda done, total: told.append(done))
     assert [(one.text, one.finished) for one in found] == [(one.text, one.finished) for one in expected]
     assert told == [1, 2, 3, 4, 5, 6]
-    assert [part["type"] for part in seen[0]["messages"][0]["content"]] == ["text", "prompt_embeds", "text"]
+    types = [part["type"] for part in seen[0]["messages"][0]["content"]]
+    assert types == (["text", "prompt_embeds", "text"] if as_text else ["prompt_embeds"])
     pieces = list(engine.stream(questions[0], slots[0], SHORT))
     assert "".join(pieces).strip() == expected[0].text
     assert len(pieces) > 1
@@ -180,8 +183,8 @@ def test_what_is_no_export_and_who_does_not_answer_is_told(exported: Path, tmp_p
         (other / path.name).symlink_to(path)
     (other / "vectalk-export.json").unlink()
     (other / "vectalk-export.json").write_text(json.dumps({**report, "ids_equal": False, "question": "Sing."}))
-    with pytest.raises(EngineError, match=r"renders other ids .*take VllmEngine"):
-        VllmHttpEngine(other)
+    with pytest.raises(EngineError, match=r"renders other ids .*leave as_text away"):
+        VllmHttpEngine(other, as_text=True)
     if "vllm" not in sys.modules:
         with pytest.raises(EngineError, match="needs vLLM: pip install"):
             VllmEngine(exported)

@@ -1,7 +1,8 @@
 """Engines on vLLM: the adapters run here, soft tokens go to the server as embeddings, its LLM is that of an export.
 
-`vectalk export RUN --merged DIR` writes the folder that both take. Tokens are told by their ids, or, over HTTP, by a
-chat template that renders to the same ids; an export says whether it does.
+`vectalk export RUN --merged DIR` writes the folder that both take. In process, words go as ids. Over HTTP, where a
+server may tokenise together what we keep apart, a question goes whole as embeddings, its words looked up here in the
+LLM's table; or as text with soft tokens between, where the export says that its template renders our ids.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from vectalk.errors import EngineError, PromptError
 from vectalk.files import read_json
@@ -66,6 +70,32 @@ class Exported:
                 for owner in set(self.report["adapters"].values())
             }
         self.adapters = {name: saved[owner] for name, owner in self.report["adapters"].items()}
+
+    @cached_property
+    def table(self) -> Tensor | None:
+        """The LLM's token embeddings [V, H], read alone; None where its first layer does more than look them up."""
+        config = AutoConfig.from_pretrained(self.folder)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+        words = model.get_input_embeddings()
+        if type(words) is not torch.nn.Embedding:
+            return None
+        name = next(name for name, weight in model.named_parameters() if weight is words.weight)
+        for file in sorted(self.folder.glob("*.safetensors")):
+            with safe_open(file, framework="pt") as tensors:
+                if name in tensors.keys():  # noqa: SIM118 (it is no dictionary)
+                    return cast(Tensor, tensors.get_tensor(name))
+        return None
+
+    def whole(self, question: str, slots: Slots) -> Tensor:
+        """Return a question as embeddings [T, H], without what the template writes around it."""
+        assert self.table is not None
+        soft = {slot: self.soft(slot, slots) for slot in slots}
+        prompt = self.prompts(question, {slot: space for slot, (space, _) in slots.items()})
+        embeds = self.table[torch.tensor(prompt.ids)].clone()
+        for slot in prompt.slots:
+            embeds[slot.start : slot.start + slot.length] = soft[slot.name].to(embeds.dtype)
+        return embeds[len(self.prompts.before) : len(prompt) - len(self.prompts.after)]
 
     @torch.inference_mode()
     def soft(self, slot: str, slots: Slots) -> Tensor:
@@ -134,8 +164,8 @@ class VllmEngine:
 
     def _prompt(self, question: str, slots: Slots) -> dict[str, Any]:
         """Return ids and embeddings side by side, with what tells which of the two counts at each position."""
+        soft = {slot: self.exported.soft(slot, slots) for slot in slots}
         prompt = self.exported.prompts(question, {slot: space for slot, (space, _) in slots.items()})
-        soft = {slot.name: self.exported.soft(slot.name, slots) for slot in prompt.slots}
         width = next(iter(soft.values())).shape[-1] if soft else 0
         if not soft:
             return {"prompt_token_ids": list(prompt.ids)}
@@ -156,16 +186,28 @@ class VllmHttpEngine:
         url: of the server, without `/v1`.
         model: its name there; the first one that the server tells of when omitted.
         together: requests in flight.
+        as_text: send words as text; shorter, but the server then makes the ids.
     """
 
     def __init__(
-        self, folder: str | Path, url: str = "http://127.0.0.1:8000", model: str | None = None, together: int = TOGETHER
+        self,
+        folder: str | Path,
+        url: str = "http://127.0.0.1:8000",
+        model: str | None = None,
+        together: int = TOGETHER,
+        as_text: bool = False,
     ) -> None:
         self.exported, self.url, self.together = Exported(folder), url.rstrip("/"), together
-        if not self.exported.report["ids_equal"]:
+        self.as_text = as_text
+        if as_text and not self.exported.report["ids_equal"]:
             raise EngineError(
                 f"the chat template in {folder} renders other ids than the model was trained on (question "
-                f"{self.exported.report['question']!r}); take VllmEngine, which sends ids"
+                f"{self.exported.report['question']!r}); leave as_text away"
+            )
+        if not as_text and self.exported.table is None:
+            raise EngineError(
+                f"the LLM in {folder} does more than look its words up, so they cannot be sent as embeddings; pass "
+                "as_text=True, or take VllmEngine, which sends ids"
             )
         self.model = model or self._get("/v1/models")["data"][0]["id"]
 
@@ -203,12 +245,15 @@ class VllmHttpEngine:
     # ---- how
 
     def _body(self, question: str, slots: Slots, decoding: Decoding, number: int) -> dict[str, Any]:
-        parts = [
-            {"type": "prompt_embeds", "data": packed(self.exported.soft(text, slots))}
-            if is_slot
-            else {"type": "text", "text": text}
-            for text, is_slot in pieces_of(question)
-        ]
+        if self.as_text:
+            parts = [
+                {"type": "prompt_embeds", "data": packed(self.exported.soft(text, slots))}
+                if is_slot
+                else {"type": "text", "text": text}
+                for text, is_slot in pieces_of(question)
+            ]
+        else:
+            parts = [{"type": "prompt_embeds", "data": packed(self.exported.whole(question, slots))}]
         return {
             "model": self.model,
             "messages": [{"role": "user", "content": parts}],
