@@ -8,8 +8,9 @@ from vectalk.errors import EvaluationError
 from vectalk.evaluation.metrics import majority, sample_f1
 from vectalk.evaluation.probe import Coding, Probe, known_values, tune
 from vectalk.space import VectorSpace
-from vectalk.tasks import Suite
-from vectalk.tasks.attributes import Attribute, AttributeReader
+from vectalk.tasks import FactsTeacher, Suite
+from vectalk.tasks.attributes import SURROUNDINGS, Attribute, AttributeReader
+from vectalk.tasks.surroundings import Surroundings
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +122,19 @@ def test_what_cannot_be_probed_is_named(space: VectorSpace) -> None:
         Probe.fit(reader(small, "decade"))
     with pytest.raises(EvaluationError, match="unknown probe 'tree'"):
         Probe.fit(reader(space, "decade"), candidates=("tree",))
+
+
+def test_what_lies_around_is_looked_up_for_all_at_once(space: VectorSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    readers = FactsTeacher(Suite.load("movies"), {"film": space}).readers["film"]
+    around = next(found for found in readers.values() if found.kind in SURROUNDINGS and found.present)
+    sizes, at = list[int](), Surroundings.at
+
+    def counted(self: Surroundings, vectors: np.ndarray, exclude: np.ndarray | None = None):
+        sizes.append(len(vectors))
+        return at(self, vectors, exclude)
+
+    monkeypatch.setattr(Surroundings, "at", counted)
+    rows, values = known_values(around, "train")
+    assert len(rows) == len(values) > 1
+    assert sizes
+    assert 1 not in sizes

@@ -134,6 +134,7 @@ def known_values(reader: AttributeReader, split_name: str) -> tuple[np.ndarray, 
     rows = reader.space.rows(split_name)
     if len(rows) > MOST_ROWS:
         rows = rows[np.linspace(0, len(rows) - 1, MOST_ROWS).astype(np.int64)]
+    reader.prepare(rows.tolist())  # what lies around them is looked up for all of them at once
     found = [(int(row), value) for row in rows if (value := reader.value(int(row))) is not None]
     return np.array([row for row, _ in found], np.int64), [value for _, value in found]
 
