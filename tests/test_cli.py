@@ -362,7 +362,8 @@ def test_the_command_itself(asked: list[str]) -> None:
     vectalk = Path(sys.executable).with_name("vectalk")
     done = subprocess.run([vectalk, *asked, "--bind", "island=7", "--json"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert set(json.loads(done.stdout)) == {"text", "question", "slots", "settings", "finished"}
+    keys = {"text", "question", "slots", "settings", "finished", "influence", "abstained", "consistency"}
+    assert set(json.loads(done.stdout)) == keys
     done = subprocess.run([vectalk, *asked], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("vectalk: error: ")
