@@ -70,7 +70,7 @@ def test_the_vector_comes_to_count(run: Run, corpus: Corpus) -> None:
 
 def test_a_finished_run_is_whole(run: Run, corpus: Corpus, base_llm: Path) -> None:
     names = {path.name for path in run.path.iterdir()}
-    assert names == {
+    assert names - {"readback"} == {  # what judges candidates is kept beside a run that was asked so
         *{"README.md", "adapters", "checkpoints", "config.yaml", "elm.json"},
         *{"llm", "tasks.yaml", "training.jsonl"},
     }
@@ -161,7 +161,7 @@ def test_two_low_rank_stages_train_one_update(corpus: Corpus, random_llm: Path, 
 
 def test_the_best_is_kept_and_not_the_last(corpus: Corpus, random_llm: Path, tmp_path: Path) -> None:
     # A rate that rises to far too much: validation first falls, then gets worse.
-    changes = {"stage1__steps": 30, "stage1__warmup": 0.95, "stage1__llm": "full", "stage1__lr_llm": 0.3}
+    changes = {"stage1__steps": 30, "stage1__warmup": 0.95, "stage1__llm": "full", "stage1__lr_llm": 0.5}
     more = {"batch_size": 32, "eval_examples": 64, "stage2__steps": 0, "eval_every": 1, "stage1__patience": 100}
     settings = config(**changes, **more)
     run = train(corpus, str(random_llm), tmp_path / "run", settings, device="cpu")
