@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 BLOCK_BYTES = 128 << 20  # logits held at once; smaller blocks add the gradient of the head too often
 ROWS = 256  # positions whose products a CPU makes at once: it is quickest so
+WORDS = 4096  # rows of the head whose gradient in half precision a CPU makes at once, for the sake of its caches
 CACHE_BYTES = 2 << 20  # logits whose softmax a CPU works through at once, so that they need not come from memory
 
 
@@ -87,11 +88,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                     if of_hidden is not None:
                         torch.mm(part, head, out=of_hidden[chosen])
                 if of_weight is not None:
-                    errors = buffer[: len(rows)]
-                    if errors.dtype == torch.float32:
-                        of_weight.addmm_(errors.t(), rows)
-                    else:
-                        of_weight += errors.t() @ rows
+                    _add_product(of_weight, buffer[: len(rows)], rows)
         ctx.save_for_backward(of_hidden, of_weight, of_bias)
         return loss
 
@@ -109,6 +106,20 @@ class _LinearCrossEntropy(torch.autograd.Function):
             None,
             None,
         )
+
+
+def _add_product(total: Tensor, errors: Tensor, rows: Tensor) -> None:
+    """Add errors.T @ rows to a total [V, H] in float32, whatever the type of errors [N, V] and rows [N, H]."""
+    if errors.dtype == torch.float32:
+        total.addmm_(errors.t(), rows)
+        return
+    words = WORDS if total.device.type == "cpu" else len(total)
+    product = torch.empty((words, rows.shape[1]), dtype=rows.dtype, device=rows.device)
+    exact = torch.empty_like(product, dtype=torch.float32)
+    for i in range(0, len(total), words):
+        part = total[i : i + words]
+        torch.mm(errors[:, i : i + words].t(), rows, out=product[: len(part)])
+        part += exact[: len(part)].copy_(product[: len(part)])
 
 
 def _to_errors(
