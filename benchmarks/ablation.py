@@ -68,7 +68,7 @@ def cells(steps: int) -> list[Cell]:
     third, rates = 1 / 3, ("stage1.lr_adapter", "stage2.lr_adapter")
     one_stage = {"stage1.steps": 0, "stage2.steps": steps, "stage1.lr_adapter": 1e-3}
     return [
-        Cell("base", "S 4, MLP, two stages"),
+        Cell("base", "S 4, MLP, two stages, noise 0.1"),
         *(Cell(f"S {n}", "soft tokens", {"adapter.soft_tokens": n}) for n in (1, 2, 8, 16)),
         *(Cell(kind, "adapter", {"adapter.kind": kind}) for kind in ("linear", "residual")),
         Cell("stage 1 only", "stages", {"stage1.steps": steps, "stage2.steps": 0}),
@@ -82,6 +82,7 @@ def cells(steps: int) -> list[Cell]:
             Cell(f"LLM's rate x {times:.2g}", "rates", {"stage2.lr_llm": times * BASE["stage2.lr_llm"]})
             for times in (third, 3.0)
         ),
+        *(Cell(f"noise {size}", "noise on vectors", {"vector_noise": size}) for size in (0.0, 0.3, 0.5)),
     ]
 
 

@@ -106,6 +106,8 @@ class TrainConfig(BaseModel):
             always that of an optimiser step, over all processes and pieces.
         row_length: pack several examples into rows of so many tokens instead of padding them.
         gradient_checkpointing: forget the LLM's activations and compute them again; less memory, a third more time.
+        compile: compile the LLM's layers with `torch.compile`, which takes a minute at the start; off because it did not
+            pay on CPUs (see docs/log.md).
         shard: spread weights, gradients and the optimiser's moments over the processes (FSDP2) instead of giving each a
             copy; also on where `accelerate launch` says so.
         weight_decay: of AdamW, on matrices only.
@@ -136,6 +138,7 @@ class TrainConfig(BaseModel):
     grad_accumulation: int = Field(1, ge=1)
     row_length: int | None = Field(None, ge=1)
     gradient_checkpointing: bool = False
+    compile: bool = False
     shard: bool = False
     weight_decay: float = Field(0.01, ge=0.0)
     clip: float = Field(1.0, gt=0)

@@ -22,6 +22,7 @@ from vectalk.tasks.corpus import Corpus
 from vectalk.training import checkpoint, finish, words
 from vectalk.training.adapters import make_adapters
 from vectalk.training.answers import Consistency
+from vectalk.training.compiling import compile_layers
 from vectalk.training.config import StageConfig, TrainConfig
 from vectalk.training.data import Examples
 from vectalk.training.folder import RunFolder
@@ -148,6 +149,8 @@ class Trainer:
             llm.gradient_checkpointing_enable({"use_reentrant": False})
         if config.gradient_checkpointing or self.sharded or not can_share(llm):
             self.model.share_from = None
+        if config.compile:  # after the trials, which would be compiled too
+            compile_layers(llm)
         if self.sharded and config.eval_answers:
             raise TrainingError(
                 "eval_answers: a model that is spread over processes cannot answer while it is trained; "
