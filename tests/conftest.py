@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from films import save_films
+from taught import KEY
 from vectalk.demo.base_llm import make_base_llm, texts_of, train_tokenizer
 from vectalk.demo.world import World
 from vectalk.model.run import Run
@@ -71,3 +73,18 @@ def base_llm(corpus: Corpus, shared: Path) -> Path:
 def run(corpus: Corpus, base_llm: Path, shared: Path) -> Run:
     """A small trained run: it reads its vectors, if not well."""
     return train(corpus, str(base_llm), shared / "run", TrainConfig.load(None, dict(CONFIG)), device="cpu")
+
+
+@pytest.fixture
+def openai_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key, no endpoint but the fake one, and no waiting before a second try."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.setattr("vectalk.tasks.chat.http_transport.backoff", lambda attempt: 0.001)
+
+
+@pytest.fixture(scope="session")
+def films(shared: Path) -> VectorSpace:
+    """A few films with titles and texts."""
+    return save_films(shared / "films" / "space")

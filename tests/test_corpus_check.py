@@ -1,10 +1,7 @@
 """Each thing that can be wrong with a corpus is planted and found; a corpus without it passes."""
 
-import hashlib
 import json
-import random
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,56 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from planted import TRAIN, build_films, found, plant, save_space, set_target
 from vectalk.space import VectorSpace
-from vectalk.tasks import Corpus, Suite, build_corpus
-from vectalk.tasks.check import Report, check_corpus
+from vectalk.tasks import Corpus
+from vectalk.tasks.check import check_corpus
 from vectalk.tasks.check.corpus_check import SCHEMA
-from vectalk.tasks.check.duplicates import ALIKE, normalised, signature
-from vectalk.tasks.texts_teacher import TextsTeacher
+from vectalk.tasks.check.duplicates import normalised
 from worlds import call
-
-ROWS, TRAIN, VALIDATION = 200, 140, 20  # then 40 of test
-SYLLABLES = ("ka", "lo", "mi", "ru", "ta", "ve", "no", "sa", "il", "or", "an", "be", "du", "fe", "go", "hy")
-GENRES = ("Drama", "Comedy", "Crime", "Western", "Horror")
-SUITE: dict[str, Any] = {
-    "name": "films",
-    "attributes": {"film": {"genres": {"kind": "list"}, "decade": {"kind": "decade", "column": "year"}}},
-    "tasks": [
-        {
-            "name": "summary",
-            "slots": {"film": "film"},
-            "about": "film",
-            "states": ["genres", "decade"],
-            "prompts": ["Summarise {film}."],
-        }
-    ],
-}
-
-
-def word(rng: random.Random) -> str:
-    return "".join(rng.choices(SYLLABLES, k=3))
-
-
-def save_space(folder: Path) -> VectorSpace:
-    """Save films with titles of two words, and texts of thirty words of no language and their facts."""
-    rng = random.Random(0)
-    titles = [f"{word(rng).capitalize()} {word(rng).capitalize()} ({1950 + n % 60})" for n in range(ROWS)]
-    genres = [[GENRES[n % 5], GENRES[(n + 2) % 5]] for n in range(ROWS)]
-    texts = [
-        f"A film of the {(1950 + n % 60) // 10 * 10}s, {' and '.join(genres[n]).lower()}: "
-        + " ".join(word(rng) for _ in range(30))
-        for n in range(ROWS)
-    ]
-    table = {
-        "id": [f"f{n}" for n in range(ROWS)],
-        "title": titles,
-        "genres": genres,
-        "year": [1950 + n % 60 for n in range(ROWS)],
-        "text": texts,
-        "split": ["train"] * TRAIN + ["validation"] * VALIDATION + ["test"] * (ROWS - TRAIN - VALIDATION),
-    }
-    vectors = np.random.default_rng(0).standard_normal((ROWS, 4)).astype(np.float32)
-    return VectorSpace.create("film", vectors, table).save(folder)
 
 
 @pytest.fixture(scope="module")
@@ -72,31 +26,7 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> VectorSpace:
 
 @pytest.fixture
 def made(space: VectorSpace, tmp_path: Path) -> Corpus:
-    suite = Suite.model_validate(SUITE)
-    return build_corpus({"film": space}, suite, TextsTeacher(suite, {"film": space}, {"": "text"}), tmp_path / "corpus")
-
-
-def plant(corpus: Corpus, split: str, change: Callable[[list[dict[str, Any]]], Any]) -> Corpus:
-    """Change the examples of a split on disk, and the card with them."""
-    path = corpus.path / f"{split}-00000.parquet"
-    rows = pq.read_table(path).to_pylist()
-    change(rows)
-    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), path)
-    card = json.loads((corpus.path / "corpus.json").read_text())
-    card["sha256"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    (corpus.path / "corpus.json").write_text(json.dumps(card))
-    return Corpus.load(corpus.path)
-
-
-def found(report: Report) -> list[tuple[str, str, int]]:
-    return [(finding.kind, finding.level, finding.count) for finding in report.findings]
-
-
-def set_target(number: int, text: str) -> Callable[[list[dict[str, Any]]], None]:
-    def change(rows: list[dict[str, Any]]) -> None:
-        rows[number]["target"] = text
-
-    return change
+    return build_films(space, tmp_path / "corpus")
 
 
 # ---- a clean corpus
@@ -206,133 +136,6 @@ def test_files_that_changed(made: Corpus) -> None:
     rows[0]["target"] += " Indeed."
     pq.write_table(pa.Table.from_pylist(rows, SCHEMA), made.path / "test-00000.parquet")
     assert found(check_corpus(made)) == [("changed", "warning", 1)]
-
-
-# ---- leaks
-
-
-def test_an_entity_that_is_set_aside_in_a_training_example(made: Corpus) -> None:
-    def change(rows: list[dict[str, Any]]) -> None:
-        rows[5]["slots"][0]["row"] = ROWS - 1
-
-    report = check_corpus(plant(made, "train", change))
-    leaks = [finding for finding in report.problems if finding.kind == "leak"]
-    assert [finding.count for finding in leaks] == [1]
-    assert leaks[0].examples[0].endswith("is of test")
-
-
-def test_a_training_entity_in_a_test_example(made: Corpus) -> None:
-    def change(rows: list[dict[str, Any]]) -> None:
-        rows[5]["slots"][0]["row"] = 3
-
-    report = check_corpus(plant(made, "test", change))
-    assert [f.message for f in report.problems if f.kind == "leak"] == [
-        "1 validation or test examples are about training entities alone"
-    ]
-
-
-def test_an_entity_that_is_nowhere(made: Corpus) -> None:
-    def change(rows: list[dict[str, Any]]) -> None:
-        rows[5]["slots"][0]["row"] = ROWS
-        rows[6]["slots"][0]["space"] = "flim"
-
-    assert ("unknown-entity", "problem", 2) in found(check_corpus(plant(made, "train", change)))
-
-
-def test_a_title_set_aside_that_a_training_target_names(made: Corpus, space: VectorSpace) -> None:
-    title = space.title(ROWS - 3)
-    start = str(made.table("train")["target"][8].as_py())
-    report = check_corpus(plant(made, "train", set_target(8, f"{start} Like “{title}”.")))
-    assert found(report) == [("hidden-title", "problem", 1)]
-    assert f"names “{title}”" in report.findings[0].examples[0]
-    bare = title.rpartition(" (")[0]
-    report = check_corpus(plant(made, "train", set_target(8, f"{start} It is like {bare} in that.")))
-    assert found(report) == [("hidden-title", "warning", 1)]
-    seen = space.title(3)
-    assert found(check_corpus(plant(made, "train", set_target(8, f"{start} Like “{seen}”.")))) == []
-
-
-def test_a_target_that_names_its_own_title(made: Corpus, space: VectorSpace) -> None:
-    row = made.table("test")["slots"][4].as_py()[0]["row"]
-    start, title = str(made.table("test")["target"][4].as_py()), space.title(row).rpartition(" (")[0]
-    report = check_corpus(plant(made, "test", set_target(4, f"{start} So {title} ends.")))
-    assert found(report) == [("own-title", "problem", 1)]
-    assert report.figures["own_titles"] == {"summary": 1}
-    suite = Suite.model_validate({**SUITE, "tasks": [{**SUITE["tasks"][0], "names_title": True}]})
-    (made.path / "suite.yaml").write_text(suite.dump())
-    assert [f.kind for f in check_corpus(Corpus.load(made.path)).problems] == []
-
-
-def test_one_title_in_two_splits(space: VectorSpace, tmp_path: Path) -> None:
-    table = space.entities.to_pydict()
-    table["title"][ROWS - 1] = table["title"][0].upper().replace("(1950)", "(1951)")
-    other = VectorSpace.create("film", np.array(space.vectors), table).save(tmp_path / "films")
-    suite = Suite.model_validate(SUITE)
-    corpus = build_corpus({"film": other}, suite, TextsTeacher(suite, {"film": other}, {"": "text"}), tmp_path / "c")
-    (finding,) = check_corpus(corpus).findings
-    assert (finding.kind, finding.level, finding.count) == ("twin-title", "warning", 1)
-    assert finding.examples == [f"{table['title'][ROWS - 1]} (test)"]
-
-
-# ---- duplicates
-
-
-def test_test_targets_that_are_training_targets(made: Corpus) -> None:
-    texts = made.table("train")["target"].to_pylist()[::4]
-
-    def change(rows: list[dict[str, Any]]) -> None:
-        for n in range(6):
-            rows[n]["target"] = "  " + texts[n].upper().replace(" ", "  ")
-
-    report = check_corpus(plant(made, "test", change))
-    duplicates = [f for f in report.problems if f.kind == "duplicate"]
-    assert [f.count for f in duplicates] == [6]
-    assert "6 of 60 validation and test targets are identical to a training target" in duplicates[0].message
-    assert duplicates[0].examples[0].startswith("test 0 = train 0: ")
-    assert report.figures["duplicates"]["tasks"]["summary"]["identical_to_training"] == 0.1
-
-
-def test_test_targets_that_are_nearly_training_targets(made: Corpus) -> None:
-    texts = made.table("train")["target"].to_pylist()[::4]
-
-    def change(rows: list[dict[str, Any]]) -> None:
-        for n in range(6):
-            rows[n]["target"] = texts[n] + " indeed"  # one more word among some 40
-
-    report = check_corpus(plant(made, "test", change))
-    near = [f for f in report.findings if f.kind == "duplicate"]
-    assert [(f.level, f.count) for f in near] == [("warning", 6)]
-    assert "nearly identical to a training target" in near[0].message
-
-
-def test_one_text_for_many(made: Corpus) -> None:
-    def change(rows: list[dict[str, Any]]) -> None:
-        for row in rows[:80]:
-            row["target"] = rows[0]["target"]
-
-    report = check_corpus(plant(made, "train", change))
-    said = [f.message for f in report.warnings if f.kind == "duplicate"]
-    assert said == ["task 'summary': 13% of the targets are identical to one about something else"]
-
-
-def test_signatures_tell_how_alike_texts_are() -> None:
-    rng = random.Random(1)
-
-    def pair(shared: float) -> tuple[str, str]:
-        """Two texts whose runs of three words have about this Jaccard similarity."""
-        size = 120
-        same = round(2 * shared / (1 + shared) * size)
-        start = [word(rng) for _ in range(same)]
-        return tuple(" ".join([*start, *(word(rng) for _ in range(size - same))]) for _ in range(2))  # type: ignore[return-value]
-
-    def share_found(shared: float) -> float:
-        pairs = [pair(shared) for _ in range(60)]
-        return float(np.mean([(signature(a) == signature(b)).sum() >= ALIKE for a, b in pairs]))
-
-    assert share_found(0.92) > 0.9
-    assert share_found(0.5) < 0.2
-    assert (signature("one two") == signature("one two")).all()
-    assert not (signature("one two") == signature("two one")).any()
 
 
 # ---- lengths and truth
