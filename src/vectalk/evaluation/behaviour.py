@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from scipy.stats import rankdata
 
 from vectalk.evaluation.bootstrap import correlation, mean_of
 from vectalk.evaluation.ratings import MOST_USERS, Ratings
-from vectalk.evaluation.texts import Figure, TaskTexts
+from vectalk.evaluation.texts import RIVALS, Figure, TaskTexts
 
 FACTORS = "factors"  # the pseudo-condition that knows the vector itself
 
@@ -43,16 +43,36 @@ def item_behaviour(
         return
     vectors = {**found, FACTORS: ratings.item_vectors[rows]}
     scores = {condition: (v - mean) @ ratings.user_vectors[users].T for condition, v in vectors.items()}
-    areas = {}
-    for condition, score in scores.items():
-        area = np.full(given.n, np.nan)
-        for i in np.flatnonzero(usable):
-            area[i] = auc(score[i, held[i]], score[i, ~held[i] & ~seen[i]])
-        areas[condition] = mean_of(area)
-    for metric, condition, figure in given.figures("bc_auc", areas):
-        yield metric, condition, figure._replace(n=int(usable.sum()))
+    yield from areas(given, scores, held, ~held & ~seen)
     true = _ranks(scores.pop(FACTORS))
     yield from given.figures("bc_spearman", {c: correlation(_ranks(score), true) for c, score in scores.items()})
+
+
+def areas(
+    given: TaskTexts,
+    scores: Mapping[str, np.ndarray],
+    held: np.ndarray,
+    unrated: np.ndarray,
+    rivals: Sequence[str] = RIVALS,
+) -> Iterator[Figure]:
+    """Yield `bc_auc`: how well scores part held-out ratings from pairs that were never rated, averaged over rows.
+
+    Args:
+        given: the texts about n entities.
+        scores: condition -> [n, M] of each entity and each of the M others (users of items, items of users).
+        held: [n, M] whether the rating is held out.
+        unrated: [n, M] whether there is no rating. Rows that lack one or the other have no area.
+        rivals: whom the model is compared with.
+    """
+    usable = np.flatnonzero(held.any(axis=1) & unrated.any(axis=1))
+    means = {}
+    for condition, score in scores.items():
+        area = np.full(given.n, np.nan)
+        for i in usable:
+            area[i] = auc(score[i, held[i]], score[i, unrated[i]])
+        means[condition] = mean_of(area)
+    for metric, condition, figure in given.figures("bc_auc", means, rivals):
+        yield metric, condition, figure._replace(n=len(usable))
 
 
 def auc(positive: np.ndarray, negative: np.ndarray) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from vectalk.evaluation.behaviour import FACTORS, auc
+from vectalk.evaluation.behaviour import FACTORS, areas
 from vectalk.evaluation.bootstrap import Statistic, mean_of
 from vectalk.evaluation.ratings import Ratings
 from vectalk.evaluation.texts import Figure, TaskTexts
@@ -18,6 +18,7 @@ from vectalk.space.split import SPLITS, TRAIN
 from vectalk.tasks import Example
 
 POPULARITY = "popularity"
+BEATEN = ("shuffled", "copy_text")  # whom the model is compared with; a probe ranks no items
 TOP = 10
 MOST_ITEMS = 5000  # that a user's texts are scored for
 
@@ -98,7 +99,9 @@ def user_behaviour(
     scores = {condition: vectors @ ratings.item_vectors[items].T for condition, vectors in users.items()}
     scores[POPULARITY] = _popularity(given.n, items, ratings)
     yield from _ranked(given, "readback", scores, items, rows, ratings, notes)
-    yield from _found(given, scores, items, rows, ratings)
+    held, seen = (part.matrix(items, rows).T for part in (ratings.test, ratings.train))
+    if held.any(axis=1).sum() > 1:
+        yield from areas(given, scores, held, ~held & ~seen, rivals=BEATEN)
     if texts is None:
         notes.append(f"task {given.task.name!r}: the corpus has no texts about items to rank by their words")
         return
@@ -152,26 +155,8 @@ def _ranked(
             gain[i], correlated[i] = ndcg(2.0**values - 1, score[i, columns]), spearman(score[i, columns], values)
         gains[condition], correlations[condition] = mean_of(gain), mean_of(correlated)
     for name, statistics in ((f"bc_ndcg@{TOP}", gains), ("bc_spearman", correlations)):
-        for metric, condition, figure in given.figures(f"{name}/{way}", statistics, rivals=("shuffled", "copy_text")):
+        for metric, condition, figure in given.figures(f"{name}/{way}", statistics, BEATEN):
             yield metric, condition, figure._replace(n=len(tested))
-
-
-def _found(
-    given: TaskTexts, scores: Mapping[str, np.ndarray], items: np.ndarray, rows: np.ndarray, ratings: Ratings
-) -> Iterator[Figure]:
-    """Yield how well scores [n, M] of items [M] part those of held-out ratings from those never rated."""
-    held, seen = (part.matrix(items, rows).T for part in (ratings.test, ratings.train))
-    usable = held.any(axis=1)
-    if usable.sum() < 2:
-        return
-    areas = {}
-    for condition, score in scores.items():
-        area = np.full(given.n, np.nan)
-        for i in np.flatnonzero(usable):
-            area[i] = auc(score[i, held[i]], score[i, ~held[i] & ~seen[i]])
-        areas[condition] = mean_of(area)
-    for metric, condition, figure in given.figures("bc_auc", areas, rivals=("shuffled", "copy_text")):
-        yield metric, condition, figure._replace(n=int(usable.sum()))
 
 
 def ndcg(gains: np.ndarray, scores: np.ndarray, top: int = TOP) -> float:
