@@ -5,25 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from vectalk.evaluation.bootstrap import Statistic, average, corrected, joined, whole
+from vectalk.evaluation.bootstrap import Estimate, Statistic, average, corrected, difference, joined, whole
 from vectalk.evaluation.facts import Facts
 from vectalk.evaluation.metrics import attribute_score
 from vectalk.evaluation.texts import Figure, TaskTexts
 from vectalk.tasks.attributes import AttributeReader
 
 READABLE = 0.9  # what the extractor must score on references before it may judge answers
+GAP = "score_minus_majority"  # of the probe: what recovery divides by
 
 
 def recovery(given: TaskTexts, facts: Facts, notes: list[str]) -> Iterator[Figure]:
     """Score what the texts of a one-slot task state of its attributes.
 
     Majority and probe count as values, not as texts: a sentence that cannot be spelled must not lower the bar. The
-    mean over the attributes of the task is called `recovery` alone.
+    mean over the attributes of the task is called `recovery` alone. An attribute takes part in it where the probe is
+    surely above the majority (`score_minus_majority/x`, paired bootstrap): what the vector may not hold at all cannot
+    be recovered, and a share of next to nothing, which may be -4, would drown the others.
 
     Args:
         given: the texts.
         facts: what majority and probe say.
-        notes: is told which attributes were left out, and why.
+        notes: is told which attributes were left out of the figures or of the mean, and why.
     """
     if len(given.task.slots) > 1:
         return
@@ -48,14 +51,18 @@ def recovery(given: TaskTexts, facts: Facts, notes: list[str]) -> Iterator[Figur
         floor, ceiling = score([constant] * given.n), score(facts.predict("probe_text", space, attribute, rows))
         own = {name: score([reader.read(text) for text in texts]) for name, texts in given.texts.items()}
         share = {name: joined(corrected, statistic, floor, ceiling) for name, statistic in own.items()}
+        gap = given.estimate(joined(difference, ceiling, floor))
         yield f"score/{attribute}", "probe", given.estimate(ceiling)._replace(n=known)
+        yield f"{GAP}/{attribute}", "probe", gap._replace(n=known)
         for figure in given.figures(f"score/{attribute}", own, rivals=()):
             yield _of(known, figure)
         for figure in given.figures(f"recovery/{attribute}", share):
             yield _of(known, figure)
-        if whole(ceiling, given.n) > whole(floor, given.n):  # else there is nothing to recover
-            for name, statistic in share.items():
-                recovered[name].append(statistic)
+        if gap.low is None or gap.low <= 0:
+            notes.append(_unsure(given.task.name, attribute, gap))
+            continue
+        for name, statistic in share.items():
+            recovered[name].append(statistic)
     if any(recovered.values()):
         yield from given.figures("recovery", {name: joined(average, *each) for name, each in recovered.items()})
 
@@ -69,6 +76,14 @@ def _problem(given: TaskTexts, reader: AttributeReader, true: list[Any], facts: 
         return f"not readable, the extractor scores {readable:.2f} on the references"
     space = next(iter(given.task.slots.values()))
     return None if facts.probe(space, reader.name) is not None else "no probe to compare with"
+
+
+def _unsure(task: str, attribute: str, gap: Estimate) -> str:
+    interval = "" if gap.low is None else f" [{gap.low:.2f}, {gap.high:.2f}]"
+    return (
+        f"task {task!r}, attribute {attribute!r}: not in the mean of recovery, the probe is not surely better than the "
+        f"majority's guess (by {gap.value or 0:.2f}{interval})"
+    )
 
 
 def _of(known: int, figure: Figure) -> Figure:

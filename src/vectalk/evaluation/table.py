@@ -43,14 +43,24 @@ SHORT = {
 }
 MODEL = "elm"
 VALUES = "probe"  # scored as values, not as texts
+GAP = "score_minus_majority/"  # of the probe, by attribute: what recovery divides by
+UNSURE = "*"  # marks attributes that the mean of recovery leaves out
+NOTE = f"{UNSURE} not in `all`: the probe is not surely better here than the majority's guess."
 WIDTH = 80  # of a terminal
 MISSING = {"value": None, "low": None, "high": None}
 
 
+def left_out(rows: Sequence[Metric]) -> list[str]:
+    """Return the attributes of one task that the mean of its recovery leaves out (see `recovery`)."""
+    gaps = [r for r in rows if r["metric"].startswith(GAP) and r["condition"] == VALUES]
+    return [r["metric"].removeprefix(GAP) for r in gaps if r["low"] is None or r["low"] <= 0]
+
+
 def columns(rows: Sequence[Metric]) -> dict[str, str]:
-    """Return the metrics that a table shows, and what each is called."""
-    attributes = dict.fromkeys(r["metric"] for r in rows if r["metric"].startswith("recovery/"))
-    shown = {name: name.removeprefix("recovery/") for name in attributes}
+    """Return the metrics that a table of one task shows, and what each is called."""
+    names = dict.fromkeys(r["metric"] for r in rows if r["metric"].startswith("recovery/"))
+    attributes, unsure = [name.removeprefix("recovery/") for name in names], left_out(rows)
+    shown = {f"recovery/{name}": name + (UNSURE if name in unsure else "") for name in attributes}
     present = {r["metric"] for r in rows}
     if len(attributes) < 2:  # the mean of one is that one
         present.discard("recovery")
@@ -63,7 +73,7 @@ def shown(rows: Sequence[Metric]) -> list[Metric]:
     return [
         {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
         for row in rows
-        if row["metric"] in metrics
+        if row["metric"] in metrics or row["metric"].startswith(GAP)
     ]
 
 
@@ -95,7 +105,8 @@ def rich_tables(rows: Sequence[Metric], width: int = WIDTH) -> list[Table]:
             shown = {c: [found[i] for i in places] for c, found in body.items()}
             n = max(r["n"] for r in rows if r["task"] == task)
             title = f"{task} ({n} test examples)" if number == 0 else None
-            tables.append(_table([heads[0], *(heads[i + 1] for i in places)], shown, title))
+            kept = [heads[0], *(heads[i + 1] for i in places)]
+            tables.append(_table(kept, shown, title, NOTE if _noted(kept) else None))
     return tables
 
 
@@ -113,10 +124,11 @@ def _blocks(widths: Sequence[int], room: int) -> list[list[int]]:
     return blocks
 
 
-def _table(heads: Sequence[str], body: dict[str, list[Metric]], title: str | None) -> Table:
+def _table(heads: Sequence[str], body: dict[str, list[Metric]], title: str | None, note: str | None) -> Table:
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", title_style="bold")
+    left = {"title_justify": "left", "caption_justify": "left"}
+    table = Table(title=title, title_style="bold", caption=note, **left)  # type: ignore[arg-type]
     for place, head in enumerate(heads):
         table.add_column(head, justify="right" if place else "left", no_wrap=True)
     for condition, found in body.items():
@@ -135,8 +147,13 @@ def markdown(rows: Sequence[Metric]) -> str:
     for task in dict.fromkeys(r["task"] for r in rows):
         heads, body = lines(rows, task)
         cells = [[c, *(_with_interval(r, c == MODEL) for r in found)] for c, found in body.items()]
-        parts.append(f"**{task}**\n\n" + _markdown(heads, cells))
+        note = f"\n{NOTE}\n" if _noted(heads) else ""
+        parts.append(f"**{task}**\n\n" + _markdown(heads, cells) + note)
     return "\n".join(parts)
+
+
+def _noted(heads: Sequence[str]) -> bool:
+    return any(head.endswith(UNSURE) for head in heads)
 
 
 # ---- over tasks

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from vectalk.evaluation.table import left_out
+
 Metric = dict[str, Any]
 MODEL = "elm"
 MAIN = ("sc", "nsc", "recall@10", "bc_auc", "recovery", "claims_precision", "claims_recall", "titles_unknown")
@@ -36,11 +38,15 @@ class Figures:
 
     Attributes:
         tasks: in the order of the file.
+        n: task -> test examples.
+        left_out: task -> attributes that the mean of its recovery leaves out, where there are some.
     """
 
     def __init__(self, rows: Sequence[Metric]) -> None:
         self.tasks = list(dict.fromkeys(row["task"] for row in rows))
         self.n = {task: max(row["n"] for row in rows if row["task"] == task) for task in self.tasks}
+        each = {task: left_out([row for row in rows if row["task"] == task]) for task in self.tasks}
+        self.left_out = {task: attributes for task, attributes in each.items() if attributes}
         self._found = {
             (r["task"], r["metric"], r["condition"]): Figure(r["value"], r["low"], r["high"])
             for r in rows

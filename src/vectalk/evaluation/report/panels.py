@@ -100,6 +100,7 @@ def panels(figures: Figures) -> list[View]:
                 "name": name,
                 "question": question,
                 "how": how,
+                "note": _left_out(figures) if metric == "recovery" else "",
                 "lower": metric in LOWER_IS_BETTER,
                 "folded": metric not in HEADLINE,
                 "ticks": [(f"{_at(tick, scale):.2f}", f"{tick:g}") for tick in _ticks(scale)],
@@ -110,6 +111,14 @@ def panels(figures: Figures) -> list[View]:
             }
         )
     return made
+
+
+def _left_out(figures: Figures) -> str:
+    """Say which attributes recovery does not count."""
+    if not figures.left_out:
+        return ""
+    each = "; ".join(f"{task}: {', '.join(attributes)}" for task, attributes in figures.left_out.items())
+    return f"Not counted, since a probe of the vector is not surely better there than a constant guess – {each}."
 
 
 def marked(shown: list[View]) -> list[str]:

@@ -29,7 +29,8 @@ METRICS = {  # metric -> (name, question that it answers, how it is measured)
         "Recovery",
         "How many of the facts in the vector reach the answer?",
         "How well attributes can be read from the answer: 0 is the best constant guess, 1 is a probe fitted directly "
-        "to the vectors.",
+        "to the vectors. Mean over attributes; those that the probe does not surely read better than the guess are not "
+        "counted, since the vector may not hold them.",
     ),
     "claims_precision": (
         "True statements",
