@@ -17,7 +17,8 @@ from typing import Any
 
 from common import ROOT, write_result
 
-KEPT = ("sc_middle", "spearman", "score_spearman", "target_span", "other_span", "ratio", "q_value", "bc_auc", "bc_ndcg")
+SHIFTED = ("spearman", "score_spearman", "target_span", "other_span", "ratio", "q_value")
+KEPT = ("sc_middle", "sc_ends", "sc_walk", "bc_auc", "bc_ndcg", *SHIFTED)
 Row = dict[str, Any]
 
 

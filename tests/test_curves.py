@@ -1,5 +1,6 @@
 """Curves of a generator that knows the world, and of one that never looks: what must rise rises, the rest is flat."""
 
+import importlib
 import json
 
 import numpy as np
@@ -11,6 +12,7 @@ from vectalk.errors import EvaluationError
 from vectalk.evaluation.bootstrap import whole
 from vectalk.evaluation.cold_start import Behaviour, RatingsOf, crossings, folded
 from vectalk.evaluation.curves import ALPHAS, STEPS, curves
+from vectalk.evaluation.facts import Facts
 from vectalk.evaluation.plot import chart
 from vectalk.evaluation.ratings import Pairs, Ratings
 from vectalk.space.ratings import factorize
@@ -22,6 +24,15 @@ SMALL = {"pairs": 30, "entities": 25, "concepts": 1}
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     return make_corpus(tmp_path_factory.mktemp("linear"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def probes_are_fitted_once(corpus):
+    """The probes depend on corpus and seed alone, so that the tests may share them."""
+    known = Facts(corpus, 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importlib.import_module("vectalk.evaluation.curves"), "Facts", lambda *_: known)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +159,23 @@ def test_the_middle_of_walks_is_compared_pair_by_pair(seen) -> None:
     walk = [r for r in said if r["curve"] == "interpolation" and r["condition"] == "elm"]
     assert len(walk) == len(ALPHAS) * SMALL["pairs"]
     assert {len(r["at"]) for r in walk} == {2}
+
+
+def test_what_a_walk_costs_is_told_from_what_its_ends_have(seen) -> None:
+    rows, _ = seen
+    for condition in ("elm", "copy_text", "probe_text"):
+        middle, ends, walk = (
+            pick(rows, metric=m, condition=condition)[0]["value"] for m in ("sc_middle", "sc_ends", "sc_walk")
+        )
+        assert walk == pytest.approx(middle - ends)
+    at_ends = [r["value"] for r in pick(rows, metric="sc", condition="own_text")]
+    assert len(at_ends) == 2
+    assert pick(rows, metric="sc_ends", condition="own_text")[0]["value"] == pytest.approx(np.mean(at_ends))
+    assert pick(rows, metric="sc_middle", condition="own_text") == []
+    gap = pick(rows, metric="sc_walk_minus_copy_text", condition="elm")[0]
+    walks = [pick(rows, metric="sc_walk", condition=c)[0]["value"] for c in ("elm", "copy_text")]
+    assert gap["value"] == pytest.approx(walks[0] - walks[1])
+    assert len(values(rows, metric="sc", condition="probe_text")) == len(ALPHAS)  # read anywhere, not at entities alone
 
 
 def test_a_whole_shift_is_told_from_others_and_from_chance(seen) -> None:

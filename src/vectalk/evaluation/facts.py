@@ -14,6 +14,7 @@ from vectalk.space.split import TRAIN, VALIDATION
 from vectalk.tasks import Corpus, Example, FactsTeacher, Task
 from vectalk.tasks.attributes import SURROUNDINGS, UNREAD, AttributeReader
 from vectalk.tasks.suite import ABOUT
+from vectalk.tasks.surroundings import SpaceReader
 
 
 class NotRunError(EvaluationError):
@@ -98,3 +99,19 @@ class Facts:
             for value, found in zip(values, around, strict=True):
                 value[ABOUT] = found
         return [self.teacher.spell(task, v, f"{self.seed}/{i}") or "" for i, v in enumerate(values)]
+
+    def spell_at(self, task: Task, vectors: np.ndarray) -> list[str]:
+        """Write a text for each of any vectors [n, D] from what the probes read there, for a task about one entity."""
+        if not task.facts:
+            raise NotRunError(f"task {task.name!r} has no `facts` to spell values with")
+        slot, space = next(iter(task.slots.items()))
+        around: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        columns = {}
+        for name in sorted(self.teacher.used(task)[slot]):
+            reader, probe = self.reader(space, name), self.probe(space, name)
+            if isinstance(reader, SpaceReader) and reader.kind in SURROUNDINGS:
+                columns[name] = reader.at(vectors, around)
+            else:
+                columns[name] = [None] * len(vectors) if probe is None else probe.predict(vectors)
+        values = [{slot: {name: column[i] for name, column in columns.items()}} for i in range(len(vectors))]
+        return [self.teacher.spell(task, value, f"{self.seed}/{i}") or "" for i, value in enumerate(values)]

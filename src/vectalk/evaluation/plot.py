@@ -8,7 +8,16 @@ from importlib.resources import files
 from typing import Any
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 360, 226, 38, 24, 44, 12
-SERIES = {"elm": "model", "a's own": "a", "b's own": "b", "copy_text": "1", "probe": "1", "random": "2", "vector": "4"}
+SERIES = {
+    "elm": "model",
+    "a's own": "a",
+    "b's own": "b",
+    "copy_text": "1",
+    "probe": "1",
+    "probe_text": "3",
+    "random": "2",
+    "vector": "4",
+}
 SPARE = ("3", "4", "1", "2")
 UNIT = ("sc", "target", "far", "central", "cosine", "share")  # metrics shown from 0 to 1
 

@@ -17,7 +17,7 @@ from vectalk.evaluation.space_map import SpaceMap
 from vectalk.readback import ReadBack, SameEncoder, TextEncoder
 from vectalk.space import VectorSpace
 from vectalk.space.neighbors import nearest
-from vectalk.space.split import TRAIN, VALIDATION
+from vectalk.space.split import TEST, TRAIN, VALIDATION
 from vectalk.tasks import Corpus, Example, Task
 from vectalk.tasks.attributes import AttributeReader
 
@@ -33,6 +33,7 @@ class Subject:
         references: training examples of the task.
         copies: training row -> its reference text.
         told: what was said of each point, for `curves_answers.jsonl`.
+        owned: test row -> its reference text, once asked for.
     """
 
     corpus: Corpus
@@ -48,6 +49,7 @@ class Subject:
     plane: SpaceMap
     seed: int
     told: list[Row] = field(default_factory=list)
+    owned: dict[int, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -89,6 +91,14 @@ class Subject:
         among = np.array(sorted(self.copies))
         found, _ = nearest(vectors, self.space.vectors, 1, self.space.metric, rows=among)
         return [self.copies[int(row)] for row in found[:, 0]]
+
+    def own(self, rows: np.ndarray) -> list[str] | None:
+        """Return the own reference text of each test entity [n]; None where the corpus lacks one."""
+        if not self.owned:
+            for example in self.corpus.examples(TEST, self.task.name):
+                self.owned.setdefault(example.slots[self.slot][1], example.target)
+        known = [self.owned.get(int(row)) for row in rows]
+        return None if None in known else known  # type: ignore[return-value]
 
     def consistency(self, texts: Sequence[str], vectors: np.ndarray) -> np.ndarray:
         """Return SC [Q] of texts about vectors [Q, D]."""

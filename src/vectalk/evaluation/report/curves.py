@@ -61,17 +61,24 @@ def sections(rows: Sequence[Row], crossings: Sequence[Row] = ()) -> list[View]:
 
 
 def _middle(rows: Sequence[Row]) -> list[str]:
-    """Say what the middle of walks has to do with copying."""
+    """Say what the middle of walks has to do with copying, and how much of that the ends have already."""
     found = {(r["metric"], r["condition"]): Figure(r["value"], r["low"], r["high"]) for r in rows if r["x"] == 0.5}
     lines = []
     for (metric, condition), figure in found.items():
-        if metric == "sc_middle" and condition != "elm":
-            gap, own = found[f"sc_middle_minus_{condition}", "elm"], found["sc_middle", "elm"]
-            lines.append(
-                f"In the middle (alpha 0.3 to 0.7) the model's SC is {own}, that of {CONDITIONS[condition][0]} "
-                f"{figure}; the difference is {gap}."
-            )
+        if metric != "sc_middle" or condition == "elm":
+            continue
+        gap, own, name = found[f"sc_middle_minus_{condition}", "elm"], found["sc_middle", "elm"], _name(condition)
+        ends = found.get((f"sc_ends_minus_{condition}", "elm"))
+        there = "" if ends is None else f" At the ends, which are entities, the difference is {ends} already."
+        lines.append(
+            f"In the middle (alpha 0.3 to 0.7) the model's SC is {own}, that of {name} {figure}; the difference is "
+            f"{gap}.{there}"
+        )
     return lines
+
+
+def _name(condition: str) -> str:
+    return "the model" if condition == "elm" else CONDITIONS[condition][0]
 
 
 def _chance(rows: Sequence[Row]) -> list[str]:
@@ -84,7 +91,7 @@ def _chance(rows: Sequence[Row]) -> list[str]:
 
 
 def _crossed(crossing: Row) -> str:
-    name = "the model" if crossing["condition"] == "elm" else CONDITIONS[crossing["condition"]][0]
+    name = _name(crossing["condition"])
     what = TITLES.get(crossing["metric"], crossing["metric"])
     if crossing["above"] is None:
         return f"{what}: {name} does not rise above popularity for good."
