@@ -8,6 +8,7 @@ import pytest
 
 from linear_world import make_corpus
 from vectalk.errors import EvaluationError
+from vectalk.evaluation.metrics import cosines
 from vectalk.readback import ReadBack, SameEncoder, SentenceEncoder, TfidfEncoder, about_vectors, get_encoder
 from vectalk.readback.ridge import STRENGTHS
 from vectalk.space import VectorSpace
@@ -132,6 +133,26 @@ def test_strength_is_chosen_over_entities_not_texts(corpus: Corpus) -> None:
         Example("t", "", {"film": ("film", int(row))}, f"word{row}", "train", "facts") for row in rows for _ in range(4)
     ]
     assert ReadBack.fit(space, examples).strength == STRENGTHS[-1]
+
+
+def test_no_text_is_judged_by_who_knows_it_by_heart(corpus: Corpus, tmp_path: Path) -> None:
+    """Each entity has a word of its own, which tells nothing of its vector to who has not read this very text."""
+    space = corpus.spaces["film"]
+    rows = [int(row) for row in space.rows("train")[:200]]
+    words = [f"word{row}" for row in rows]
+    examples = [
+        Example("t", "", {"film": ("film", row)}, f"{word} {end}", "train", "facts")
+        for row, word in zip(rows, words, strict=True)
+        for end in ("again", "anew")
+    ]
+    readback = ReadBack.fit(space, examples, most_texts=300)
+    true = np.asarray(space.vectors[rows]) - readback.centre
+    texts = [example.target for example in examples[::2]]  # some were read, of others their twin was
+    assert abs(cosines(readback(texts) - readback.centre, true).mean()) < 0.15
+    readback.save(tmp_path)
+    assert cosines(ReadBack.load(tmp_path, space)(texts) - readback.centre, true).mean() > 0.4
+    new = ["a text that nobody wrote"]
+    np.testing.assert_array_equal(ReadBack.load(tmp_path, space)(new), readback(new))
 
 
 def test_saves_and_refuses_a_foreign_space(corpus: Corpus, readback: ReadBack, tmp_path: Path) -> None:

@@ -35,3 +35,14 @@ def test_groups_are_left_out_together() -> None:
     x, y = rng.standard_normal((40, 30))[groups], rng.standard_normal((40, 3))[groups]
     assert fit_ridge(x, y, groups).strength > 100
     assert fit_ridge(x, y, np.arange(200)).strength < 1.0
+
+
+def test_what_was_fitted_without_a_fold_has_not_seen_it() -> None:
+    x, y, groups = data(1.0)
+    found = fit_ridge(x, y, groups, strengths=[0.5], crossed=True)
+    assert all(len(set(found.fold[groups == group])) == 1 for group in set(groups))
+    for fold, (weight, bias) in enumerate(found.without):
+        wanted = Ridge(0.5).fit(x[found.fold != fold], y[found.fold != fold])
+        np.testing.assert_allclose(weight, wanted.coef_.T, atol=1e-5)
+        np.testing.assert_allclose(bias, wanted.intercept_, atol=1e-4)
+    assert fit_ridge(x, y, groups).without == []

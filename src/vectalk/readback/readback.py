@@ -58,6 +58,10 @@ def about_vectors(examples: Sequence[Example], about: str | None, space: VectorS
 class ReadBack:
     """Ridge regression from a text's embedding to a vector of a space; make one with `fit`.
 
+    A reference text of an entity that it was fitted on is read by what was fitted without that entity, and others of
+    its fold: else a copied text would be judged by who knows it by heart. (A read-back that was saved and loaded no
+    longer knows which texts these are.)
+
     Attributes:
         space: the space.
         encoder: the frozen text encoder.
@@ -81,6 +85,8 @@ class ReadBack:
     ) -> None:
         self.space, self.encoder, self.about, self.strength, self.r2 = space, encoder, about, strength, r2
         self._weight, self._bias = weight, bias
+        self._fold: dict[str, int] = {}  # of each reference text of the entities that it was fitted on
+        self._without: list[tuple[np.ndarray, np.ndarray]] = []
         self.centre = space.normalizer.mean
 
     @classmethod
@@ -111,9 +117,9 @@ class ReadBack:
             EvaluationError: an example is not a training example, or there are too few.
         """
         _check_training(space, examples)
-        examples = sampled(examples, most_texts, seed)
+        given, examples = examples, sampled(examples, most_texts, seed)
         texts = [example.target for example in examples]
-        groups = np.array([next(iter(example.slots.values()))[1] for example in examples])
+        groups = np.array([_entity(example) for example in examples])
         entities = len(np.unique(groups))
         if entities < 2 * FOLDS:
             raise EvaluationError(f"reference texts of {entities} training entities are too few for a read-back")
@@ -121,10 +127,14 @@ class ReadBack:
         if isinstance(encoder, TfidfEncoder) and not encoder.fitted:
             encoder.fit(texts, seed=seed)
         vectors = about_vectors(examples, about, space) - space.normalizer.mean
-        ridge = fit_ridge(encoder.encode(texts), vectors, groups, seed=seed)
-        made = cls(
-            space, encoder, ridge.weight, ridge.bias + space.normalizer.mean, about=about, strength=ridge.strength
-        )
+        ridge = fit_ridge(encoder.encode(texts), vectors, groups, seed=seed, crossed=True)
+        centre = space.normalizer.mean
+        made = cls(space, encoder, ridge.weight, ridge.bias + centre, about=about, strength=ridge.strength)
+        fold = dict(zip(groups.tolist(), ridge.fold.tolist(), strict=True))
+        for example in given:
+            if (entity := _entity(example)) in fold:
+                made._fold.setdefault(example.target, fold[entity])
+        made._without = [(weight, bias + centre) for weight, bias in ridge.without]
         made.r2 = made.score(validation) if validation else None
         return made
 
@@ -136,7 +146,12 @@ class ReadBack:
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Return the vectors [N, D] that texts speak of."""
-        return self.encoder.encode(texts) @ self._weight + self._bias
+        embedded = self.encoder.encode(texts)
+        found = embedded @ self._weight + self._bias
+        folds = np.array([self._fold.get(text, -1) for text in texts])
+        for fold, (weight, bias) in enumerate(self._without):
+            found[folds == fold] = embedded[folds == fold] @ weight + bias
+        return found
 
     def point(self, text: str) -> Point:
         """Return the point that a text speaks of."""
@@ -214,6 +229,11 @@ def sampled(examples: Sequence[Example], most: int, seed: int) -> list[Example]:
     if len(examples) <= most:
         return list(examples)
     return [examples[i] for i in np.sort(np.random.default_rng(seed).permutation(len(examples))[:most])]
+
+
+def _entity(example: Example) -> int:
+    """Return the row of the first entity of an example: its texts are left out together."""
+    return next(iter(example.slots.values()))[1]
 
 
 def _check_training(space: VectorSpace, examples: Sequence[Example]) -> None:

@@ -12,11 +12,18 @@ FOLDS = 5
 
 
 class Ridge(NamedTuple):
-    """Maps rows x [N, E] to x @ weight + bias [N, D]."""
+    """Maps rows x [N, E] to x @ weight + bias [N, D].
+
+    Attributes:
+        fold: [N] the fold of each row that it was fitted on.
+        without: weight and bias of the same fitted without each fold, where they were asked for.
+    """
 
     weight: np.ndarray
     bias: np.ndarray
     strength: float
+    fold: np.ndarray
+    without: list[tuple[np.ndarray, np.ndarray]]
 
 
 def fit_ridge(
@@ -27,6 +34,7 @@ def fit_ridge(
     strengths: Sequence[float] = STRENGTHS,
     folds: int = FOLDS,
     seed: int = 0,
+    crossed: bool = False,
 ) -> Ridge:
     """Fit y [N, D] from x [N, E], the bias unpenalised.
 
@@ -40,6 +48,7 @@ def fit_ridge(
         strengths: what to choose from.
         folds: number of folds.
         seed: decides which groups share a fold.
+        crossed: keep what was fitted without each fold, too.
     """
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     _, group = np.unique(groups, return_inverse=True)
@@ -47,13 +56,18 @@ def fit_ridge(
     parts = [_Moments.of(x[fold == f], y[fold == f]) for f in range(folds)]
     total = _Moments(*(np.sum(moment, axis=0) for moment in zip(*parts, strict=True)))
     errors = np.zeros(len(strengths))
-    for f, part in enumerate(parts):
-        rest = _Moments(*(a - b for a, b in zip(total, part, strict=True)))
+    rests = [_Moments(*(a - b for a, b in zip(total, part, strict=True))) for part in parts]
+    for f, rest in enumerate(rests):
         for i, (weight, bias) in enumerate(rest.solve(strengths)):
             errors[i] += np.square(x[fold == f] @ weight + bias - y[fold == f]).sum()
     best = strengths[int(np.argmin(errors))]
-    ((weight, bias),) = total.solve([best])
-    return Ridge(np.ascontiguousarray(weight, np.float32), bias.astype(np.float32), float(best))
+    whole, *without = (_plain(moments.solve([best])[0]) for moments in (total, *(rests if crossed else [])))
+    return Ridge(*whole, float(best), fold, without)
+
+
+def _plain(solved: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    weight, bias = solved
+    return np.ascontiguousarray(weight, np.float32), bias.astype(np.float32)
 
 
 class _Moments(NamedTuple):
