@@ -12,6 +12,7 @@ import json
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,14 @@ from common import ROOT, write_result
 
 SHIFTED = ("spearman", "score_spearman", "target_span", "other_span", "ratio", "q_value")
 KEPT = ("sc_middle", "sc_ends", "sc_walk", "bc_auc", "bc_ndcg", *SHIFTED)
+SIZES = {
+    "encoder": "minilm",
+    "readback-texts": "2000",
+    "pairs": "100",
+    "entities": "40",
+    "concepts": "5",
+    "users": "60",
+}
 Row = dict[str, Any]
 
 
@@ -27,29 +36,41 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("run", type=Path, help="folder of the run")
     arguments.add_argument("--name", required=True, help="of the result: curves-NAME.json")
-    arguments.add_argument("--encoder", default="minilm")
-    arguments.add_argument("--readback-texts", default="2000")
-    arguments.add_argument("--pairs", default="100")
-    arguments.add_argument("--entities", default="40")
-    arguments.add_argument("--concepts", default="5")
-    arguments.add_argument("--users", default="60")
+    for name, value in SIZES.items():
+        arguments.add_argument(f"--{name}", default=value)
     arguments.add_argument("--fresh", action="store_true")
     given = arguments.parse_args()
-    sizes = ("encoder", "readback_texts", "pairs", "entities", "concepts", "users")
-    options = [part for name in sizes for part in (f"--{name.replace('_', '-')}", getattr(given, name))]
-    out = given.run / "curves"
-    command = ["curves", str(given.run), *options, "--out", str(out)]
-    if given.fresh or not (out / "curves.jsonl").is_file():
+    measure(given.run, given.name, sizes(given), fresh=given.fresh)
+
+
+def sizes(given: argparse.Namespace) -> list[str]:
+    """Return the options of `vectalk curves` that say how much is measured, and how."""
+    return [part for name in SIZES for part in (f"--{name}", getattr(given, name.replace("-", "_")))]
+
+
+def measure(run: Path, name: str, options: list[str], *, steps: Sequence[str] = (), fresh: bool = False) -> None:
+    """Measure the curves of a run, unless they are there, and write the result `curves-NAME`.
+
+    Args:
+        run: folder of the run.
+        name: of the result.
+        options: of `vectalk curves`.
+        steps: commands that came before.
+        fresh: measure again.
+    """
+    out = run / "curves"
+    command = ["curves", str(run), *options, "--out", str(out)]
+    if fresh or not (out / "curves.jsonl").is_file():
         subprocess.run([str(Path(sys.executable).with_name("vectalk")), *command], check=True)
     rows = [json.loads(line) for line in (out / "curves.jsonl").read_text().splitlines()]
     card = json.loads((out / "curves.json").read_text())
-    shown = shlex.join(["vectalk", *command]).replace(str(ROOT) + "/", "")
     path = write_result(
-        f"curves-{given.name}",
-        "python " + shlex.join(["benchmarks/curves_of.py", *sys.argv[1:]]).replace(str(ROOT) + "/", ""),
-        figures(rows, given.name),
-        steps=[shown],
+        f"curves-{name}",
+        "python " + shlex.join([f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]).replace(f"{ROOT}/", ""),
+        figures(rows, name),
+        steps=[*steps, shlex.join(["vectalk", *command]).replace(f"{ROOT}/", "")],
         curves=[{k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in rows],
+        sizes=next(iter(card["sizes"].values())),
         crossings=card["crossings"],
         notes=card["notes"],
     )

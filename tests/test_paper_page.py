@@ -37,13 +37,17 @@ def test_the_page_follows_the_results(paper_page: Any, tmp_path: Path) -> None:
     rows += [row("sc_middle", "elm", 0.5, 0.61), row("sc_middle", "copy_text", 0.5, 0.48)]
     rows += [row("sc_middle_minus_copy_text", "elm", 0.5, 0.13)]
     rows += [row("spearman", c, 0, v, curve="shift", subject="Drama") for c, v in (("elm", 0.44), ("random", 0.01))]
+    rows += [row("sc_ends_minus_copy_text", "elm", 0.5, 0.09), row("sc_walk_minus_copy_text", "elm", 0.5, 0.04)]
     rows += [row("bc_auc", c, x, 0.7, curve="cold_start") for c in ("elm", "popularity") for x in (1, None)]
     curves = {
         "command": "made by hand",
         "figures": {
             "curves_own_film_sc_middle_minus_copy_text_elm_low": 0.1,
             "curves_own_film_spearman_elm": 0.44,
+            "curves_own_film_bc_auc_elm_1": 0.7,
+            "curves_own_film_bc_auc_elm_all": 0.8,
         },
+        "sizes": {"pairs": 9, "users": 4},
         "curves": rows,
         "crossings": [{"metric": "bc_auc", "condition": "elm", "above": 5, "surely": None}],
     }
@@ -52,17 +56,39 @@ def test_the_page_follows_the_results(paper_page: Any, tmp_path: Path) -> None:
     (tmp_path / "curves-own.json").write_text(json.dumps(curves))
     (tmp_path / "concepts.json").write_text(json.dumps({"command": "c", "figures": {}, "families": families}))
     lines = paper_page.page(tmp_path).splitlines()
-    found = {line.split(" | ")[0]: line for line in lines if line.startswith("| own, film")}
-    assert [line.endswith("| met |") for line in found.values()] == [True, False, False, False]
+    found = {line.split(" | ")[0]: line for line in lines if line.startswith("| own factors, film")}
+    assert [line.endswith("| met |") for line in found.values()] == [True, False, False, False, True]
     assert "**not met**" in list(found.values())[1]
-    assert all("not measured" in line for line in list(found.values())[2:])
+    assert all("not measured" in line for line in list(found.values())[2:4])
     text = "\n".join(lines)
     assert "must not be taken for research results" in text
+    assert "0.13 [0.13, 0.13] in the middle, 0.09 [0.09, 0.09] at the ends, 0.04 [0.04, 0.04] by walking" in text
+    assert "`made by hand` (9 pairs, 4 users)" in text
     assert "| Drama | elm | 0.44 [0.44, 0.44] |" in text
     assert "| Drama | random | 0.01 |" in text
     assert "above popularity from 5 ratings on; surely never" in text
     assert "*tags*: not fitted: too few" in text
     assert "| Drama | 30 | 0.80 [0.70, 0.90] | 0.6 | 0.01 | 0.9 |" in text
+
+
+def test_what_falls_short_is_explained_by_figures(paper_page: Any, tmp_path: Path) -> None:
+    rows = [
+        row(metric, condition, 0.5, value, space="user", task="user_profile")
+        for metric, condition, value in (
+            ("sc_middle_minus_copy_text", "elm", -0.2),
+            ("sc_ends_minus_copy_text", "elm", -0.21),
+            ("sc_ends", "own_text", 0.34),
+        )
+    ]
+    result = {"command": "c", "figures": {}, "curves": rows, "crossings": []}
+    (tmp_path / "curves-own.json").write_text(json.dumps(result))
+    text = " ".join(paper_page.page(tmp_path).split())
+    assert "SC is -0.20 [-0.20, -0.20] from that of the nearest user's text" in text
+    assert "the difference is -0.21 [-0.21, -0.21] already" in text
+    assert "have 0.34 [0.34, 0.34] at the ends" in text
+    assert "More profiles" not in text
+    (tmp_path / "curves-profiles.json").write_text(json.dumps({**result, "command": "with more of them"}))
+    assert "(`with more of them`)" in " ".join(paper_page.page(tmp_path).split())
 
 
 def test_without_results_the_page_still_says_what_was_not_run(paper_page: Any, tmp_path: Path) -> None:
