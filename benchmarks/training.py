@@ -13,12 +13,12 @@ tokens) or of the demo's. No data is needed. Four loops learn the same kind of e
 
 Stage 1 trains the adapter alone (`Trainer` has none; there the token embeddings are trained, so that the gradient goes
 through all layers too), stage 2 everything. On a CPU the processor's own seconds are counted, with one thread, so that
-other work on the machine counts less. Loops take turns; figures are medians of the turns.
+other work on the machine counts less. Each loop is a process of its own; they take turns, and figures are medians of
+the turns.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
@@ -43,6 +43,7 @@ from vectalk.model.llm import LanguageModel
 from vectalk.model.prompt import IGNORED
 from vectalk.space import VectorSpace
 from vectalk.training.adapters import make_adapters
+from vectalk.training.allocator import keep_freed_memory
 from vectalk.training.config import TrainConfig
 from vectalk.training.data import Examples
 from vectalk.training.loop import Loop, half_pays
@@ -53,7 +54,7 @@ SOFT, QUESTION, D = 4, 14, 64
 LOOPS = ("public", "trainer", "ours", "ours_float32")
 FILMS = {"median": 62, "spread": 0.53}  # tokens of a paragraph, log-normal
 SIZES: dict[str, dict[str, Any]] = {
-    "demo": {"hidden": 128, "layers": 3, "vocabulary": 1024, "batch": 32, "median": 22, "spread": 0.35, "steps": 4},
+    "demo": {"hidden": 128, "layers": 3, "vocabulary": 1024, "batch": 32, "median": 22, "spread": 0.35, "steps": 8},
     "films": {"hidden": 576, "layers": 4, "vocabulary": 49_152, "batch": 16, "steps": 1, **FILMS},
     "giant": {"hidden": 2048, "layers": 16, "vocabulary": 151_936, "batch": 32, "steps": 4, **FILMS},
 }
@@ -255,11 +256,50 @@ def matmul_peak(kind: torch.dtype) -> float:
     return best
 
 
-def peak_memory(size: str, name: str, stage: int) -> float:
-    """Return the peak memory in MB of a process that makes one turn of a loop."""
-    command = [sys.executable, __file__, "--one", size, name, str(stage)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(json.loads(done.stdout.splitlines()[-1]))
+class Worker:
+    """A loop in a process of its own, which makes a turn whenever it is told to."""
+
+    def __init__(self, size: str, name: str, stage: int) -> None:
+        command = [sys.executable, __file__, "--worker", size, name, str(stage)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._answer()
+
+    def turn(self) -> float:
+        """Return the tokens a second of a turn."""
+        return self._ask("turn")
+
+    def close(self) -> float:
+        """Return the peak memory in MB, and end the process."""
+        peak = self._ask("peak")
+        self.process.communicate()
+        return peak
+
+    def _ask(self, what: str) -> float:
+        assert self.process.stdin is not None
+        print(what, file=self.process.stdin, flush=True)
+        return self._answer()
+
+    def _answer(self) -> float:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith("answer "):  # libraries print too
+                return float(line.split()[1])
+        raise SystemExit(f"the process ended early: {self.process.args}")
+
+
+def work(size: str, name: str, stage: int) -> None:
+    """Answer a `Worker`."""
+    if name.startswith("ours") and not torch.cuda.is_available():
+        keep_freed_memory()  # as `vectalk train` does
+    turn = Bench(size).loop(name, stage)
+    print("answer 0", flush=True)
+    for line in sys.stdin:
+        if line.strip() == "turn":
+            seconds, tokens = turn()
+            answer = tokens / seconds
+        else:
+            answer = torch.cuda.max_memory_allocated() / 1e6 if torch.cuda.is_available() else peak_mb()
+        print(f"answer {answer}", flush=True)
 
 
 def measure(size: str, pairs: int) -> tuple[dict[str, float], list[list[Any]]]:
@@ -272,21 +312,19 @@ def measure(size: str, pairs: int) -> tuple[dict[str, float], list[list[Any]]]:
     learned = 1 - (QUESTION + SOFT) / float(bench.examples.lengths.mean())
     peaks = {True: matmul_peak(torch.bfloat16), False: matmul_peak(torch.float32)}
     for stage in (1, 2):
-        loops = {name: bench.loop(name, stage) for name in LOOPS}
+        loops = {name: Worker(size, name, stage) for name in LOOPS}
         speeds: dict[str, list[float]] = {name: [] for name in LOOPS}
         for turn in range(pairs):
             for name in LOOPS[:: 1 if turn % 2 == 0 else -1]:
-                bench.llm.requires_grad_(stage == 2)
-                seconds, tokens = loops[name]()
-                speeds[name].append(tokens / seconds)
-                print(f"{size} stage {stage} {name}: {tokens / seconds:.0f} tokens/s", file=sys.stderr, flush=True)
+                speeds[name].append(loops[name].turn())
+                print(f"{size} stage {stage} {name}: {speeds[name][-1]:.0f} tokens/s", file=sys.stderr, flush=True)
         # Useful operations: forward 2 a weight and token, backward 2 for what flows on and 2 for the weight's own.
         operations = (4 if stage == 1 else 6) * (body + settings["vocabulary"] * hidden * learned)
         for name in LOOPS:
             speed = statistics.median(speeds[name])
             half = bench.place.type == "cuda" or (name == "ours" and half_pays(bench.place, hidden))
             share = speed * operations / peaks[half]
-            memory = peak_memory(size, name, stage)
+            memory = loops[name].close()
             figures[f"{size}_stage{stage}_{name}_tokens_per_second"] = speed
             figures[f"{size}_stage{stage}_{name}_peak_mb"] = memory
             table.append([size, stage, name, speed, memory, share])
@@ -314,13 +352,11 @@ def main() -> None:
     given = parser(__doc__)
     given.add_argument("--size", choices=sorted(SIZES), nargs="+")
     given.add_argument("--pairs", type=int, default=3)
-    given.add_argument("--one", nargs=3, metavar=("SIZE", "LOOP", "STAGE"), help="make one turn, print peak memory")
+    given.add_argument("--worker", nargs=3, metavar=("SIZE", "LOOP", "STAGE"), help="make turns when told to")
     chosen = given.parse_args()
-    if chosen.one:
-        size, name, stage = chosen.one
-        Bench(size).loop(name, int(stage))()
-        print(json.dumps(torch.cuda.max_memory_allocated() / 1e6 if torch.cuda.is_available() else peak_mb()))
-        return
+    if chosen.worker:
+        size, name, stage = chosen.worker
+        return work(size, name, int(stage))
     sizes = chosen.size or ["demo", "films", *(["giant"] if torch.cuda.is_available() else [])]
     figures, table = {}, []
     for size in sizes:

@@ -21,6 +21,7 @@ from vectalk.space.split import TRAIN, VALIDATION
 from vectalk.tasks.corpus import Corpus
 from vectalk.training import checkpoint, finish, words
 from vectalk.training.adapters import make_adapters
+from vectalk.training.allocator import keep_freed_memory
 from vectalk.training.answers import Consistency
 from vectalk.training.compiling import compile_layers
 from vectalk.training.config import StageConfig, TrainConfig
@@ -161,6 +162,8 @@ class Trainer:
 
     def run(self) -> Run:
         """Train all stages and return the finished run."""
+        if self.model.device.type == "cpu":
+            keep_freed_memory()
         with _flushed():
             return self._run()
 
