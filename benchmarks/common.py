@@ -95,6 +95,19 @@ def peak_mb() -> float:
     return most / 1e6 if sys.platform == "darwin" else most * 1024 / 1e6
 
 
+def held_mb() -> float:
+    """Return the memory that this process holds now, in MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def shown_path(path: str | Path) -> str:
+    """Return a folder as a command names it: from `runs/` on, wherever the folder of runs is."""
+    parts = Path(path).absolute().parts
+    last = max((n for n, part in enumerate(parts) if part == "runs"), default=len(parts) - 1)
+    return "/".join(parts[last:])
+
+
 def interleaved(first: Callable[[], float], second: Callable[[], float], pairs: int) -> tuple[list[float], list[float]]:
     """Return the seconds that both measured, in turns, so that a busy machine slows both."""
     one, two = [], []

@@ -80,11 +80,12 @@ class Server(BaseHTTPRequestHandler):
         reason = "stop" if ids[-1] in body["stop_token_ids"] else "length"
         said = self.tokenizer.decode([t for t in ids if t not in body["stop_token_ids"]])
         if not body.get("stream"):
-            self._reply(json.dumps({"choices": [{"message": {"content": said}, "finish_reason": reason}]}).encode())
+            choice = {"message": {"content": said}, "finish_reason": reason, "token_ids": ids}
+            self._reply(json.dumps({"choices": [choice]}).encode())
             return
         pieces = [said[i : i + 5] for i in range(0, len(said), 5)]
         events = [{"choices": [{"delta": {"content": piece}, "finish_reason": None}]} for piece in pieces]
-        events.append({"choices": [{"delta": {}, "finish_reason": reason}]})
+        events.append({"choices": [{"delta": {}, "finish_reason": reason, "token_ids": ids}]})
         lines = [f"data: {json.dumps(event)}\n\n" for event in events]
         self._reply("".join([*lines, "data: [DONE]\n\n"]).encode())
 
@@ -124,7 +125,7 @@ def test_what_is_sent_gives_what_is_said_here(run: Run, exported: Path, server, 
     expected = elm.engine.generate(questions, slots, SHORT)
     told: list[int] = []
     found = engine.generate(questions, slots, SHORT, lambda done, total: told.append(done))
-    assert [(one.text, one.finished) for one in found] == [(one.text, one.finished) for one in expected]
+    assert found == expected
     assert told == [1, 2, 3, 4, 5, 6]
     types = [part["type"] for part in seen[0]["messages"][0]["content"]]
     assert types == (["text", "prompt_embeds", "text"] if as_text else ["prompt_embeds"])

@@ -6,7 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vectalk.cli.common import Device, Json, Quiet, Seed, emit, err, pairs
+from vectalk.cli.common import (
+    Bind,
+    Device,
+    Json,
+    MaxNewTokens,
+    MovedLlm,
+    MovedSpaces,
+    Quiet,
+    Seed,
+    Temperature,
+    TopP,
+    emit,
+    err,
+    pairs,
+)
 
 if TYPE_CHECKING:
     from vectalk.talk import ELM, Answer
@@ -18,17 +32,12 @@ app = typer.Typer(add_completion=False)
 def ask(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     question: Annotated[str, typer.Argument(help='Text with slots, e.g. "Summarise {film}."')],
-    bind: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--bind", help="SLOT=title, id or expression, e.g. film=\"lerp('A', 'B', 0.5)\"; may be repeated."
-        ),
-    ] = None,
-    space: Annotated[list[str] | None, typer.Option("--space", help="NAME=DIR of a space that moved.")] = None,
-    llm: Annotated[str | None, typer.Option("--llm", help="Another place of the base LLM.")] = None,
-    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", help="Longest answer.")] = 128,
-    temperature: Annotated[float, typer.Option("--temperature", help="0 is greedy.")] = 0.0,
-    top_p: Annotated[float, typer.Option("--top-p", help="Share of the probability that is sampled from.")] = 1.0,
+    bind: Bind = None,
+    space: MovedSpaces = None,
+    llm: MovedLlm = None,
+    max_new_tokens: MaxNewTokens = 128,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
     beams: Annotated[int, typer.Option("--beams", help="Width of beam search.")] = 1,
     neighbors: Annotated[int, typer.Option("--neighbors", "-k", help="Nearest entities to name.")] = 5,
     stop: Annotated[

@@ -6,7 +6,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vectalk.cli.common import Device, Quiet, Seed, err, out, pairs
+from vectalk.cli.common import (
+    Bind,
+    Device,
+    MaxNewTokens,
+    MovedLlm,
+    MovedSpaces,
+    Quiet,
+    Seed,
+    Temperature,
+    TopP,
+    err,
+    out,
+    pairs,
+)
 from vectalk.errors import VectalkError
 
 if TYPE_CHECKING:
@@ -18,14 +31,12 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def chat(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    bind: Annotated[
-        list[str] | None, typer.Option("--bind", help="SLOT=title, id or expression to begin with; may be repeated.")
-    ] = None,
-    space: Annotated[list[str] | None, typer.Option("--space", help="NAME=DIR of a space that moved.")] = None,
-    llm: Annotated[str | None, typer.Option("--llm", help="Another place of the base LLM.")] = None,
-    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", help="Longest answer.")] = 128,
-    temperature: Annotated[float, typer.Option("--temperature", help="0 is greedy.")] = 0.0,
-    top_p: Annotated[float, typer.Option("--top-p", help="Share of the probability that is sampled from.")] = 1.0,
+    bind: Bind = None,
+    space: MovedSpaces = None,
+    llm: MovedLlm = None,
+    max_new_tokens: MaxNewTokens = 128,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
     seed: Seed = 0,
     device: Device = "auto",
     quiet: Quiet = False,

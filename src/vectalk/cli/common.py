@@ -26,6 +26,15 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything ran
 Device = Annotated[
     str, typer.Option("--device", help="`cpu`, `cuda`, `cuda:1`, `mps`; `auto` takes the best there is.")
 ]
+MovedSpaces = Annotated[list[str] | None, typer.Option("--space", help="NAME=DIR of a space that moved.")]
+MovedLlm = Annotated[str | None, typer.Option("--llm", help="Another place of the base LLM.")]
+MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", help="Longest answer, in tokens.")]
+Temperature = Annotated[float, typer.Option("--temperature", help="0 is greedy.")]
+TopP = Annotated[float, typer.Option("--top-p", help="Share of the probability that is sampled from.")]
+Bind = Annotated[
+    list[str] | None,
+    typer.Option("--bind", help="SLOT=title, id or expression, e.g. film=\"lerp('A', 'B', 0.5)\"; may be repeated."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output folder where it exists.")]
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vectalk.cli.common import Device, Json, Overwrite, Quiet, emit, note
+from vectalk.cli.common import Device, Json, MovedLlm, Overwrite, Quiet, emit, note
 
 app = typer.Typer(add_completion=False)
 
@@ -14,7 +14,7 @@ app = typer.Typer(add_completion=False)
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     merged: Annotated[Path, typer.Option("--merged", help="Folder to write: a plain LLM, and the adapters in it.")],
-    llm: Annotated[str | None, typer.Option("--llm", help="Another place of the base LLM.")] = None,
+    llm: MovedLlm = None,
     overwrite: Overwrite = False,
     device: Device = "cpu",
     as_json: Json = False,

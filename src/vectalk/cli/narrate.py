@@ -1,12 +1,27 @@
 """`vectalk narrate`."""
 
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from vectalk.cli.common import Device, Json, Quiet, Seed, emit, pairs, progress
+from vectalk.cli.common import (
+    Device,
+    Json,
+    MaxNewTokens,
+    MovedLlm,
+    MovedSpaces,
+    Quiet,
+    Seed,
+    Temperature,
+    TopP,
+    emit,
+    pairs,
+    progress,
+)
 
 app = typer.Typer(add_completion=False)
 
@@ -24,11 +39,16 @@ def narrate(
     shard: Annotated[str, typer.Option("--shard", help="K/N: every N-th part from the K-th on.")] = "1/1",
     rows: Annotated[int, typer.Option("--rows-per-part", min=1, help="Rows of a part.")] = 2048,
     batch: Annotated[int, typer.Option("--batch-size", min=1, help="Rows written at once.")] = 128,
-    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", help="Longest text.")] = 128,
-    temperature: Annotated[float, typer.Option("--temperature", help="0 is greedy.")] = 0.0,
-    top_p: Annotated[float, typer.Option("--top-p", help="Share of the probability that is sampled from.")] = 1.0,
-    moved: Annotated[list[str] | None, typer.Option("--space", help="NAME=DIR of a space that moved.")] = None,
-    llm: Annotated[str | None, typer.Option("--llm", help="Another place of the base LLM.")] = None,
+    max_new_tokens: MaxNewTokens = 128,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    ray: Annotated[
+        bool,
+        typer.Option("--ray", help="Share the parts out among actors of a Ray cluster, started here if need be."),
+    ] = False,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Actors of --ray; 2 when omitted.")] = None,
+    moved: MovedSpaces = None,
+    llm: MovedLlm = None,
     seed: Seed = 0,
     device: Device = "auto",
     as_json: Json = False,
@@ -38,16 +58,27 @@ def narrate(
     first, _, last = shard.partition("/")
     if not (first.isdigit() and last.isdigit()):
         raise typer.BadParameter(f"--shard takes K/N, such as 1/4, not {shard!r}")
+    if ray and shard != "1/1":
+        raise typer.BadParameter("--ray shares all parts out itself; leave --shard away")
+    if workers is not None and not ray:
+        raise typer.BadParameter("--workers is for --ray")
 
     from vectalk.talk import ELM, Decoding, TransformersEngine
     from vectalk.talk.narrate import job
-    from vectalk.talk.narrate import narrate as write
+    from vectalk.talk.narrate import narrate as narrate_here
+    from vectalk.talk.ray_narration import narrate_with_ray
 
-    elm = ELM.from_pretrained(run, spaces=pairs(moved or [], "--space"), llm=llm, device=device)
-    if isinstance(elm.engine, TransformersEngine):
-        elm.engine.batch_size = batch
+    load: dict[str, Any] = {"spaces": pairs(moved or [], "--space"), "llm": llm, "device": device}
     decoding = Decoding(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
-    work = job(elm, space, out, task=task, question=question, name=read_as, rows=rows, decoding=decoding)
+    what: dict[str, Any] = {"task": task, "question": question, "name": read_as, "rows": rows, "decoding": decoding}
+    write: Callable[..., dict[str, Any]]
+    if ray:
+        write = partial(narrate_with_ray, run, space, out, workers=workers or 2, batch_size=batch, **load, **what)
+    else:
+        elm = ELM.from_pretrained(run, **load)
+        assert isinstance(elm.engine, TransformersEngine)
+        elm.engine.batch_size = batch
+        write = partial(narrate_here, job(elm, space, out, **what), shard=(int(first), int(last)))
     with progress(quiet) as bar:
         shown, started = bar.add_task("narrate", total=None, note=""), time.monotonic()
         first_told: int | None = None  # rows that were there already took no time
@@ -59,6 +90,6 @@ def narrate(
             left = f"{speed:.3g} rows/s, {(total - done) / speed / 60:.1f} min left" if speed else ""
             bar.update(shown, completed=done, total=total, note=left)
 
-        report = write(work, shard=(int(first), int(last)), progress=tell)
+        report = write(progress=tell)
     shown_text = f"{report['out']}: {report['rows']} texts in {report['parts']} parts, {report['skipped']} were there"
     emit(report, shown_text, as_json)

@@ -1,6 +1,6 @@
 """Adapters, prompts, and the model that puts vectors among words."""
 
-from vectalk.model.adapter import ElmAdapter, ElmAdapterConfig
+from vectalk.model.adapter import ElmAdapter, ElmAdapterConfig, check_adapter
 from vectalk.model.batch import Batch, collate
 from vectalk.model.elm_model import ElmModel
 from vectalk.model.llm import LanguageModel, load_llm
@@ -14,6 +14,7 @@ __all__ = [
     "LanguageModel",
     "Prompt",
     "PromptFormat",
+    "check_adapter",
     "collate",
     "load_llm",
 ]

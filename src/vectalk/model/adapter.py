@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -10,10 +10,19 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from vectalk.errors import PromptError
 from vectalk.space.normalizer import Normalizer
 
 Kind = Literal["linear", "mlp", "residual"]
 KINDS: tuple[Kind, ...] = ("linear", "mlp", "residual")
+
+
+def check_adapter(space: str, adapters: Iterable[str], slot: str | None = None) -> None:
+    """Raise a PromptError where no adapter takes the vectors of a space (those bound to a slot, where it is named)."""
+    known = list(adapters)
+    if space not in known:
+        where = "" if slot is None else f"slot {{{slot}}}: "
+        raise PromptError(f"{where}no adapter for space {space!r}; there are {', '.join(known)}")
 
 
 class ElmAdapterConfig(PreTrainedConfig):

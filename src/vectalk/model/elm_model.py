@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vectalk.errors import PromptError
-from vectalk.model.adapter import ElmAdapter
+from vectalk.model.adapter import ElmAdapter, check_adapter
 from vectalk.model.batch import Batch
 from vectalk.model.linear_loss import head_of, linear_cross_entropy
 from vectalk.model.llm import LanguageModel
@@ -42,8 +42,7 @@ class ElmModel(nn.Module):
 
     def adapter(self, space: str) -> ElmAdapter:
         """Return the adapter of a space."""
-        if space not in self.adapters:
-            raise PromptError(f"no adapter for space {space!r}; there are {', '.join(self.adapters)}")
+        check_adapter(space, self.adapters)
         found = self.adapters[space]
         assert isinstance(found, ElmAdapter)
         return found

@@ -224,10 +224,6 @@ class PromptFormat:
             labels += answer
         return Prompt(tuple(ids), tuple(slots), tuple(labels))
 
-    def answer(self, text: str) -> tuple[int, ...]:
-        """Tokenise an answer alone, without its end."""
-        return self._tokenise(text)
-
     def show(self, prompt: Prompt) -> str:
         """Return a prompt for people: slots in braces, what is supervised between »« marks."""
         starts = {slot.start: slot for slot in prompt.slots}

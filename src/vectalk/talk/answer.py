@@ -116,30 +116,22 @@ def to_arrow(answers: Sequence[Answer]) -> pa.Table:
     """
     import pyarrow as pa
 
-    near = pa.struct([("id", pa.string()), ("title", pa.string()), ("similarity", pa.float64())])
-    slot = pa.struct(
-        [
-            ("slot", pa.string()),
-            ("space", pa.string()),
-            ("source", pa.string()),
-            ("percentile", pa.float64()),
-            ("verdict", pa.string()),
-            ("neighbors", pa.list_(near)),
-        ]
-    )
-    influence = pa.struct([("slot", pa.string()), ("values", pa.list_(pa.float64()))])
+    text, number = pa.string(), pa.float64()
+    near = pa.struct({"id": text, "title": text, "similarity": number})
+    slot = {"slot": text, "space": text, "source": text, "percentile": number, "verdict": text}
+    influence = pa.struct({"slot": text, "values": pa.list_(number)})
     schema = pa.schema(
-        [
-            ("question", pa.string()),
-            ("text", pa.string()),
-            ("finished", pa.bool_()),
-            ("abstained", pa.string()),
-            ("consistency", pa.float64()),
-            ("slots", pa.list_(slot)),
-            ("tokens", pa.list_(pa.string())),
-            ("influence", pa.list_(influence)),
-            ("settings", pa.string()),
-        ]
+        {
+            "question": text,
+            "text": text,
+            "finished": pa.bool_(),
+            "abstained": text,
+            "consistency": number,
+            "slots": pa.list_(pa.struct({**slot, "neighbors": pa.list_(near)})),
+            "tokens": pa.list_(text),
+            "influence": pa.list_(influence),
+            "settings": text,
+        }
     )
     return pa.Table.from_pylist([_row(answer) for answer in answers], schema)
 

@@ -12,7 +12,7 @@ import torch
 from transformers import GenerationConfig
 
 from vectalk.errors import PromptError
-from vectalk.model import ElmModel, Prompt, PromptFormat, collate
+from vectalk.model import ElmModel, Prompt, PromptFormat, check_adapter, collate
 from vectalk.talk.decoder import Decoder, can_decode
 from vectalk.talk.decoding import Decoding, Generated
 from vectalk.talk.loop import DecodeLoop, Row, Tally
@@ -25,6 +25,16 @@ Slots = Mapping[str, tuple[str, np.ndarray]]
 
 Progress = Callable[[int, int], None]
 """Called with answers done and answers in all."""
+
+
+def spaces_of(slots: Slots) -> dict[str, str]:
+    """Return slot -> space."""
+    return {slot: space for slot, (space, _) in slots.items()}
+
+
+def vectors_of(slots: Slots) -> dict[str, np.ndarray]:
+    """Return slot -> vector [D]."""
+    return {slot: vector for slot, (_, vector) in slots.items()}
 
 
 class Engine(Protocol):
@@ -84,9 +94,8 @@ class TransformersEngine:
             PromptError: it does not fit its slots, or is too long for the LLM.
         """
         for slot, (space, _) in slots.items():
-            if space not in self.dims:
-                raise PromptError(f"slot {{{slot}}}: no adapter for space {space!r}; there are {', '.join(self.dims)}")
-        prompt = self.prompts(question, {slot: space for slot, (space, _) in slots.items()})
+            check_adapter(space, self.dims, slot)
+        prompt = self.prompts(question, spaces_of(slots))
         context = self.model.language.context
         if context is not None and len(prompt) >= context:
             raise PromptError(f"the question is {len(prompt)} tokens long; the LLM takes {context}")
@@ -159,7 +168,7 @@ class TransformersEngine:
     ) -> Row:
         limit = min(decoding.max_new_tokens, (self.model.language.context or 1 << 30) - len(prompt))
         watched = TextStream(self.prompts.tokenizer, decoding.stop) if streamed or decoding.stop else None
-        vectors = {slot: vector for slot, (_, vector) in slots.items()}
+        vectors = vectors_of(slots)
         # Vectors are checked here, where an error hits the one who asked, and not in a batch with others' rows.
         collate([prompt], [vectors], self.dims, self.prompts.pad_id)
         return Row(prompt, vectors, decoding, limit, tally, decoding.draws(number, limit), watched)
@@ -189,7 +198,7 @@ class TransformersEngine:
     def _whole_batch(
         self, prompts: list[Prompt], slots: Sequence[Slots], decoding: Decoding, chosen: list[int]
     ) -> list[Generated]:
-        vectors = [{slot: vector for slot, (_, vector) in slots[i].items()} for i in chosen]
+        vectors = [vectors_of(slots[i]) for i in chosen]
         batch = collate([prompts[i] for i in chosen], vectors, self.dims, self.prompts.pad_id, side="left")
         room = (self.model.language.context or 1 << 30) - batch.input_ids.shape[1]
         sampled: dict[str, Any] = {}

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,10 @@ class Job:
     def path(self, part: int) -> Path:
         """Return the file of a part."""
         return self.folder / f"part-{part:05d}.parquet"
+
+    def rows_of(self, part: int) -> range:
+        """Return the rows of a part."""
+        return range(part * self.rows, min((part + 1) * self.rows, len(self.space)))
 
     def manifest(self) -> dict[str, Any]:
         """Return all that decides the texts."""
@@ -171,22 +175,25 @@ def narrate(
     mine, count = shard
     if not 1 <= mine <= count:
         raise PromptError(f"shard {mine}/{count} does not exist; shards count from 1/{count} to {count}/{count}")
-    mark = _open(job)
+    mark = open_folder(job)
     started = time.monotonic()
     parts = range(mine - 1, job.parts, count)
-    total = sum(len(_rows(job, part)) for part in parts)
-    done = written = rows = 0
+    total = sum(len(job.rows_of(part)) for part in parts)
+    done, written = 0, list[int]()
     for part in parts:
-        inside = _rows(job, part)
-        if not _is_written(job.path(part), mark):
-            _write(job, part, inside, mark, lambda n, _, done=done: progress(done + n, total))  # type: ignore[misc]
-            written, rows = written + 1, rows + len(inside)
-        done += len(inside)
+        if write_part(job, part, mark, lambda n, _, done=done: progress(done + n, total)):  # type: ignore[misc]
+            written.append(part)
+        done += len(job.rows_of(part))
         progress(done, total)
+    return summary(job, len(parts), written, started)
+
+
+def summary(job: Job, parts: int, written: Sequence[int], started: float) -> dict[str, Any]:
+    """Return what was done: which of so many parts were written, since when."""
     return {
-        "parts": written,
-        "rows": rows,
-        "skipped": len(parts) - written,
+        "parts": len(written),
+        "rows": sum(len(job.rows_of(part)) for part in written),
+        "skipped": parts - len(written),
         "seconds": round(time.monotonic() - started, 3),
         "out": str(job.folder),
     }
@@ -207,8 +214,12 @@ def narration(folder: str | Path) -> Iterator[pa.Table]:
     yield from (pq.read_table(path) for path in paths)
 
 
-def _open(job: Job) -> str:
-    """Write the manifest, or compare it with the one that is there; returns the fingerprint."""
+def open_folder(job: Job) -> str:
+    """Write the manifest, or compare it with the one that is there; returns the fingerprint.
+
+    Raises:
+        EngineError: the folder holds the narration of something else.
+    """
     wanted, path = job.manifest(), job.folder / MANIFEST
     if not path.is_file():
         job.folder.mkdir(parents=True, exist_ok=True)
@@ -224,16 +235,22 @@ def _open(job: Job) -> str:
     return str(wanted["fingerprint"])
 
 
-def _rows(job: Job, part: int) -> range:
-    return range(part * job.rows, min((part + 1) * job.rows, len(job.space)))
-
-
 def _is_written(path: Path, mark: str) -> bool:
     return path.is_file() and (pq.read_schema(path).metadata or {}).get(MARK) == mark.encode()
 
 
-def _write(job: Job, part: int, rows: range, mark: str, progress: Callable[[int, int], None]) -> None:
-    path, slot = job.path(part), slots_in(job.question)[0]
+def write_part(job: Job, part: int, mark: str, progress: Callable[[int, int], None] = lambda done, total: None) -> bool:
+    """Write a part; returns whether it had to be made.
+
+    Args:
+        job: what is narrated.
+        part: its number.
+        mark: fingerprint of the manifest.
+        progress: called with rows done and rows in all, of this part.
+    """
+    path, slot, rows = job.path(part), slots_in(job.question)[0], job.rows_of(part)
+    if _is_written(path, mark):
+        return False
     for left in job.folder.glob(f".{path.stem}.*.tmp{path.suffix}"):  # by a process that was killed
         left.unlink(missing_ok=True)
     vectors = np.asarray(job.space.vectors[rows.start : rows.stop], np.float32)
@@ -255,3 +272,4 @@ def _write(job: Job, part: int, rows: range, mark: str, progress: Callable[[int,
         pq.write_table(table, temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
+    return True

@@ -26,12 +26,12 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from vectalk.errors import EngineError, PromptError
 from vectalk.files import read_json
-from vectalk.model import ElmAdapter, PromptFormat
+from vectalk.model import ElmAdapter, PromptFormat, check_adapter
 from vectalk.model.export import MARKER
 from vectalk.model.llm import hushed, load_tokenizer
 from vectalk.model.prompt import Frame
 from vectalk.talk.decoding import Decoding, Generated
-from vectalk.talk.engine import Progress, Slots
+from vectalk.talk.engine import Progress, Slots, spaces_of
 from vectalk.tasks.suite import pieces_of
 
 TOGETHER = 64  # requests in flight
@@ -87,11 +87,15 @@ class Exported:
                     return cast(Tensor, tensors.get_tensor(name))
         return None
 
+    def without_end(self, ids: Sequence[int]) -> tuple[int, ...]:
+        """Return the tokens of an answer without the one that ends it."""
+        return tuple(token for token in ids if token not in self.prompts.stop_ids)
+
     def whole(self, question: str, slots: Slots) -> Tensor:
         """Return a question as embeddings [T, H], without what the template writes around it."""
         assert self.table is not None
         soft = {slot: self.soft(slot, slots) for slot in slots}
-        prompt = self.prompts(question, {slot: space for slot, (space, _) in slots.items()})
+        prompt = self.prompts(question, spaces_of(slots))
         embeds = self.table[torch.tensor(prompt.ids)].clone()
         for slot in prompt.slots:
             embeds[slot.start : slot.start + slot.length] = soft[slot.name].to(embeds.dtype)
@@ -103,8 +107,7 @@ class Exported:
         if slot not in slots:
             raise PromptError(f"slot {{{slot}}} has no vector; given are {sorted(slots) or 'none'}")
         space, vector = slots[slot]
-        if space not in self.adapters:
-            raise PromptError(f"slot {{{slot}}}: no adapter for space {space!r}; there are {', '.join(self.adapters)}")
+        check_adapter(space, self.adapters, slot)
         adapter, given = self.adapters[space], torch.from_numpy(np.array(vector, np.float32))
         if given.shape != (adapter.config.vector_dim,) or not given.isfinite().all():
             raise PromptError(
@@ -148,13 +151,11 @@ class VllmEngine:
         ]
         found = self._llm.generate(asked, settings, use_tqdm=False)
         progress(len(found), len(found))
-        stops = set(self.exported.prompts.stop_ids)
-        made = []
-        for one in found:
-            out = one.outputs[0]
-            ids = tuple(token for token in out.token_ids if token not in stops)
-            made.append(Generated(str(out.text).strip(), out.finish_reason == "stop", ids))
-        return made
+        outputs = [one.outputs[0] for one in found]
+        return [
+            Generated(str(out.text).strip(), out.finish_reason == "stop", self.exported.without_end(out.token_ids))
+            for out in outputs
+        ]
 
     def stream(self, question: str, slots: Slots, decoding: Decoding) -> Generator[str, None, Generated]:
         """Answer one question; vLLM in this process gives it whole."""
@@ -165,7 +166,7 @@ class VllmEngine:
     def _prompt(self, question: str, slots: Slots) -> dict[str, Any]:
         """Return ids and embeddings side by side, with what tells which of the two counts at each position."""
         soft = {slot: self.exported.soft(slot, slots) for slot in slots}
-        prompt = self.exported.prompts(question, {slot: space for slot, (space, _) in slots.items()})
+        prompt = self.exported.prompts(question, spaces_of(slots))
         width = next(iter(soft.values())).shape[-1] if soft else 0
         if not soft:
             return {"prompt_token_ids": list(prompt.ids)}
@@ -232,15 +233,16 @@ class VllmHttpEngine:
         """Answer one question, piece by piece; returns the whole."""
         check_decoding(decoding)
         body = {**self._body(question, slots, decoding, 0), "stream": True}
-        text, finished = "", False
+        text, finished, ids = "", False, list[int]()
         for event in self._events(body):
             choice = event["choices"][0] if event.get("choices") else {}
             piece = (choice.get("delta") or {}).get("content") or ""
             finished = choice.get("finish_reason") == "stop" or finished
             text += piece
+            ids += choice.get("token_ids") or []
             if piece:
                 yield piece
-        return self._generated(text, finished)
+        return self._generated(text, finished, ids)
 
     # ---- how
 
@@ -260,16 +262,18 @@ class VllmHttpEngine:
             "chat_template_kwargs": {"enable_thinking": False},
             "stop_token_ids": self.exported.prompts.stop_ids,
             "add_special_tokens": False,
+            "return_token_ids": True,
             **sampling(decoding, number),
         }
 
     def _answer(self, body: dict[str, Any]) -> Generated:
         with self._open("/v1/chat/completions", body) as reply:
             choice = json.load(reply)["choices"][0]
-        return self._generated(choice["message"]["content"] or "", choice["finish_reason"] == "stop")
+        finished = choice["finish_reason"] == "stop"
+        return self._generated(choice["message"]["content"] or "", finished, choice.get("token_ids"))
 
-    def _generated(self, text: str, finished: bool) -> Generated:
-        return Generated(text.strip(), finished, self.exported.prompts.answer(text))
+    def _generated(self, text: str, finished: bool, ids: Sequence[int] | None) -> Generated:
+        return Generated(text.strip(), finished, self.exported.without_end(ids or ()))
 
     def _events(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         with self._open("/v1/chat/completions", body) as reply:
