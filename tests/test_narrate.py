@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import vectalk as vt
@@ -77,34 +78,53 @@ def test_what_is_written_is_not_made_again(elm: ELM, tmp_path: Path, monkeypatch
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_at_random_points_it_is_complete_in_the_end(elm: ELM, whole: pa.Table, tmp_path: Path) -> None:
-    work, chance = small(elm, tmp_path / "out"), random.Random(0)
-    elm.engine.batch_size, before = 16, elm.engine.batch_size
-    killed = 0
-    for _ in range(10):
-        after = chance.randrange(1, 100)
-        child = multiprocessing.get_context("fork").Process(target=die, args=(work, after))
+    work, chance = small(elm, tmp_path / "out", rows=16), random.Random(0)
+    elm.engine.batch_size, before = 4, elm.engine.batch_size
+    for n in range(10):
+        where, after = ("generating", "writing", "renaming")[n % 3], chance.randrange(1, 48)
+        child = multiprocessing.get_context("fork").Process(target=die, args=(work, where, after))
         child.start()
         child.join(120)
-        killed += child.exitcode == -signal.SIGKILL
+        assert child.exitcode == -signal.SIGKILL
     elm.engine.batch_size = before
-    assert killed >= 5
-    narrate(work)
+    there = sum(work.path(part).is_file() for part in range(work.parts))
+    assert 0 < there < work.parts
+    assert narrate(work)["skipped"] == there
     assert pa.concat_tables(narration(work.folder)).equals(whole)
     assert sorted(path.name for path in work.folder.iterdir() if not path.name.startswith("part-")) == ["manifest.json"]
 
 
-def die(work: Job, after: int) -> None:
-    """Narrate until so many rows were written by this process, then be killed without warning."""
-    first: list[int] = []
+def die(work: Job, where: str, after: int) -> None:
+    """Narrate until so many rows were made by this process, then be killed without warning: in the midst of a part, of
+    writing its file, or when it is about to get its name."""
+    made = 0
 
-    def progress(done: int, total: int) -> None:
-        first.append(done)
-        if done - first[0] >= after:
-            # As if in the middle of writing a part.
-            (work.folder / f".part-00008.{os.getpid()}.tmp.parquet").write_bytes(b"PAR1 torn")
+    def generate(questions, slots, decoding, progress):
+        begun = made
+
+        def tell(done: int, total: int) -> None:
+            nonlocal made
+            made = begun + done
+            if where == "generating" and made >= after:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        return engine_generate(questions, slots, decoding, tell)
+
+    def write_table(table: pa.Table, path: Path) -> None:
+        whole_table(table, path)
+        if where == "writing" and made >= after:
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
             os.kill(os.getpid(), signal.SIGKILL)
 
-    narrate(work, progress=progress)
+    def replace(old: Path, new: Path) -> None:
+        if where == "renaming" and made >= after and "part-" in str(new):
+            os.kill(os.getpid(), signal.SIGKILL)
+        renamed(old, new)
+
+    # All in this process alone, which does not live on.
+    engine_generate, whole_table, renamed = work.elm.engine.generate, pq.write_table, os.replace
+    work.elm.engine.generate, pq.write_table, os.replace = generate, write_table, replace
+    narrate(work)
 
 
 def test_a_folder_of_something_else_is_left_alone(elm: ELM, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ class TaskTexts:
         texts: condition -> n texts.
         seed: of the resamples.
         scores: metric -> condition -> a value [n] for each text, as the metrics leave them: what `answers.jsonl` keeps.
+        rivals: conditions that the model is compared with entity by entity.
     """
 
     corpus: Corpus
@@ -36,6 +37,7 @@ class TaskTexts:
     texts: Mapping[str, list[str]]
     seed: int = 0
     scores: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    rivals: Sequence[str] = RIVALS
 
     @property
     def n(self) -> int:
@@ -56,7 +58,7 @@ class TaskTexts:
         return estimate(self.n, [statistic], seed=self.seed)
 
     def figures(
-        self, metric: str, statistics: Mapping[str, Statistic], rivals: Sequence[str] = RIVALS
+        self, metric: str, statistics: Mapping[str, Statistic], rivals: Sequence[str] | None = None
     ) -> Iterator[Figure]:
         """Yield a metric for each condition, and how much the model has more than each of its rivals.
 
@@ -65,7 +67,7 @@ class TaskTexts:
         for condition, statistic in statistics.items():
             yield metric, condition, self.estimate(statistic)
         name, slash, rest = metric.partition("/")
-        for rival in rivals:
+        for rival in self.rivals if rivals is None else rivals:
             if ELM in statistics and rival in statistics:
                 gap = joined(difference, statistics[ELM], statistics[rival])
                 yield f"{name}_minus_{rival}{slash}{rest}", ELM, self.estimate(gap)
