@@ -1,4 +1,7 @@
-"""Run every benchmark that needs no real data, then those that do, where it is; `make bench`."""
+"""Run every benchmark that needs no data, those on the run of `make demo` and on real data, where these are.
+
+`make bench` does it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ import sys
 from common import ROOT, parser
 
 ALONE = [["startup.py"], ["training.py"], ["memory.py"], ["own_data.py"]]
+DEMO = "runs/demo/run"
+WITH_RUN = [["engine.py", DEMO], ["candidates.py", DEMO], ["vllm_engines.py", DEMO]]
 WITH_DATA = [
     ["wals.py"],
     ["support.py"],
@@ -21,7 +26,8 @@ def main() -> None:
     """Run them one after the other; the page is written even where one is left out for want of data."""
     given = parser(__doc__).parse_args()
     data = ["--data", given.data] if given.data else []
-    for words in [*ALONE, *([*w, *data] for w in WITH_DATA)]:
+    with_run = WITH_RUN if (ROOT / DEMO).is_dir() else []
+    for words in [*ALONE, *with_run, *([*w, *data] for w in WITH_DATA)]:
         print("$ python benchmarks/" + " ".join(words), flush=True)
         subprocess.run([sys.executable, str(ROOT / "benchmarks" / words[0]), *words[1:]], cwd=ROOT, check=False)
     for words in (["readme.py"], ["paper.py", "--page"]):

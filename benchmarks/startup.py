@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from common import interleaved, parser, print_table, shown_path, write_result
+from common import ROOT, interleaved, parser, print_table, shown_path, write_result
 
 STEPS = """
 import json, sys, time
@@ -45,7 +45,7 @@ elm.ask(question, {slot: expression}, max_new_tokens=64)
 step("first answer")
 elm.ask(question, {slot: expression}, max_new_tokens=64)
 step("again")
-print(json.dumps([times, sorted(beside & set(sys.stdlib_module_names) ^ beside)]))
+print(json.dumps([times, sorted(beside - set(sys.stdlib_module_names))]))
 """
 LIBRARIES = ("numpy", "torch", "pyarrow", "typer, rich", "transformers")
 
@@ -104,7 +104,9 @@ def ask_cold(run: str, pairs: int) -> tuple[dict[str, float], list[list[object]]
 def main() -> None:
     """Measure and write the result."""
     arguments = parser(__doc__)
-    arguments.add_argument("run", nargs="?", help="folder of a run, to take `vectalk ask` apart")
+    demo = ROOT / "runs" / "demo" / "run"
+    default = str(demo) if demo.is_dir() else None
+    arguments.add_argument("run", nargs="?", default=default, help="folder of a run, to take `vectalk ask` apart")
     arguments.add_argument("--pairs", type=int, default=15)
     given = arguments.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
