@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+from vectalk.tasks.chat import Budget, ChatClient, Endpoint, ReplyCache
 
 
 @dataclass
@@ -124,3 +127,19 @@ def serving(answer: Callable[[dict[str, Any], int], Answer] | Answer | str = "")
         yield made
     finally:
         made.close()
+
+
+def say(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
+
+
+def client_of(
+    fake: FakeEndpoint, cache: Path | None = None, budget: Budget | None = None, **settings: Any
+) -> ChatClient:
+    only = settings.pop("cached_only", False)
+    place = Endpoint(model="fake", base_url=fake.url, **settings)
+    return ChatClient(place, ReplyCache(cache) if cache else None, budget, cached_only=only)
+
+
+def ask(client: ChatClient, *texts: str, **options: Any) -> list[Any]:
+    return client.map(lambda text: client.chat(say(text), **options), texts)
