@@ -76,13 +76,14 @@ def cells(steps: int) -> list[Cell]:
         *(Cell(f"{n} films", "training films", films=n) for n in (500, 1000, 2000)),
         *(
             Cell(f"adapter's rate x {times:.2g}", "rates", {name: times * BASE[name] for name in rates})
-            for times in (third, 3.0)
+            for times in (third, 3.0, 10.0)
         ),
         *(
             Cell(f"LLM's rate x {times:.2g}", "rates", {"stage2.lr_llm": times * BASE["stage2.lr_llm"]})
             for times in (third, 3.0)
         ),
         *(Cell(f"noise {size}", "noise on vectors", {"vector_noise": size}) for size in (0.0, 0.3, 0.5)),
+        Cell("both", "adapter's rate x 3, noise 0.3", {name: 3 * BASE[name] for name in rates} | {"vector_noise": 0.3}),
     ]
 
 
