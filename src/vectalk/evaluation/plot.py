@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
@@ -15,11 +16,23 @@ SERIES = {
     "copy_text": "1",
     "probe": "1",
     "probe_text": "3",
+    "own_text": "4",
     "random": "2",
     "vector": "4",
 }
+NAMES = {
+    "elm": "model",
+    "copy_text": "nearest text",
+    "probe_text": "probe",
+    "own_text": "reference",
+    "text_llm": "told titles",
+    "random": "random concept",
+    "vector": "vector",
+}
 SPARE = ("3", "4", "1", "2")
 UNIT = ("sc", "target", "far", "central", "cosine", "share")  # metrics shown from 0 to 1
+STEPS = (1.0, 2.0, 2.5, 5.0)  # what ticks may be apart, times a power of ten
+TICKS = 5  # steps at most
 
 
 def page(rows: Sequence[dict[str, Any]]) -> str:
@@ -61,46 +74,69 @@ def chart(title: str, rows: Sequence[dict[str, Any]], metric: str | None = None)
     high = max((r["high"] if r["high"] is not None else r["value"]) for r in rows)
     if metric in UNIT or "/" in metric:
         low, high = min(low, 0.0), max(high, 1.0)
-    span = (high - low) or 1.0
+    ticks = _ticks(low, high)
+    low, span = ticks[0], ticks[-1] - ticks[0]
 
     def x_of(x: float | None) -> float:
         share = xs.index(x) / (len(xs) - 1) if even else (x - xs[0]) / (xs[-1] - xs[0])
         return LEFT + share * (WIDTH - LEFT - RIGHT)
 
     def y_of(y: float) -> float:
-        return TOP + (high - y) / span * (HEIGHT - TOP - BOTTOM)
+        return HEIGHT - BOTTOM - (y - low) / span * (HEIGHT - TOP - BOTTOM)
 
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
         f'<text class="head" x="0" y="13">{escape(title)}</text>'
     ]
-    for tick in range(5):
-        y = low + span * tick / 4
+    digits = 0 if span > TICKS else 2 if span < 1 or any(round(tick, 1) != tick for tick in ticks) else 1
+    for tick in ticks:
+        y = f"{y_of(tick):.1f}"
         parts.append(
-            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y_of(y):.1f}" y2="{y_of(y):.1f}"/>'
-            f'<text x="{LEFT - 5}" y="{y_of(y) + 4:.1f}" text-anchor="end">{y:.0f}</text>'
-            if span > 20
-            else f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y_of(y):.1f}" y2="{y_of(y):.1f}"/>'
-            f'<text x="{LEFT - 5}" y="{y_of(y) + 4:.1f}" text-anchor="end">{y:.2f}</text>'
+            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>'
+            f'<text x="{LEFT - 5}" y="{y_of(tick) + 4:.1f}" text-anchor="end">{tick + 0.0:.{digits}f}</text>'
         )
     for x in xs[:: max(1, len(xs) // 5)] if not even else xs:
         label = "all" if x is None else f"{x:g}"
         parts.append(f'<text x="{x_of(x):.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{label}</text>')
     at, spare = 0.0, list(SPARE)
     for condition in dict.fromkeys(r["condition"] for r in rows):
+        name = NAMES.get(condition, condition)
         mine = sorted((r for r in rows if r["condition"] == condition), key=lambda r: xs.index(r["x"]))
         colour = f"s-{SERIES.get(condition) or spare.pop(0) if condition in SERIES or spare else '2'}"
-        banded = [r for r in mine if r["low"] is not None]
-        edge = [(r["x"], r["high"]) for r in banded] + [(r["x"], r["low"]) for r in reversed(banded)]
-        parts.append(f'<polygon class="band {colour}" points="{_points(edge, x_of, y_of)}"/>')
-        line = _points([(r["x"], r["value"]) for r in mine], x_of, y_of)
-        parts.append(f'<polyline class="line {colour}" points="{line}"/>')
+        if len(mine) < len(xs) / 2:  # known at some places alone: no line between
+            parts += [
+                f'<circle class="{colour}" cx="{x_of(r["x"]):.1f}" cy="{y_of(r["value"]):.1f}" r="3.4"/>' for r in mine
+            ]
+        else:
+            parts += _drawn(mine, colour, x_of, y_of)
         parts.append(
             f'<line class="line {colour}" x1="{at:.0f}" x2="{at + 16:.0f}" y1="27" y2="27"/>'
-            f'<text class="{colour}" x="{at + 20:.0f}" y="31">{escape(condition)}</text>'
+            f'<text class="{colour}" x="{at + 20:.0f}" y="31">{escape(name)}</text>'
         )
-        at += 36 + 6.2 * len(condition)
+        at += 36 + 6.2 * len(name)
     return "".join(parts) + "</svg>"
+
+
+def _drawn(rows: Sequence[dict[str, Any]], colour: str, x_of: Any, y_of: Any) -> list[str]:
+    """Return the band and the line of one condition."""
+    banded = [r for r in rows if r["low"] is not None]
+    edge = [(r["x"], r["high"]) for r in banded] + [(r["x"], r["low"]) for r in reversed(banded)]
+    line = _points([(r["x"], r["value"]) for r in rows], x_of, y_of)
+    return [
+        f'<polygon class="band {colour}" points="{_points(edge, x_of, y_of)}"/>',
+        f'<polyline class="line {colour}" points="{line}"/>',
+    ]
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Return round numbers, evenly apart, of which the first and the last hold a span."""
+    span = max(high - low, 1e-9)
+    power = 10.0 ** math.floor(math.log10(span / TICKS))
+    for step in (power * s for s in (*STEPS, 10.0, 20.0)):
+        first, last = math.floor(low / step + 1e-6), math.ceil(high / step - 1e-6)
+        if last - first <= TICKS:
+            break
+    return [round(i * step, 10) for i in range(first, max(last, first + 1) + 1)]
 
 
 def _points(pairs: Sequence[tuple[float | None, float]], x_of: Any, y_of: Any) -> str:

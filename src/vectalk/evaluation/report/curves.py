@@ -10,6 +10,7 @@ from vectalk.evaluation.report.figures import Figure
 from vectalk.evaluation.report.words import CONDITIONS, CURVES
 
 View = dict[str, Any]
+SAID = {"elm": "the model", "copy_text": "the nearest text", "probe_text": "a probe, spelled out"}
 FEWEST = 5  # pairs that a line is drawn of
 Row = dict[str, Any]
 TITLES = {
@@ -30,11 +31,11 @@ CHARTED = {
 }
 TABLED = {
     "spearman": "Spearman of step and statement",
-    "score_spearman": "Spearman of step and text's score",
+    "score_spearman": "Spearman of step and score of the text",
     "target_span": "target, -4 to 4 sd",
     "other_span": "other values",
     "ratio": "ratio",
-    "q_value": "q",
+    "q_value": "q (of chance, for many)",
 }
 
 
@@ -50,11 +51,8 @@ def sections(rows: Sequence[Row], crossings: Sequence[Row] = ()) -> list[View]:
                 charts += _ends(mine)
             if curve == "cold_start":
                 charts += _charts(mine, [m for m in dict.fromkeys(r["metric"] for r in mine) if m.startswith("score/")])
-            lines = (
-                _middle(mine)
-                + _chance(mine)
-                + [_crossed(c) for c in crossings if (c["task"], curve) == (task, "cold_start")]
-            )
+            passed = [c for c in crossings if (c["task"], curve) == (task, "cold_start")]
+            lines = _middle(mine) + _chance(mine) + _crossed(passed)
             view = {"curve": curve, "name": name, "what": what, "task": task, "space": space}
             found.append({**view, "charts": charts, "table": table, "lines": lines})
     return found
@@ -67,18 +65,18 @@ def _middle(rows: Sequence[Row]) -> list[str]:
     for (metric, condition), figure in found.items():
         if metric != "sc_middle" or condition == "elm":
             continue
-        gap, own, name = found[f"sc_middle_minus_{condition}", "elm"], found["sc_middle", "elm"], _name(condition)
+        gap, own = found[f"sc_middle_minus_{condition}", "elm"], found["sc_middle", "elm"]
         ends = found.get((f"sc_ends_minus_{condition}", "elm"))
-        there = "" if ends is None else f" At the ends, which are entities, the difference is {ends} already."
+        there = "" if ends is None else f" At the ends, which are entities of the test set, it is {ends}."
         lines.append(
-            f"In the middle (alpha 0.3 to 0.7) the model's SC is {own}, that of {name} {figure}; the difference is "
-            f"{gap}.{there}"
+            f"In the middle (from 0.3 to 0.7 of the way) the model's SC is {own}, that of {_name(condition)} {figure}; "
+            f"the difference is {gap}.{there}"
         )
     return lines
 
 
 def _name(condition: str) -> str:
-    return "the model" if condition == "elm" else CONDITIONS[condition][0]
+    return SAID.get(condition, CONDITIONS[condition][0])
 
 
 def _chance(rows: Sequence[Row]) -> list[str]:
@@ -90,13 +88,20 @@ def _chance(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _crossed(crossing: Row) -> str:
-    name = _name(crossing["condition"])
-    what = TITLES.get(crossing["metric"], crossing["metric"])
-    if crossing["above"] is None:
-        return f"{what}: {name} does not rise above popularity for good."
-    surely = f"surely from {crossing['surely']}" if crossing["surely"] is not None else "but never surely"
-    return f"{what}: {name} lies above popularity from {crossing['above']} ratings on, {surely}."
+def _crossed(crossings: Sequence[Row]) -> list[str]:
+    """Say, measure by measure, from how many ratings on each condition lies above popularity."""
+    lines = []
+    for metric in dict.fromkeys(c["metric"] for c in crossings):
+        parts = []
+        for c in (c for c in crossings if c["metric"] == metric):
+            if c["above"] is None:
+                parts.append(f"{_name(c['condition'])} never for good")
+                continue
+            surely = "never surely" if c["surely"] is None else f"surely from {c['surely']}"
+            parts.append(f"{_name(c['condition'])} from {c['above']} on ({surely})")
+        what = TITLES.get(metric, metric)
+        lines.append(f"{what[:1].upper()}{what[1:]}, ratings needed to lie above popularity: {'; '.join(parts)}.")
+    return lines
 
 
 def _charts(rows: Sequence[Row], metrics: Sequence[str]) -> list[str]:
@@ -119,7 +124,7 @@ def _ends(rows: Sequence[Row]) -> list[str]:
             if r["metric"] == f"states_{side}/{name}" and r["condition"] == "elm" and r["n"] >= FEWEST
         ]
         if len({r["x"] for r in both}) > 1:
-            made.append(chart(f"answers that state {name} of one end only", both, "share"))
+            made.append(chart(f"{name} of one end alone: how many are told", both, "share"))
     return made
 
 

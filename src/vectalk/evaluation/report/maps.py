@@ -14,6 +14,7 @@ WIDTH, HEIGHT, EDGE = 760, 520, 16
 GROUPS = 5  # values that have a colour of their own
 OTHER = "other"
 WALKS = 3
+LETTER = 14  # height of a label
 STOPS = (0.0, 0.3, 0.5, 0.7, 1.0)
 
 
@@ -60,8 +61,9 @@ def _map(name: str, space: dict[str, Any], walks: list[list[dict[str, Any]]]) ->
         parts.append(
             f'<circle class="{colour}" cx="{x:.1f}" cy="{y:.1f}" r="3.2"><title>{escape(said)}</title></circle>'
         )
+    labels: list[tuple[float, float]] = []
     for number, walk in enumerate(walks):
-        parts += _drawn(walk, number, at)
+        parts += _drawn(walk, number, at, labels)
     share = space["share"]
     return {
         "space": name,
@@ -75,8 +77,8 @@ def _map(name: str, space: dict[str, Any], walks: list[list[dict[str, Any]]]) ->
     }
 
 
-def _drawn(walk: list[dict[str, Any]], number: int, at: Any) -> list[str]:
-    """Return the straight way of a walk, and where its ends and stops lie."""
+def _drawn(walk: list[dict[str, Any]], number: int, at: Any, labels: list[tuple[float, float]]) -> list[str]:
+    """Return the straight way of a walk, and where its ends and stops lie; `labels` are places that are taken."""
     points = [at(row["at"]) for row in walk]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     parts = [f'<polyline class="way" points="{line}"/>']
@@ -86,6 +88,9 @@ def _drawn(walk: list[dict[str, Any]], number: int, at: Any) -> list[str]:
     for end, (x, y) in zip("ab", (points[0], points[-1]), strict=True):
         left = x > WIDTH - 60
         anchor, shift = ("end", -8) if left else ("start", 8)
+        while any(abs(x - a) < 2 * LETTER and abs(y - b) < LETTER for a, b in labels):
+            y += LETTER if y < HEIGHT / 2 else -LETTER
+        labels.append((x, y))
         parts.append(
             f'<text class="end" x="{x + shift:.1f}" y="{y + 4:.1f}" text-anchor="{anchor}">{number + 1}{end}</text>'
         )

@@ -137,13 +137,13 @@ def _row(task: str, found: dict[str, Figure], scale: tuple[float, float]) -> Vie
     if own.low is not None and own.high is not None:
         left, right = _at(own.low, scale), _at(own.high, scale)
         bar = {"left": f"{left:.2f}", "width": f"{max(right - left, 0.4):.2f}"}
-    return {"task": task, "figure": own, "marks": marks, "bar": bar}
+    return {"task": task, "name": task.replace("_", " "), "figure": own, "marks": marks, "bar": bar}
 
 
 def _scale(rows: list[dict[str, Figure]]) -> tuple[float, float]:
-    """Return the ends of a scale that holds what is marked, and the span from 0 to 1 where that is not far off."""
-    shown = [f for row in rows for c, f in row.items() if c == MODEL or c in MARKED]
-    values = [v for f in shown for v in (f.value, f.low, f.high) if v is not None]
+    """Return the ends of a scale that holds what is drawn, and the span from 0 to 1 where that is not far off."""
+    values = [f.value for row in rows for c, f in row.items() if c == MODEL or c in MARKED]
+    values += [end for row in rows for end in row[MODEL][1:] if end is not None]  # others' intervals are not drawn
     low, high = min(0.0, *values), max(values)
     return low, max(high, 1.0 if high > 0.4 else high * 1.1, low + 0.1)
 
