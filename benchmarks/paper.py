@@ -26,6 +26,8 @@ SIZES = ["--variants", "2", "--limit", "150"]
 # Each task has a read-back of its own: TF-IDF takes a second for it, MiniLM minutes. Where MiniLM made the space, no
 # read-back is needed.
 ENCODERS = {"own": "tfidf", "foreign": "tfidf", "semantic": "minilm"}
+# What fell short is tried again after more of its task.
+MORE = {"own": ["--task", "user_profile"], "semantic": ["--task", "summary", "--steps", "500"]}
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,9 @@ def steps(data: str, llm: str, config: str, spaces: list[str]) -> list[Step]:
         found.append(Step(name, [*tasks, "--encoder", ENCODERS[space], "--data", data]))
         place = run.relative_to(ROOT)
         found.append(Step(f"curves-{space}", ["curves_of.py", str(place), "--name", space], run, name))
-        if space == "own":
-            found.append(Step("curves-profiles", ["profiles.py", str(place)], run, name))
+        if space in MORE:
+            more = f"{space}-more"
+            found.append(Step(f"curves-{more}", ["more.py", str(place), "--name", more, *MORE[space]], run, name))
     found.append(Step("concepts", ["concepts.py", "--data", data]))
     found.append(Step("support", ["support.py", "--data", data]))
     return found
@@ -92,7 +95,7 @@ def _done(step: Step, every: list[Step], fresh: bool) -> bool:
         maker = next(other for other in every if other.result == step.made_by)
         if not _run(maker.words):
             return False
-    more = ["--fresh"] if fresh and step.words[0] in ("movielens.py", "curves_of.py", "profiles.py") else []
+    more = ["--fresh"] if fresh and step.words[0] in ("movielens.py", "curves_of.py", "more.py") else []
     return _run([*step.words, *more])
 
 

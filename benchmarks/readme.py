@@ -42,6 +42,8 @@ def page() -> str:
 def section(name: str, result: dict[str, Any]) -> str:
     """Return one benchmark's section."""
     lines = [f"## {name}", "", f"{result['date']}, {result['device']}, commit {result['commit']}.", ""]
+    if "note" in result:
+        lines[-1:] = [result["note"], ""]
     lines += ["```", *result.get("steps", [result["command"]]), "```", ""]
     if "steps" in result:
         lines[-1:] = ["", f"All of these at once: `{result['command']}`", ""]

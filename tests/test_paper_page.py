@@ -83,11 +83,11 @@ def test_what_falls_short_is_explained_by_figures(paper_page: Any, tmp_path: Pat
     result = {"command": "c", "figures": {}, "curves": rows, "crossings": []}
     (tmp_path / "curves-own.json").write_text(json.dumps(result))
     text = " ".join(paper_page.page(tmp_path).split())
-    assert "SC is -0.20 [-0.20, -0.20] from that of the nearest user's text" in text
+    assert "SC differs by -0.20 [-0.20, -0.20] from that of the nearest user's text" in text
     assert "the difference is -0.21 [-0.21, -0.21] already" in text
     assert "have 0.34 [0.34, 0.34] at the ends" in text
-    assert "More profiles" not in text
-    (tmp_path / "curves-profiles.json").write_text(json.dumps({**result, "command": "with more of them"}))
+    assert "More of the task" not in text
+    (tmp_path / "curves-own-more.json").write_text(json.dumps({**result, "command": "with more of them"}))
     assert "(`with more of them`)" in " ".join(paper_page.page(tmp_path).split())
 
 
