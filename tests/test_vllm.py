@@ -25,7 +25,7 @@ from vectalk.errors import EngineError, PromptError
 from vectalk.model.export import export_merged
 from vectalk.model.run import Run
 from vectalk.space import VectorSpace
-from vectalk.talk.decoding import Decoding
+from vectalk.talk.decoding import Decoding, Generated
 from vectalk.talk.vllm_engine import Exported, VllmEngine, VllmHttpEngine
 
 PLACE = "<prompt_embeds>"
@@ -207,13 +207,11 @@ def test_a_real_server_says_what_transformers_says(run: Run, exported: Path, vll
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [vllm_python, "-m", "vllm.entrypoints.cli.main", "serve", str(exported), "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--enable-prompt-embeds", "--chat-template-content-format", "openai"]
-    command += ["--enforce-eager", "--dtype", "float32", "--max-model-len", "256"]
-    quiet = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    script = Path(__file__).parents[1] / "scripts" / "serve-vllm-cpu.sh"
     log = exported.parent / "vllm.log"
     with log.open("w") as out:
-        process = subprocess.Popen(command, env={**os.environ, **quiet}, stdout=out, stderr=out)
+        command = [str(script), vllm_python, str(exported), str(port), "--max-model-len", "256"]
+        process = subprocess.Popen(command, stdout=out, stderr=out)
     url = f"http://127.0.0.1:{port}"
     try:
         for _ in range(600):
@@ -228,9 +226,42 @@ def test_a_real_server_says_what_transformers_says(run: Run, exported: Path, vll
         questions, slots = questions * 4, slots * 4
         expected = elm.engine.generate(questions, slots, SHORT)
         found = VllmHttpEngine(exported, url).generate(questions, slots, SHORT)
-        assert [one.text for one in found] == [one.text for one in expected]
+        assert found == expected
         pieces = list(VllmHttpEngine(exported, url).stream(questions[0], slots[0], SHORT))
         assert "".join(pieces).strip() == expected[0].text
     finally:
         process.terminate()
         process.wait(60)
+
+
+INSIDE = """
+import json, sys
+import numpy as np
+from vectalk.talk.decoding import Decoding
+from vectalk.talk.vllm_engine import VllmEngine
+
+export, place = sys.argv[1:]
+asked = json.load(open(place))
+slots = [{s: (space, np.array(v, np.float32)) for s, (space, v) in given.items()} for given in asked["slots"]]
+engine = VllmEngine(export, dtype="float32", enforce_eager=True, max_model_len=256)
+made = engine.generate(asked["questions"], slots, Decoding(max_new_tokens=16))
+json.dump(made, open(place, "w"))
+"""
+
+
+@pytest.mark.slow
+def test_vllm_in_process_says_what_transformers_says(run: Run, exported: Path, vllm_python: str) -> None:
+    elm = vt.ELM.from_pretrained(run.path, device="cpu")
+    questions, slots = asked(elm.spaces["island"])
+    expected = elm.engine.generate(questions, slots, SHORT)
+    plain = [{slot: (space, vector.tolist()) for slot, (space, vector) in given.items()} for given in slots]
+    place = exported.parent / "asked.json"
+    place.write_text(json.dumps({"questions": questions, "slots": plain}))
+    settings = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    source = str(Path(vt.__file__).parents[1])
+    environment = {**os.environ, **settings, "PYTHONPATH": source}
+    command = [vllm_python, "-c", INSIDE, str(exported), str(place)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = [Generated(text, finished, tuple(ids)) for text, finished, ids in json.loads(place.read_text())]
+    assert found == expected
