@@ -118,7 +118,7 @@ def main() -> None:
     command = f"python benchmarks/candidates.py {shown_path(given.run)}"
     command += "".join(
         f" --{name} {getattr(given, name)}"
-        for name in ("task", "entities", "select", "judge", "name")
+        for name in ("task", "entities", "temperature", "select", "judge", "name")
         if getattr(given, name) != arguments.get_default(name)
     )
     write_result(
