@@ -95,3 +95,47 @@ def test_without_results_the_page_still_says_what_was_not_run(paper_page: Any, t
     text = paper_page.page(tmp_path)
     assert "Human raters" in text
     assert "not measured" in text
+
+
+@pytest.fixture
+def paper(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """The command, whose results and runs lie in an empty folder; what it would run is noted in `ran`."""
+    monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
+    import paper
+
+    ran: list[list[str]] = []
+    monkeypatch.setattr(paper, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(paper, "ROOT", tmp_path)
+    monkeypatch.setattr(paper, "WORK", tmp_path / "runs" / "movielens")
+    monkeypatch.setattr(paper, "_run", lambda words: ran.append(words) or True)
+    paper.ran = ran
+    return paper
+
+
+def test_a_user_with_the_data_alone_can_run_every_step(paper: Any) -> None:
+    every = paper.steps("DATA", "some/llm", "settings.yaml", ["own", "semantic"])
+    results = [step.result for step in every]
+    assert results[:3] == ["movielens-own-llm-all", "curves-own", "curves-own-more"]
+    assert results[-2:] == ["concepts", "support"]
+    for step in every:
+        assert (ROOT / "benchmarks" / step.words[0]).is_file()
+        if step.run is not None:  # the place where benchmarks/movielens.py leaves it
+            assert step.words[1] == f"runs/movielens/{step.made_by.split('-')[1]}-all/run-llm-0"
+            assert step.made_by in results
+    assert {len(set(results)), len(results)} == {8}
+
+
+def test_what_needs_a_run_that_is_not_there_makes_it_first(paper: Any, tmp_path: Path) -> None:
+    every = paper.steps("DATA", "llm", "settings.yaml", ["own"])
+    tasks, curves = every[:2]
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / f"{tasks.result}.json").write_text("{}")
+    assert paper._done(tasks, every, fresh=False)
+    assert paper.ran == []
+    assert paper._done(curves, every, fresh=False)
+    assert paper.ran == [tasks.words, curves.words]
+    paper.ran.clear()
+    curves.run.mkdir(parents=True)
+    (curves.run / "elm.json").write_text("{}")
+    assert paper._done(curves, every, fresh=True)
+    assert paper.ran == [[*curves.words, "--fresh"]]
