@@ -28,7 +28,7 @@ def main() -> None:
     arguments.add_argument("run", type=Path, help="folder of a finished run of all tasks")
     arguments.add_argument("--name", required=True, help="of the result: curves-NAME.json")
     arguments.add_argument("--task", required=True, help="what the run goes on with")
-    arguments.add_argument("--steps", default="250", help="of training")
+    arguments.add_argument("--steps", default="400", help="of training")
     arguments.add_argument("--kinds", default="interpolation,shift,cold_start", help="which curves are measured")
     for name, value in SIZES.items():
         arguments.add_argument(f"--{name}", default=value)

@@ -24,7 +24,8 @@ Columns: recovery of an attribute (0 is a guess of the majority, 1 a direct prob
 true statements (true) and true values that are told (told), titles that do not exist (unknown), SC (cosine between the
 vector and what the text reads back as), nSC (SC between shuffled and own text), R@10 (share of answers whose read-back
 has its own vector among the 10 nearest of the test set), behaviour of users (AUC; rho, a rank correlation; NDCG),
-distinct answers, how alike they are. [docs/evaluation.md](../docs/evaluation.md) says what each means. Intervals are
+distinct answers, how alike they are. [docs/evaluation.md](../docs/evaluation.md) says what each means, and
+[paper.md](paper.md) what they show of the paper's experiments. Intervals are
 95 % bootstraps over test entities.
 """
 DETAILED = 4  # tasks whose own tables are shown; of more, the main figures side by side, and the tables of these:
