@@ -10,6 +10,8 @@ curves of this task are measured again. What is forgotten of other tasks is not 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -18,6 +20,7 @@ from pathlib import Path
 
 from common import ROOT
 from curves_of import SIZES, measure, sizes
+from vectalk.tasks import Suite
 
 CONFIG = "benchmarks/more.yaml"
 
@@ -28,6 +31,7 @@ def main() -> None:
     arguments.add_argument("run", type=Path, help="folder of a finished run of all tasks")
     arguments.add_argument("--name", required=True, help="of the result: curves-NAME.json")
     arguments.add_argument("--task", required=True, help="what the run goes on with")
+    arguments.add_argument("--alone", action="store_true", help="make a corpus of this task first: the whole is large")
     arguments.add_argument("--steps", default="400", help="of training")
     arguments.add_argument("--kinds", default="interpolation,shift,cold_start", help="which curves are measured")
     for name, value in SIZES.items():
@@ -36,15 +40,43 @@ def main() -> None:
     given = arguments.parse_args()
     out = given.run.with_name(f"{given.run.name}-{given.task}")
     settings = ["--config", CONFIG, "--set", f"stage2.steps={given.steps}", "--set", f"stage2.tasks=[{given.task}]"]
-    train = ["train", str(given.run.parent / "corpus"), "--from", str(given.run), *settings, "--out", str(out)]
+    corpus, steps = given.run.parent / "corpus", []
+    if given.alone:
+        corpus, build = alone(corpus, given.task)
+        steps.append(build)
+    train = ["train", str(corpus), "--from", str(given.run), *settings, "--out", str(out)]
     if given.fresh and out.exists():
         shutil.rmtree(out)
     if not (out / "elm.json").is_file():
         resume = ["--resume"] if (out / "checkpoints").is_dir() else []
-        subprocess.run([str(Path(sys.executable).with_name("vectalk")), *train, *resume], check=True, cwd=ROOT)
-    step = shlex.join(["vectalk", *train]).replace(f"{ROOT}/", "")
+        vectalk(*train, *resume)
+    steps.append(shown(train))
     options = ["--tasks", given.task, "--kinds", given.kinds, *sizes(given)]
-    measure(out, given.name, options, steps=[step], fresh=given.fresh)
+    measure(out, given.name, options, steps=steps, fresh=given.fresh)
+
+
+def alone(corpus: Path, task: str) -> tuple[Path, str]:
+    """Build a corpus of one task of a corpus, and return its folder and the command."""
+    out, card = corpus.with_name(f"corpus-{task}"), json.loads((corpus / "corpus.json").read_text())
+    suite = Suite.load(corpus / "suite.yaml")
+    names = suite.task(task).slots.values()
+    places = {name: os.path.relpath(corpus / card["spaces"][name]["path"], ROOT) for name in names}
+    spaces = [part for name, place in places.items() for part in ("--space", f"{name}={place}")]
+    facts = ["--teacher", "facts", "--tasks", task, "--variants", "2"]
+    build = ["corpus", "build", *spaces, "--suite", str(corpus / "suite.yaml"), *facts, "--out", str(out)]
+    if not out.exists():
+        vectalk(*build)
+    return out, shown(build)
+
+
+def vectalk(*words: str) -> None:
+    """Run a command of vectalk."""
+    subprocess.run([str(Path(sys.executable).with_name("vectalk")), *words], check=True, cwd=ROOT)
+
+
+def shown(words: list[str]) -> str:
+    """Return how a command is written from the root of the repository."""
+    return shlex.join(["vectalk", *words]).replace(f"{ROOT}/", "")
 
 
 if __name__ == "__main__":

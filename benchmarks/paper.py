@@ -27,7 +27,7 @@ SIZES = ["--variants", "2", "--limit", "150"]
 # read-back is needed.
 ENCODERS = {"own": "tfidf", "foreign": "tfidf", "semantic": "minilm"}
 # What fell short is tried again after more of its task.
-MORE = {"own": ["--task", "user_profile"], "semantic": ["--task", "summary"]}
+MORE = {"own": ["--task", "user_profile"], "semantic": ["--task", "summary", "--alone"]}
 
 
 @dataclass(frozen=True)

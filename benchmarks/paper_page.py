@@ -29,7 +29,13 @@ CLAIMS = (  # curve, what, key, bar
         0.0,
     ),
     ("shift", "shifts: Spearman of step and statement, mean over entities and concepts", "spearman_elm", 0.6),
-    ("shift", "shifts: the same less what 95 % of random concepts do to any value", "spearman_above_chance", 0.0),
+    ("shift", "shifts: Spearman of step and score of the text, the same mean", "score_spearman_elm", 0.6),
+    (
+        "shift",
+        "shifts: of step and statement, less what 95 % of random concepts do to any value",
+        "spearman_above_chance",
+        0.0,
+    ),
     ("shift", "shifts: change of the target over that of other values", "ratio_elm", 3.0),
 )
 NOT_RUN = """## Not run

@@ -57,9 +57,9 @@ def test_the_page_follows_the_results(paper_page: Any, tmp_path: Path) -> None:
     (tmp_path / "concepts.json").write_text(json.dumps({"command": "c", "figures": {}, "families": families}))
     lines = paper_page.page(tmp_path).splitlines()
     found = {line.split(" | ")[0]: line for line in lines if line.startswith("| own factors, film")}
-    assert [line.endswith("| met |") for line in found.values()] == [True, False, False, False, True]
+    assert [line.endswith("| met |") for line in found.values()] == [True, False, False, False, False, True]
     assert "**not met**" in list(found.values())[1]
-    assert all("not measured" in line for line in list(found.values())[2:4])
+    assert all("not measured" in line for line in list(found.values())[2:5])
     text = "\n".join(lines)
     assert "must not be taken for research results" in text
     assert "0.13 [0.13, 0.13] in the middle, 0.09 [0.09, 0.09] at the ends, 0.04 [0.04, 0.04] by walking" in text
