@@ -130,8 +130,8 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     adapter: AdapterConfig = AdapterConfig()
-    stage1: StageConfig = StageConfig(steps=1000, llm="frozen", lr_adapter=2e-3)
-    stage2: StageConfig = StageConfig(steps=3000, llm="full", lr_adapter=1e-3, lr_llm=5e-4)
+    stage1: StageConfig = StageConfig(steps=1000, llm="frozen", lr_adapter=6e-3)
+    stage2: StageConfig = StageConfig(steps=3000, llm="full", lr_adapter=3e-3, lr_llm=5e-4)
     lora: LoraConfig = LoraConfig()
     batch_size: int = Field(32, ge=1)
     batch_tokens: int | None = Field(None, ge=1)
