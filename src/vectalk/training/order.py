@@ -32,17 +32,18 @@ def length_grouped(
         for i in range(0, len(order), pool):
             chunk = order[i : i + pool]
             order[i : i + pool] = chunk[np.argsort(lengths[chunk], kind="stable")]
-        starts = _cuts(lengths[order], batch_size, pool, tokens)
+        if tokens is None:
+            starts = np.append(np.arange(0, len(order), batch_size), len(order))
+        else:
+            starts = _cuts(lengths[order], batch_size, pool, tokens)
         turns = rng.permutation(len(starts) - 1)
         for number in turns[skip:]:
             yield order[starts[number] : starts[number + 1]].astype(np.int64)
         epoch, skip = epoch + 1, max(0, skip - len(turns))
 
 
-def _cuts(lengths: np.ndarray, batch_size: int, pool: int, tokens: int | None) -> np.ndarray:
+def _cuts(lengths: np.ndarray, batch_size: int, pool: int, tokens: int) -> np.ndarray:
     """Return where batches begin, and the end, in examples that are sorted within each pool."""
-    if tokens is None:
-        return np.append(np.arange(0, len(lengths), batch_size), len(lengths))
     cuts, i = [0], 0
     while i < len(lengths):
         most = min(i + batch_size, len(lengths), (i // pool + 1) * pool)
