@@ -28,6 +28,7 @@ SIZES = ["--variants", "2", "--limit", "150"]
 ENCODERS = {"own": "tfidf", "foreign": "tfidf", "semantic": "minilm"}
 # What fell short is tried again after more of its task.
 MORE = {"own": ["--task", "user_profile"], "semantic": ["--task", "summary", "--alone"]}
+SEEDS = ["--llm", "small", "--seeds", "3"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ def steps(data: str, llm: str, config: str, spaces: list[str]) -> list[Step]:
         if space in MORE:
             more = f"{space}-more"
             found.append(Step(f"curves-{more}", ["more.py", str(place), "--name", more, *MORE[space]], run, name))
+    if "foreign" in spaces:
+        found.append(Step("movielens-foreign-small", ["movielens.py", "--space", "foreign", *SEEDS, "--data", data]))
     found.append(Step("concepts", ["concepts.py", "--data", data]))
     found.append(Step("support", ["support.py", "--data", data]))
     return found

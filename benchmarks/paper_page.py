@@ -51,7 +51,7 @@ NOT_RUN = """## Not run
 def page(results: Path) -> str:
     """Return the page of the results in a folder."""
     found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))}
-    parts = [HEAD, claims(found), short(found), tasks(found)]
+    parts = [HEAD, claims(found), short(found), tasks(found), seeds(found)]
     curved = {name: found[f"curves-{name}"] for name in SPACES if f"curves-{name}" in found}
     for show in (walks, shifts, cold_start):
         parts += [show(name, result) for name, result in curved.items()]
@@ -126,6 +126,26 @@ def _tasks(result: Result, what: str) -> str:
     labels = {"sc": "SC", "bc_auc": "BC", "claims_precision": "true", "copy_text": "copy", "probe_text": "probe"}
     heads = ["task", *(" ".join(labels.get(word, word) for word in column) for column in columns)]
     return f"*{what}*, `{result['command']}`:\n\n" + markdown_table(heads, shown)
+
+
+def seeds(found: dict[str, Result]) -> str:
+    """Return recovery on vectors that others made, over several seeds of training."""
+    result = found.get("movielens-foreign-small", {"figures": {}})
+    keys = (
+        "recovery_genres",
+        "recovery_genres_low",
+        "recovery_decade",
+        "recovery_decade_low",
+        "sc_minus_probe_text_low",
+    )
+    shown = [[f"`{key}`", f"{result['figures'][key]:.3f}"] for key in keys if key in result["figures"]]
+    if not shown:
+        return ""
+    return (
+        f"*vectors of others, {result['seeds']} seed(s)*, `{result['command']}`: a base LLM from nothing, fewer tasks, "
+        "more of each. Recovery is 0 for a constant guess and 1 for a probe of the vector; lower bounds are means over "
+        "the seeds.\n\n" + markdown_table(["", ""], shown)
+    )
 
 
 def _mean(at: dict[tuple[str, str, str], Row], metric: str, condition: str, columns: list[tuple[str, str]]) -> Row:
