@@ -27,7 +27,10 @@ SIZES = ["--variants", "2", "--limit", "150"]
 # read-back is needed.
 ENCODERS = {"own": "tfidf", "foreign": "tfidf", "semantic": "minilm"}
 # What fell short is tried again after more of its task.
-MORE = {"own": ["--task", "user_profile"], "semantic": ["--task", "summary", "--alone"]}
+MORE = {
+    "own": ["--task", "user_profile"],
+    "semantic": ["--task", "summary", "--alone", "--kinds", "shift", "--entities", "20"],
+}
 SEEDS = ["--llm", "small", "--seeds", "3"]
 
 
