@@ -1,69 +1,22 @@
 """The model: a batch is its rows, vectors stay with their rows, and what is saved is what is loaded."""
 
-import copy
 import dataclasses
-import json
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from transformers import BertConfig, BertLMHeadModel, GenerationConfig, PreTrainedModel, T5Config
+from transformers import GenerationConfig
 
-from vectalk.errors import LanguageModelError, PromptError, RunError
-from vectalk.files import write_text
-from vectalk.model import Batch, ElmAdapter, ElmAdapterConfig, ElmModel, LanguageModel, PromptFormat, collate, load_llm
+from elm_models import DIMS, QUESTIONS, SOFT, batch_of, make_model, vectors_for
+from vectalk.errors import PromptError
+from vectalk.model import ElmAdapter, ElmAdapterConfig, ElmModel, PromptFormat, collate, load_llm
 from vectalk.model.adapter import KINDS
-from vectalk.model.llm import check_embeddings, wrap
+from vectalk.model.llm import wrap
 from vectalk.model.prompt import IGNORED
-from vectalk.model.run import FrameCard, LlmCard, Run, RunCard, SpaceCard, save_model, write_card
 from vectalk.space import VectorSpace
-from vectalk.space.normalizer import Normalizer
 from vectalk.tasks import Corpus
-from vectalk.training.config import LoraConfig, StageConfig
-from vectalk.training.stage import prepare
 from worlds import FAMILIES, make_llm, save_llm
-
-DIMS = {"island": 16, "user": 5}
-SOFT = {"island": 3, "user": 2}
-# Lengths differ, one row has two slots of one space, one has slots of two spaces.
-QUESTIONS: list[tuple[str, dict[str, str], str]] = [
-    ("Describe {island}.", {"island": "island"}, "An island of salt and honey, settled in the 1760s."),
-    ("What do {a} and {b} have in common?", {"a": "island", "b": "island"}, "They share salt."),
-    ("Tell me all there is to tell about {island}, for {user}.", {"island": "island", "user": "user"}, "Go."),
-    ("Who is {user}?", {"user": "user"}, "Someone who wants pearls, amber and timber above all."),
-]
-
-
-def vectors_for(questions, seed: int = 0) -> list[dict[str, np.ndarray]]:
-    rng = np.random.default_rng(seed)
-    return [
-        {slot: rng.standard_normal(DIMS[space]).astype(np.float32) for slot, space in spaces.items()}
-        for _, spaces, _ in questions
-    ]
-
-
-def make_model(language: LanguageModel, soft: Mapping[str, int] = SOFT, kind: str = "mlp") -> ElmModel:
-    adapters = {}
-    for seed, (name, dim) in enumerate(DIMS.items()):
-        config = ElmAdapterConfig(
-            space=name,
-            vector_dim=dim,
-            llm_hidden_size=language.hidden_size,
-            soft_tokens=soft[name],
-            kind=kind,
-            width=24,
-        )
-        normalizer = Normalizer(np.full(dim, 0.1, np.float32), np.full(dim, 0.9, np.float32))
-        # Louder than at the start of training, so that an answer depends on its vector.
-        adapters[name] = ElmAdapter.create(config, normalizer, 3 * language.embedding_rms, seed)
-    return ElmModel(language, adapters).eval()
 
 
 @pytest.fixture(scope="module", params=list(FAMILIES))
@@ -74,13 +27,6 @@ def model(request: pytest.FixtureRequest, tokenizer) -> ElmModel:
 @pytest.fixture(scope="module")
 def llama(tokenizer) -> ElmModel:
     return make_model(wrap(make_llm("llama", len(tokenizer)), tokenizer, "llama"))
-
-
-def batch_of(model: ElmModel, numbers=range(4), side="right", target=True, vectors=None) -> Batch:
-    prompts = PromptFormat(model.language.tokenizer, SOFT)
-    vectors = vectors or vectors_for(QUESTIONS)
-    made = [prompts(q, spaces, answer if target else None) for q, spaces, answer in (QUESTIONS[n] for n in numbers)]
-    return collate(made, [vectors[n] for n in numbers], DIMS, prompts.pad_id, side)
 
 
 def continued(model: ElmModel, numbers, seed: int = 0, **settings) -> list[list[int]]:
@@ -261,121 +207,6 @@ def test_a_batch_for_other_adapters_is_refused(llama: ElmModel) -> None:
         llama(dataclasses.replace(batch, **stranger))
 
 
-class Peeking(torch.nn.Module):
-    """Wraps a forward pass so that ids are used once more, behind the first layer."""
-
-    def __init__(self, llm: PreTrainedModel) -> None:
-        super().__init__()
-        self.whole, self.forward_of = llm, llm.forward
-
-    def forward(self, input_ids=None, **inputs):
-        output = self.forward_of(input_ids=input_ids, **inputs)
-        if input_ids is not None:
-            output.logits = output.logits + 0.1 * torch.nn.functional.one_hot(input_ids, output.logits.shape[-1])
-        return output
-
-
-def test_an_llm_that_uses_ids_elsewhere_is_refused(tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    llm = make_llm("llama", len(tokenizer))
-    assert check_embeddings(llm, "mine") is True
-    monkeypatch.setattr(llm, "forward", Peeking(llm).forward)
-    with pytest.raises(LanguageModelError, match=r"'mine' gives other logits.*largest gap 0\.1.*beyond the first"):
-        wrap(llm, tokenizer, "mine")
-
-
-def test_an_llm_that_takes_no_embeddings_is_refused(tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    llm = make_llm("llama", len(tokenizer))
-    before = llm.forward
-
-    def forward(input_ids=None, inputs_embeds=None, **inputs):
-        if inputs_embeds is not None:
-            raise NotImplementedError("ids only")
-        return before(input_ids=input_ids, **inputs)
-
-    monkeypatch.setattr(llm, "forward", forward)
-    with pytest.raises(LanguageModelError, match="does not take embeddings in place of ids: ids only"):
-        wrap(llm, tokenizer, "mine")
-
-
-def test_an_llm_without_an_end_token_is_refused(tokenizer) -> None:
-    endless = copy.deepcopy(tokenizer)
-    endless.eos_token = None
-    with pytest.raises(LanguageModelError, match="no end-of-text token"):
-        wrap(make_llm("llama", len(tokenizer)), endless, "mine")
-
-
-def test_an_encoder_is_refused(tokenizer, tmp_path: Path) -> None:
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
-    config = BertConfig(vocab_size=len(tokenizer), initializer_range=0.2, **shape)
-    BertLMHeadModel(config).save_pretrained(tmp_path)  # the library loads it as a causal LLM, which it is not
-    tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(LanguageModelError, match=r"looks ahead.*as in encoders; take a decoder"):
-        load_llm(str(tmp_path), device="cpu")
-    config.is_decoder = True
-    assert check_embeddings(BertLMHeadModel(config).eval(), "mine") is False  # its head is more than a linear map
-
-
-def test_a_translator_is_refused(tokenizer, tmp_path: Path) -> None:
-    T5Config(vocab_size=len(tokenizer), d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2).save_pretrained(
-        tmp_path
-    )
-    tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(LanguageModelError, match=r"cannot be loaded: .*T5Config"):
-        load_llm(str(tmp_path), device="cpu")
-
-
-# Loads an LLM by hub name, as it was at a revision, out of a cache that is all there is.
-FROM_CACHE = """
-import sys
-from vectalk.errors import LanguageModelError
-from vectalk.model import load_llm
-
-for revision in sys.argv[1:]:
-    try:
-        llm = load_llm("someone/tiny", revision=revision, device="cpu")
-        print(revision, llm.revision, llm.hidden_size)
-    except LanguageModelError as error:
-        print(revision, "error:", error)
-"""
-
-
-def test_a_hub_llm_is_taken_at_its_revision_without_a_network(tokenizer, tmp_path: Path) -> None:
-    cache = tmp_path / "hub" / "models--someone--tiny"
-    for commit, ref, width in (("a" * 40, "main", 32), ("b" * 40, "wide", 64)):
-        save_llm("llama", tokenizer, cache / "snapshots" / commit, hidden_size=width)
-        write_text(cache / "refs" / ref, commit)
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path / "hub")}
-    command = [sys.executable, "-c", FROM_CACHE, "main", "wide", "a" * 40, "other"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    lines = done.stdout.splitlines()
-    assert lines[:3] == [f"main {'a' * 40} 32", f"wide {'b' * 40} 64", f"{'a' * 40} {'a' * 40} 32"], done.stderr
-    assert lines[3].startswith("other error: LLM 'someone/tiny' cannot be loaded")
-    assert "HF_HUB_OFFLINE=1 keeps to what is in the cache" in lines[3]
-
-
-def test_folders_that_are_no_llm_are_refused(tmp_path: Path, tokenizer) -> None:
-    with pytest.raises(LanguageModelError, match="no such folder"):
-        load_llm(str(tmp_path / "nowhere"))
-    with pytest.raises(LanguageModelError, match=r"no config\.json"):
-        load_llm(str(tmp_path))
-    folder = save_llm("llama", tokenizer, tmp_path / "broken")
-    (folder / "model.safetensors").write_bytes(b"not weights")
-    with pytest.raises(LanguageModelError, match="cannot be loaded"):
-        load_llm(str(folder), device="cpu")
-    with pytest.raises(LanguageModelError, match="device 'gpu' cannot be used"):
-        load_llm(str(folder), device="gpu")
-
-
-def test_an_llm_that_lacks_weights_is_refused(tmp_path: Path, tokenizer) -> None:
-    folder = save_llm("qwen3", tokenizer, tmp_path / "llm")  # its head is tied, and so is not in the file
-    assert load_llm(str(folder), device="cpu").plain_head
-    weights = load_file(folder / "model.safetensors")
-    del weights["model.layers.1.mlp.up_proj.weight"]
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(LanguageModelError, match=r"lacks 1 of its weights \(model\.layers\.1\.mlp\.up_proj\.weight"):
-        load_llm(str(folder), device="cpu")
-
-
 # ---- adapters
 
 
@@ -449,93 +280,3 @@ def test_every_adapter_takes_part_in_every_training_step(llama: ElmModel) -> Non
     finally:
         llama.zero_grad()
         llama.eval()
-
-
-# ---- what is saved is what is loaded
-
-FRESH = """
-import json, sys
-import torch
-from vectalk.model.run import Run
-from vectalk.model import collate
-elm, prompts = Run.load(sys.argv[1]).model("cpu")
-given = json.loads(sys.stdin.read())
-made = [prompts(q, spaces, target) for q, spaces, target in given["questions"]]
-batch = collate(made, given["vectors"], given["dims"], prompts.pad_id)
-with torch.no_grad():
-    torch.save({"logits": elm.logits(batch), "loss": elm(batch)[0]}, sys.argv[2])
-"""
-
-
-def card_for(model: ElmModel, prompts: PromptFormat, base: Path, trained: str) -> RunCard:
-    return RunCard(
-        llm=LlmCard(name=str(base), trained=trained, hidden_size=model.language.hidden_size),
-        spaces={
-            n: SpaceCard(path="x", fingerprint="x", split_hash="x", dim=DIMS[n], soft_tokens=SOFT[n]) for n in DIMS
-        },
-        template=prompts.template,
-        template_hash=prompts.template_hash,
-        frame=FrameCard(**dataclasses.asdict(prompts.frame)),
-        corpus="x",
-        versions={},
-    )
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("trained", ["frozen", "full", "lora"])
-def test_a_saved_run_is_the_same_in_another_process(trained: str, tokenizer, tmp_path: Path) -> None:
-    base = save_llm("llama", tokenizer, tmp_path / "base")
-    model = make_model(load_llm(str(base), device="cpu"))
-    untrained = model.logits(batch_of(model))
-    peft_model = prepare(model, StageConfig(steps=1, llm=trained), LoraConfig(rank=4))
-    # What training would do: every trained weight moves.
-    torch.manual_seed(1)
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    model.eval()
-    batch = batch_of(model)
-    logits, loss = model.logits(batch), model(batch)[0]
-    assert (logits - untrained).abs().max() > 0.05
-    run = tmp_path / "run"
-    save_model(run, model, trained, peft_model)
-    write_text(run / "config.yaml", "dtype: auto\n")
-    prompts = PromptFormat(model.language.tokenizer, SOFT)
-    write_card(run, card_for(model, prompts, base, trained))
-    assert {path.name for path in run.iterdir()} == {
-        *{"adapters", "config.yaml", "elm.json"},
-        *{"frozen": [], "full": ["llm"], "lora": ["lora"]}[trained],
-    }
-    vectors = [{slot: vector.tolist() for slot, vector in given.items()} for given in vectors_for(QUESTIONS)]
-    subprocess.run(
-        [sys.executable, "-c", FRESH, str(run), str(tmp_path / "out.pt")],
-        input=json.dumps({"questions": QUESTIONS, "vectors": vectors, "dims": DIMS}),
-        text=True,
-        check=True,
-        capture_output=True,
-    )
-    found = torch.load(tmp_path / "out.pt", weights_only=True)
-    torch.testing.assert_close(found["logits"], logits, atol=1e-6, rtol=1e-6)
-    torch.testing.assert_close(found["loss"], loss, atol=1e-4, rtol=1e-6)
-
-
-def test_a_run_on_a_llm_of_another_width_is_refused(run: Run, tokenizer, tmp_path: Path) -> None:
-    model, prompts = run.model("cpu")
-    base = save_llm("llama", tokenizer, tmp_path / "base")
-    save_model(tmp_path / "run", model, "frozen")
-    write_text(tmp_path / "run" / "config.yaml", "dtype: auto\n")
-    write_card(tmp_path / "run", card_for(model, prompts, base, "frozen"))
-    with pytest.raises(RunError, match=r"LLM of width 64, .* has 32"):
-        Run.load(tmp_path / "run").model("cpu")
-
-
-def test_code_of_a_model_folder_is_never_run(random_llm: Path, tmp_path: Path) -> None:
-    folder, marker = tmp_path / "llm", tmp_path / "ran"
-    shutil.copytree(random_llm, folder)
-    config = json.loads((folder / "config.json").read_text())
-    config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}}
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "own.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
-    with pytest.raises(LanguageModelError, match="cannot be loaded"):
-        load_llm(str(folder), device="cpu")
-    assert not marker.exists()
