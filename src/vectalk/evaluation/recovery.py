@@ -8,11 +8,11 @@ from typing import Any
 from vectalk.evaluation.bootstrap import Estimate, Statistic, average, corrected, difference, joined, whole
 from vectalk.evaluation.facts import Facts
 from vectalk.evaluation.metrics import attribute_score
+from vectalk.evaluation.table import GAP
 from vectalk.evaluation.texts import Figure, TaskTexts
 from vectalk.tasks.attributes import AttributeReader
 
 READABLE = 0.9  # what the extractor must score on references before it may judge answers
-GAP = "score_minus_majority"  # of the probe: what recovery divides by
 
 
 def recovery(given: TaskTexts, facts: Facts, notes: list[str]) -> Iterator[Figure]:
@@ -53,7 +53,7 @@ def recovery(given: TaskTexts, facts: Facts, notes: list[str]) -> Iterator[Figur
         share = {name: joined(corrected, statistic, floor, ceiling) for name, statistic in own.items()}
         gap = given.estimate(joined(difference, ceiling, floor))
         yield f"score/{attribute}", "probe", given.estimate(ceiling)._replace(n=known)
-        yield f"{GAP}/{attribute}", "probe", gap._replace(n=known)
+        yield f"{GAP}{attribute}", "probe", gap._replace(n=known)
         for figure in given.figures(f"score/{attribute}", own, rivals=()):
             yield _of(known, figure)
         for figure in given.figures(f"recovery/{attribute}", share):

@@ -182,11 +182,9 @@ def _significance(one: Subject, spearman: dict[str, float], null: list[float]) -
             "metric": metric,
             "condition": condition,
             "value": value,
-            **_PLAIN,
+            "low": None,  # no mean over entities, so no interval
+            "high": None,
             "n": len(null),
         }
         for subject, metric, condition, value in found
     ]
-
-
-_PLAIN = {"low": None, "high": None}  # what is no mean over entities has no interval
