@@ -3,8 +3,10 @@
     python benchmarks/memory.py [--examples 10000 30000 ...] [--full]
 
 A corpus of invented films is written part by part, without ever holding it, and trained on for twenty steps by a tiny
-LLM, each size in a process of its own. Peak memory is that of the whole process, libraries and all; what counts is how
-it grows. `--full` takes one and ten million examples too (a quarter of an hour). Writes a table and a plot.
+LLM, each size in a process of its own. Memory is that of the whole process, libraries and all; what counts is how it
+grows. Told apart are the process's own memory (the most that was seen, many times a second) and pages of files that it
+reads as mapped memory, which the system takes back when it needs them. `--full` takes one and ten million examples too
+(a quarter of an hour). Writes a table and a plot.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -65,17 +68,34 @@ def grow(small: Path, out: Path, examples: int) -> None:
 
 
 def one(corpus: str, llm: str, out: str) -> None:
-    """Train on a corpus and print peak memory when it is tokenised, and at the end."""
+    """Train on a corpus and print its own memory at most, the files mapped at the end, and the peak of both."""
     from vectalk.tasks import Corpus
     from vectalk.training import TrainConfig, Trainer
     from vectalk.training.reporter import Silent
 
+    most = 0.0
+    over = threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not over.wait(0.02):
+            most = max(most, part_mb("RssAnon"))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
     opened = Corpus.load(corpus)
     settings = {"stage1.steps": 20, "stage2.steps": 0, "eval_examples": 32, "adapter.width": 32}
     trainer = Trainer(opened, llm, out, TrainConfig.load(None, settings), device="cpu", reporter=Silent())
-    ready = peak_mb()
     trainer.run()
-    print(json.dumps({"ready": ready, "trained": peak_mb()}))
+    over.set()
+    watcher.join()
+    print(json.dumps({"own": most, "mapped": part_mb("RssFile"), "both": peak_mb()}))
+
+
+def part_mb(name: str) -> float:
+    """Return a part of the memory that this process holds, as Linux counts it, in MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return float(next(line for line in lines if line.startswith(name + ":")).split()[1]) * 1024 / 1e6
 
 
 def measure(sizes: list[int]) -> list[list[Any]]:
@@ -94,36 +114,42 @@ def measure(sizes: list[int]) -> list[list[Any]]:
             found = json.loads(done.stdout.splitlines()[-1])
             spent = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
             disk = sum(path.stat().st_size for path in (corpus / ".tokens").rglob("*.bin")) / 1e6
-            rows.append([size, found["ready"], found["trained"], disk, spent])
+            rows.append([size, found["own"], found["mapped"], found["both"], disk, spent])
             print(f"{size}: {rows[-1]} ({time.perf_counter() - clock:.0f} s)", file=sys.stderr, flush=True)
             shutil.rmtree(corpus)
     return rows
 
 
 def plot(rows: list[list[Any]]) -> str:
-    """Return peak memory against examples as SVG, examples to scale of tens."""
-    width, height, left, bottom, top = 460, 260, 60, 40, 34
-    most = max(row[2] for row in rows) * 1.15
+    """Return memory against examples as SVG: the process's own, and with the files it maps; examples by tens."""
+    width, height, left, bottom, top = 460, 280, 40, 40, 56
+    most = max(row[3] for row in rows) * 1.15
     low, high = np.log10(rows[0][0]), np.log10(rows[-1][0])
-
-    def at(row: list[Any]) -> tuple[float, float]:
-        x = left + (np.log10(row[0]) - low) / max(high - low, 1e-9) * (width - left - 30)
-        return x, top + (1 - row[2] / most) * (height - top - bottom)
-
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         'font-family="system-ui, sans-serif" font-size="12">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="{left}" y="18" font-weight="bold">peak memory of training, MB</text>',
+        f'<text x="{left}" y="18" font-weight="bold">memory of training, MB</text>',
         f'<line x1="{left}" x2="{width - 20}" y1="{height - bottom}" y2="{height - bottom}" stroke="#888"/>',
-        '<polyline fill="none" stroke="#1f5fa8" stroke-width="2" points="'
-        + " ".join(f"{x:.1f},{y:.1f}" for x, y in map(at, rows))
-        + '"/>',
     ]
+    for line, (column, colour, name) in enumerate(
+        ((3, "#888", "with the files it maps, at the peak"), (1, "#1f5fa8", "its own"))
+    ):
+        points = []
+        for row in rows:
+            x = left + 20 + (np.log10(row[0]) - low) / max(high - low, 1e-9) * (width - left - 60)
+            points.append((x, top + (1 - row[column] / most) * (height - top - bottom), row[column]))
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in points)
+        parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{path}"/>')
+        parts.append(f'<text x="{left + line * 240}" y="36" fill="{colour}">{name}</text>')
+        for x, y, value in points:
+            parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>')
+            above = -10 if column == 3 else 20
+            parts.append(
+                f'<text x="{x:.1f}" y="{y + above:.1f}" fill="{colour}" text-anchor="middle">{value:.0f}</text>'
+            )
     for row in rows:
-        x, y = at(row)
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="#1f5fa8"/>')
-        parts.append(f'<text x="{x:.1f}" y="{y - 10:.1f}" text-anchor="middle">{row[2]:.0f}</text>')
+        x = left + 20 + (np.log10(row[0]) - low) / max(high - low, 1e-9) * (width - left - 60)
         parts.append(f'<text x="{x:.1f}" y="{height - bottom + 16}" text-anchor="middle">{row[0]:,}</text>')
     parts.append(f'<text x="{width / 2:.0f}" y="{height - 6}" text-anchor="middle">examples</text>')
     return "\n".join([*parts, "</svg>\n"])
@@ -141,15 +167,22 @@ def main() -> None:
         return
     sizes = sorted({*chosen.examples, *(MORE if chosen.full else ())})
     rows = measure(sizes)
-    header = ["examples", "MB when tokenised", "MB when trained", "MB of tokens on disk", "processor s"]
+    header = [
+        "examples",
+        "MB of its own",
+        "MB of mapped files",
+        "MB at the peak",
+        "MB of tokens on disk",
+        "processor s",
+    ]
     print_table(rows, header)
-    figures = {f"memory_mb_{size}_examples": trained for size, _, trained, _, _ in rows}
-    growth = (rows[-1][2] - rows[0][2]) * 1e6 / max(rows[-1][0] - rows[0][0], 1)
-    figures["memory_bytes_an_example"] = growth
+    figures = {f"memory_mb_{row[0]}_examples": row[3] for row in rows}
+    figures |= {f"memory_own_mb_{row[0]}_examples": row[1] for row in rows}
+    figures["memory_own_bytes_an_example"] = (rows[-1][1] - rows[0][1]) * 1e6 / max(rows[-1][0] - rows[0][0], 1)
     write_text(RESULTS / "memory.svg", plot(rows))
     command = "python benchmarks/memory.py" + (" --full" if chosen.full else "")
     path = write_result(
-        "memory", command, figures, columns=header, rows=rows, plot="memory.svg", listed=["memory_bytes_an_example"]
+        "memory", command, figures, columns=header, rows=rows, plot="memory.svg", listed=["memory_own_bytes_an_example"]
     )
     print(f"written to {path}")
 
