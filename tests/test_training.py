@@ -20,7 +20,7 @@ from vectalk.training import TrainConfig, Trainer
 from vectalk.training.data import Examples
 from vectalk.training.reporter import Silent
 from vectalk.training.trainer import train
-from vectalk.training.validation import Validation
+from vectalk.training.validation import Validation, by_heart
 from worlds import CONFIG, SHORT, log_of, make_islands, save_llm
 
 
@@ -93,6 +93,32 @@ def test_the_log_is_complete(run: Run) -> None:
         assert all(row["total"] == total + row["step"] for row in of_stage)
         assert all(row["loss"] > 0 and row["tokens"] > 0 and row["lr"] > 0 for row in of_stage if "loss" in row)
         total += steps
+
+
+def test_losses_are_logged_by_task(run: Run, corpus: Corpus) -> None:
+    rows = [row for row in log_of(run.path) if "validation_loss" in row]
+    best = min(rows, key=lambda row: row["validation_loss"])
+    model, prompts = run.model("cpu")
+    data = Examples(corpus.table("validation"), corpus.spaces, prompts)
+    numbers = np.random.default_rng(0).permutation(len(data))[: CONFIG["eval_examples"]]
+    tasks = [data.task(number) for number in numbers]
+    assert set(best["task_losses"]) == set(tasks)
+    for task, logged in best["task_losses"].items():
+        with torch.no_grad():
+            loss, tokens = model(data.batch(numbers[[name == task for name in tasks]]))
+        assert (loss / tokens).item() == pytest.approx(logged, abs=2e-5)
+        assert f"| `{task}` | {logged:.4f} |" in (run.path / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_task_learned_by_heart_is_told() -> None:
+    def row(step: int, **losses: float) -> dict[str, Any]:
+        return {"step": step, "task_losses": losses}
+
+    rows = [row(0, a=2.0, b=2.0), row(10, a=1.0, b=1.5), row(20, a=1.2, b=1.0), row(30, a=0.5, b=0.9)]
+    assert by_heart(rows, 20) == ["a had 1.000 at step 10 and has 1.200 at step 20"]  # what comes later is not kept
+    assert by_heart(rows, 30) == []
+    assert by_heart(rows, 10) == []
+    assert by_heart([row(0), row(10)], 10) == []  # logged by an older version
 
 
 # ---- only what should move moves
@@ -277,7 +303,7 @@ def test_the_best_before_divergence_is_a_run(corpus: Corpus, base_llm: Path, tmp
 def test_a_loss_that_explodes_is_divergence(corpus, random_llm: Path, tmp_path: Path, monkeypatch, keep: str) -> None:
     limit = 3 * np.log(AutoConfig.from_pretrained(random_llm).vocab_size)
     coming = iter([5.0, 2.0, limit - 1, limit + 5])
-    monkeypatch.setattr(Validation, "measure", lambda *_: (next(coming), 6.0))
+    monkeypatch.setattr(Validation, "measure", lambda *_: (next(coming), 6.0, {}))
     settings = config(stage1__keep=keep, stage1__steps=20)
     best = {"best": 4, "last": 8}[keep]
     with pytest.raises(TrainingError, match=rf"in stage 1 at step 12: the validation.*of stage 1, step {best}, are"):

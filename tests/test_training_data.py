@@ -26,6 +26,9 @@ def test_the_rate_rises_and_falls_to_a_tenth() -> None:
     assert all(a > b for a, b in pairwise(rates[10:]))
     assert rates[-1] == pytest.approx(0.1, abs=0.01)
     assert learning_rate(stage, 1000) == pytest.approx(0.1)
+    lower = StageConfig(steps=100, warmup=0.1, floor=0.02)
+    assert [learning_rate(lower, step) for step in (0, 9)] == rates[0:10:9]
+    assert learning_rate(lower, 100) == pytest.approx(0.02)
     constant = StageConfig(steps=100, warmup=0.0, schedule="constant")
     assert {learning_rate(constant, step) for step in range(100)} == {1.0}
     assert learning_rate(StageConfig(steps=1), 0) == 1.0

@@ -57,7 +57,8 @@ class StageConfig(BaseModel):
         lr_adapter: peak learning rate of the adapters.
         lr_llm: peak learning rate of the LLM's part.
         warmup: share of the steps over which the rate rises.
-        schedule: `cosine` falls to a tenth of the peak, `constant` stays.
+        schedule: `cosine` falls to `floor`, `constant` stays.
+        floor: share of the peak rate that a falling schedule ends at.
         patience: stop after so many evaluations without a better validation loss.
         keep: which weights the stage hands on: those of the `best` validation loss, or the `last`. Early in a
             curriculum the loss may lie above that of the LLM as it came, while the vector gain grows: keep the last.
@@ -75,6 +76,7 @@ class StageConfig(BaseModel):
     lr_llm: float = Field(5e-4, gt=0)
     warmup: float = Field(0.05, ge=0.0, lt=1.0)
     schedule: Literal["cosine", "constant"] = "cosine"
+    floor: float = Field(0.1, ge=0.0, le=1.0)
     patience: int = Field(5, ge=1)
     keep: Literal["best", "last"] = "best"
     tasks: list[str] | None = Field(None, min_length=1)

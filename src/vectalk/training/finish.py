@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -75,17 +74,14 @@ def _card(trainer: Trainer) -> RunCard:
 
 def model_card(trainer: Trainer, card: RunCard, progress: Progress, note: str = "") -> str:
     """Return the README of a run: what it is, what it was made of, how well it read its vectors."""
-    rows = [json.loads(line) for line in trainer.folder.log_path.read_text(encoding="utf-8").splitlines()]
-    evaluations = [row for row in rows if "vector_gain" in row]
-    best = [
-        min((r for r in evaluations if r["stage"] == s), key=lambda r: r["validation_loss"], default=None)
-        for s in (1, 2)
-    ]
+    best = [min(trainer.folder.evaluations(s), key=lambda r: r["validation_loss"], default=None) for s in (1, 2)]
     figures = "\n".join(
         "| {stage} | {step} | {validation_loss:.4f} | {shuffled_loss:.4f} | {vector_gain:.4f} |".format(**row)
         for row in best
         if row is not None
     )
+    last = next((row for row in reversed(best) if row is not None), {"task_losses": {}})
+    by_task = "\n".join(f"| `{task}` | {loss:.4f} |" for task, loss in last["task_losses"].items())
     spaces = "\n".join(
         f"- `{name}`: {len(space)} entities, {space.dim} dimensions, fingerprint `{space.fingerprint[:12]}`"
         + (f"; {space.licence}" if space.licence else "")
@@ -110,6 +106,12 @@ vector of another entity: near zero, the answers do not depend on the vector.
 | stage | step | loss | loss, vectors shuffled | vector gain |
 | --- | --- | --- | --- | --- |
 {figures}
+
+The last of these losses, by task:
+
+| task | loss |
+| --- | --- |
+{by_task}
 
 Training took {progress.seconds / 60:.1f} minutes on `{trainer.model.device}`.
 

@@ -81,11 +81,17 @@ class RunFolder:
         """Where the best weights of a stage are."""
         return self.checkpoints / f"best-stage{stage}.safetensors"
 
-    def log(self, progress: Progress, **figures: float) -> None:
+    def log(self, progress: Progress, **figures: float | dict[str, float]) -> None:
         """Append a line to training.jsonl."""
         row = {"stage": progress.stage, "step": progress.step, "total": progress.total, **figures}
         with self.log_path.open("a", encoding="utf-8") as log:
             log.write(json.dumps({**row, "seconds": round(progress.seconds, 2)}) + "\n")
+
+    def evaluations(self, stage: int) -> list[dict[str, Any]]:
+        """Return what was logged at the evaluations of a stage."""
+        rows = (json.loads(line) for line in self.log_path.read_text(encoding="utf-8").splitlines())
+        found = [row for row in rows if row["stage"] == stage and "validation_loss" in row]
+        return [{"task_losses": {}, **row} for row in found]  # runs begun by an older version lack them
 
     def truncate_log(self, reached: Progress | None) -> None:
         """Drop what was logged after the checkpoint that is gone on from; it will be logged again."""

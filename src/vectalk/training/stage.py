@@ -55,14 +55,14 @@ class Progress:
 
 
 def learning_rate(stage: StageConfig, step: int) -> float:
-    """Return the share of the peak rate at a step: linear rise, then cosine to a tenth, or constant."""
+    """Return the share of the peak rate at a step: linear rise, then cosine to the floor, or constant."""
     rise = max(1, round(stage.warmup * stage.steps))
     if step < rise:
         return (step + 1) / rise
     if stage.schedule == "constant":
         return 1.0
     done = (step - rise) / max(1, stage.steps - rise)
-    return 0.1 + 0.45 * (1.0 + math.cos(math.pi * min(done, 1.0)))
+    return stage.floor + (1.0 - stage.floor) * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
 
 
 def prepare(model: ElmModel, stage: StageConfig, lora: LoraConfig, peft_model: Any = None) -> Any:

@@ -33,7 +33,7 @@ from vectalk.training.sharding import is_sharded, shard
 from vectalk.training.stage import Progress, learning_rate, prepare
 from vectalk.training.start import identity_of, load_adapters
 from vectalk.training.tokens import Tokens
-from vectalk.training.validation import Validation
+from vectalk.training.validation import Validation, by_heart
 
 LOG_EVERY = 10
 ANSWER_TOKENS = 96  # longest answer that is judged in training
@@ -290,6 +290,13 @@ class Trainer:
                 f"WARNING: the vector gain is {progress.gain:.4f} at the end of stage 1: the LLM does not use the "
                 "vectors yet. More steps, a higher stage1.lr_adapter, more soft tokens or shorter tasks may help."
             )
+        heart = by_heart(self.folder.evaluations(progress.stage), progress.best_step) if self.main else []
+        if heart:
+            self.report.message(
+                f"WARNING: stage {progress.stage} learned training examples by heart while the loss of all tasks "
+                f"together fell; of validation losses {'; '.join(heart[:5])}. Noise on vectors (vector_noise), "
+                "adapter.dropout or fewer steps may help."
+            )
 
     def _agreed(self, asked: bool) -> bool:
         """Return whether any process was asked to stop."""
@@ -299,7 +306,7 @@ class Trainer:
 
     def _evaluate(self, stage: StageConfig, progress: Progress) -> None:
         """Measure the validation loss with right and with shuffled vectors; keep the weights if they are to be kept."""
-        right, shuffled = self.validation.measure(stage)
+        right, shuffled, by_task = self.validation.measure(stage)
         progress.gain = shuffled - right
         first = progress.first = right if progress.first is None else progress.first
         if not right <= EXPLODED * max(first, self.guessing):
@@ -311,7 +318,8 @@ class Trainer:
             progress.best_step, progress.learned = progress.step, progress.learned or progress.step > 0
         more = self.consistency.measure(self.validation.numbers(stage)) if self.consistency is not None else {}
         if self.main:
-            self.folder.log(progress, validation_loss=right, shuffled_loss=shuffled, vector_gain=progress.gain, **more)
+            losses = {"validation_loss": right, "shuffled_loss": shuffled, "vector_gain": progress.gain}
+            self.folder.log(progress, **losses, **more, task_losses=by_task)
         if keeps:
             best = self.folder.best(progress.stage)
             temporary = best.with_name("." + best.name)

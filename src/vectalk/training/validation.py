@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from accelerate import Accelerator
@@ -10,6 +13,28 @@ from vectalk.model import ElmModel
 from vectalk.training.config import StageConfig, TrainConfig
 from vectalk.training.data import Examples
 from vectalk.training.loop import autocast, told_of_memory
+
+WORSE = 1.05  # times its lowest loss, above which a task counts as learned by heart
+
+
+def by_heart(rows: Sequence[Mapping[str, Any]], kept: int) -> list[str]:
+    """Say of which tasks a stage learned the training examples by heart, while its loss on all still fell.
+
+    Args:
+        rows: the stage's evaluations, as training.jsonl has them.
+        kept: step of the weights that are kept.
+
+    Returns:
+        A line for each task whose validation loss is clearly above what it was at an earlier step.
+    """
+    now = next((row["task_losses"] for row in rows if row["step"] == kept), {})
+    lines = []
+    for task, loss in now.items():
+        best = min((row for row in rows if row["step"] <= kept), key=lambda row: row["task_losses"].get(task, loss))
+        lowest = best["task_losses"].get(task, loss)
+        if loss > WORSE * lowest:
+            lines.append(f"{task} had {lowest:.3f} at step {best['step']} and has {loss:.3f} at step {kept}")
+    return lines
 
 
 class Validation:
@@ -41,18 +66,24 @@ class Validation:
         return np.random.default_rng(0).permutation(self.examples.of_tasks(stage.tasks))
 
     @torch.no_grad()
-    def measure(self, stage: StageConfig) -> tuple[float, float]:
-        """Return the mean loss a token with right vectors, and with those of other entities."""
+    def measure(self, stage: StageConfig) -> tuple[float, float, dict[str, float]]:
+        """Return the mean loss a token with right vectors, that with those of other entities, and the first by task."""
         self.model.eval()
-        return self._loss(stage, None), self._loss(stage, 1)
+        numbers = self.numbers(stage)[: self.config.eval_examples]
+        tasks = self.examples.tokens.arrays["tasks"][numbers]
+        right = {int(task): self._sums(numbers[tasks == task], None) for task in np.unique(tasks)}
+        total = sum(right.values(), torch.zeros(2, dtype=torch.float64))
+        by_task = {self.examples.tokens.tasks[task]: float(sums[0] / sums[1]) for task, sums in right.items()}
+        shuffled = self._sums(numbers, 1)
+        return float(total[0] / total[1]), float(shuffled[0] / shuffled[1]), by_task
 
-    def _loss(self, stage: StageConfig, shuffle: int | None) -> float:
+    def _sums(self, numbers: np.ndarray, shuffle: int | None) -> torch.Tensor:
+        """Return the sum of the losses of some examples' tokens, and how many tokens these are."""
         world, rank, cuts = (
             self.accelerator.num_processes,
             self.accelerator.process_index,
             self.config.grad_accumulation,
         )
-        numbers = self.numbers(stage)[: self.config.eval_examples]
         numbers = numbers[np.argsort(self.examples.lengths[numbers], kind="stable")]
         size = min(self.config.batch_size * 2, max(2, len(numbers)))
         batches = [numbers[start : start + size] for start in range(0, len(numbers), size)]
@@ -69,5 +100,5 @@ class Validation:
                 if chosen is not None:
                     total += torch.tensor([float(loss), float(tokens)], dtype=torch.float64)
         if world > 1:
-            total = self.accelerator.reduce(total.to(self.model.device), "sum")
-        return float(total[0] / total[1])
+            total = self.accelerator.reduce(total.to(self.model.device), "sum").cpu()
+        return total
