@@ -8,7 +8,9 @@
 `own`: our own factorisation of MovieLens latest-small, films and users. `semantic`: MiniLM's vectors of paragraphs on
 films. `small` trains a base LLM from nothing on texts of training entities; any other value is a hub name or a folder.
 `--tasks all` takes all 24 tasks of films, and that of users where there are some. Every step is a `vectalk` command,
-printed before it runs and kept in the result. Finished steps are not done again; `--fresh` starts anew.
+printed before it runs and kept in the result. Finished steps are not done again; `--fresh` starts anew. `--inner`
+splits the training films of the foreign space again and leaves the others out: settings are tuned there, so that
+test films stay new.
 """
 
 from __future__ import annotations
@@ -21,9 +23,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow.csv import write_csv
+
 from common import ROOT, data_folder, parser, write_result
 from readme import DETAILED
 from vectalk.evaluation import table
+from vectalk.files import atomic_folder
+from vectalk.space import VectorSpace
+from vectalk.space.split import TRAIN
 
 WORK = ROOT / "runs" / "movielens"
 FACTS = ["--list-column", "genres:|", "--null", "(no genres listed)", "--extract", r"year=title:\((\d{4})\)\s*$"]
@@ -44,13 +54,19 @@ def main() -> None:
     arguments.add_argument("--tasks", choices=["few", "all"], default="few", help="of the suites")
     arguments.add_argument("--variants", type=int, help="training examples of a task for each entity")
     arguments.add_argument("--limit", type=int, help="test examples of each task at most")
+    arguments.add_argument("--inner", action="store_true", help="of the training films alone, split anew (foreign)")
     arguments.add_argument("--fresh", action="store_true")
     given = arguments.parse_args()
     data, label = data_folder(given.data), given.label or Path(given.llm).name
+    if given.inner and given.space != "foreign":
+        sys.exit("--inner is of the foreign space: leave it out, or say --space foreign")
     every = given.tasks == "all"
-    work = WORK / (f"{given.space}-all" if every else given.space)
+    made = given.space + ("-inner" if given.inner else "")
+    work = WORK / (f"{made}-all" if every else made)
     steps = Steps(data, given.fresh)
     spaces = make_spaces(steps, data, WORK / given.space, given.space)
+    if given.inner:
+        spaces = {"film": inner_space(steps, data, spaces["film"], WORK / made)}
     bound = [part for name, place in spaces.items() for part in ("--space", f"{name}={place}")]
     suites = [part for name in SUITES[given.space] for part in ("--suite", name)]
     chosen = [] if every else ["--tasks", ",".join(FEW[name] for name in SUITES[given.space])]
@@ -76,8 +92,8 @@ def main() -> None:
         steps.vectalk(out, "evaluate", str(run), *measured, made=out / "metrics.jsonl")
         evaluations.append([json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()])
     command = "python " + shlex.join(["benchmarks/movielens.py", *sys.argv[1:]])
-    name = f"movielens-{given.space}-{label}" + ("-all" if every else "")
-    prefix = f"{given.space}_{label}" + ("_all" if every else "")
+    name = f"movielens-{made}-{label}" + ("-all" if every else "")
+    prefix = f"{made}_{label}".replace("-inner", "_inner") + ("_all" if every else "")
     path = write_result(
         name,
         command.replace(str(given.data), "DATA") if given.data else command,
@@ -109,6 +125,25 @@ def make_spaces(steps: Steps, data: Path, work: Path, which: str) -> dict[str, P
     options = ["--name", "film", "--missing", "drop", "--split-by", "title", *FACTS, *licence]
     steps.vectalk(work / "film", "space", "import", *source, *options)
     return {"film": work / "film"}
+
+
+def inner_space(steps: Steps, data: Path, outer: Path, work: Path) -> Path:
+    """Make a space of the training films alone, split by other hashes; return its folder."""
+    source = work / "source"
+    if not source.exists():
+        films = VectorSpace.load(outer)
+        rows = films.rows(TRAIN)
+        known = {name: films.column(name).take(pa.array(rows)) for name in ("id", "title", "genres")}
+        with atomic_folder(source, "films.csv") as part:
+            np.save(part / "vectors.npy", np.asarray(films.vectors[rows]))
+            write_csv(pa.table({"id": known["id"]}), part / "ids.csv")
+            hashed = pc.binary_join_element_wise("tune", known["title"], " ")
+            listed = pc.binary_join(known["genres"], "|")
+            write_csv(pa.table({**known, "genres": listed, "inner": hashed}), part / "films.csv")
+    given = [str(source / "vectors.npy"), "--ids", str(source / "ids.csv"), "--metadata", str(source / "films.csv")]
+    out = work / "film"
+    steps.vectalk(out, "space", "import", *given, "--name", "film", "--split-by", "inner", *FACTS)
+    return out
 
 
 class Steps:
