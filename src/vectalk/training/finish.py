@@ -80,8 +80,8 @@ def model_card(trainer: Trainer, card: RunCard, progress: Progress, note: str = 
         for row in best
         if row is not None
     )
-    last = next((row for row in reversed(best) if row is not None), {"task_losses": {}})
-    by_task = "\n".join(f"| `{task}` | {loss:.4f} |" for task, loss in last["task_losses"].items())
+    losses: dict[str, float] = next((row["task_losses"] for row in reversed(best) if row is not None), {})
+    by_task = "\n".join(f"| `{task}` | {loss:.4f} |" for task, loss in losses.items())
     spaces = "\n".join(
         f"- `{name}`: {len(space)} entities, {space.dim} dimensions, fingerprint `{space.fingerprint[:12]}`"
         + (f"; {space.licence}" if space.licence else "")

@@ -27,7 +27,7 @@ def by_heart(rows: Sequence[Mapping[str, Any]], kept: int) -> list[str]:
     Returns:
         A line for each task whose validation loss is clearly above what it was at an earlier step.
     """
-    now = next((row["task_losses"] for row in rows if row["step"] == kept), {})
+    now: dict[str, float] = next((row["task_losses"] for row in rows if row["step"] == kept), {})
     lines = []
     for task, loss in now.items():
         best = min((row for row in rows if row["step"] <= kept), key=lambda row: row["task_losses"].get(task, loss))
