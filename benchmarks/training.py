@@ -220,13 +220,16 @@ class Bench:
         batch = self.examples.batch(chosen[: max(2, len(chosen) // 2)]).to(self.place)
         batch.shared, ratios = 0, []
         with torch.no_grad():
-            for _ in range(3 * pairs + 1):
-                a = self.clock()
-                model.hidden(batch)
-                b = self.clock()
-                self.llm.base_model(input_ids=batch.input_ids, use_cache=False)
-                ratios.append((b - a) / (self.clock() - b))
-        return statistics.median(ratios[1:])
+            base, words = self.llm.base_model, batch.input_ids
+            passes = (lambda: model.hidden(batch), lambda: base(input_ids=words, use_cache=False))
+            for turn in range(10 * pairs + 2):
+                spent = [0.0, 0.0]
+                for which in (turn % 2, 1 - turn % 2):  # either comes first as often
+                    start = self.clock()
+                    passes[which]()
+                    spent[which] = self.clock() - start
+                ratios.append(spent[0] / spent[1])
+        return statistics.median(ratios[2:])
 
 
 class _Marks(TrainerCallback):
