@@ -41,8 +41,10 @@ WORK = ROOT / "runs" / "ablation"
 TASK, SPACE, ATTRIBUTES = "summary", "film", ("genres", "decade")
 BASE: dict[str, Any] = {
     "stage1.steps": 200,
+    "stage1.floor": 0.1,
     "stage1.lr_adapter": 2e-3,
     "stage2.steps": 800,
+    "stage2.floor": 0.1,
     "stage2.lr_adapter": 1e-3,
     "stage2.lr_llm": 1e-3,
     "stage2.patience": 8,

@@ -120,7 +120,7 @@ def make_base_llm(
             eos_token_id=1,
         )
     )
-    stage = StageConfig(steps=steps, llm="full", lr_llm=lr)
+    stage = StageConfig(steps=steps, llm="full", lr_llm=lr, floor=0.1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     order = length_grouped(np.array([len(ids) for ids in encoded]), batch_size, [seed])
     for step in range(steps):

@@ -76,7 +76,7 @@ class StageConfig(BaseModel):
     lr_llm: float = Field(5e-4, gt=0)
     warmup: float = Field(0.05, ge=0.0, lt=1.0)
     schedule: Literal["cosine", "constant"] = "cosine"
-    floor: float = Field(0.1, ge=0.0, le=1.0)
+    floor: float = Field(0.0, ge=0.0, le=1.0)
     patience: int = Field(5, ge=1)
     keep: Literal["best", "last"] = "best"
     tasks: list[str] | None = Field(None, min_length=1)
