@@ -192,8 +192,8 @@ def test_wherever_it_stops(small: Corpus, random_llm: Path, tmp_path: Path, plac
 
 
 def test_patience_is_remembered(small: Corpus, random_llm: Path, tmp_path: Path) -> None:
-    changes = {"stage1.steps": 60, "stage1.lr_adapter": 20.0, "stage1.patience": 3, "stage2.steps": 0, "eval_every": 2}
-    settings = TrainConfig.load(None, {**SHORT, **changes, "save_every": 1})
+    changes = {"stage1.steps": 60, "stage1.lr_adapter": 20.0, "stage1.schedule": "constant", "stage1.patience": 3}
+    settings = TrainConfig.load(None, {**SHORT, **changes, "stage2.steps": 0, "eval_every": 2, "save_every": 1})
     train(small, str(random_llm), tmp_path / "whole", settings, device="cpu")
     last = max(row["step"] for row in log_of(tmp_path / "whole"))
     assert last < 60

@@ -105,7 +105,7 @@ def test_what_cannot_be_mended_is_dropped_and_counted(films: VectorSpace, tmp_pa
         corpus = build(teacher, films, tmp_path / "corpus", suite, variants=2)
         assert {e.slots["film"][1] for e in corpus.examples("train")} == set(range(24)) - {1, 2}
         assert corpus.card["provenance"]["dropped"] == {"refused": 1, "empty": 1}
-        assert teacher.notes() == ["2 texts could not be used and were left out: 1 refused, 1 empty"]
+        assert teacher.notes() == ["2 texts could not be used and were left out: 1 empty, 1 refused"]
         assert len(fake.requests) == 36 + 2
 
 

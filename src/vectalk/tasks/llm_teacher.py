@@ -175,13 +175,17 @@ class LLMTeacher:
             "max_words": self.max_words,
             "date": datetime.now(UTC).date().isoformat(),
             "repaired": self.repaired,
-            "dropped": dict(self.dropped.most_common()),
+            "dropped": dict(self._reasons()),
         }
+
+    def _reasons(self) -> list[tuple[str, int]]:
+        """Return why texts were dropped, the commonest reason first, equals by name: replies come in any order."""
+        return sorted(self.dropped.items(), key=lambda reason: (-reason[1], reason[0]))
 
     def notes(self) -> list[str]:
         """Return what was dropped, and why."""
         notes = self._facts.absent()
         if self.dropped:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in self.dropped.most_common())
+            reasons = ", ".join(f"{count} {reason}" for reason, count in self._reasons())
             notes.append(f"{self.dropped.total()} texts could not be used and were left out: {reasons}")
         return notes
