@@ -66,6 +66,23 @@ def test_each_task_is_written_in_whole_sentences_and_many_ways(figures: bool, na
     assert len(set(found)) > 0.6 * len(found)
 
 
+STATED = tuple(task.name for task in SUITE.tasks if "genres" in task.states)
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_a_stated_list_of_genres_goes_on_after_a_comma(name: str) -> None:
+    """What ends the list then stands where a genre would, and each genre competes with it on its own."""
+    reader, seen = teacher(True).readers["film"]["genres"], 0
+    for rows, text in texts(True, name):
+        genres = reader.value(next(iter(rows.values()))) or []
+        if len(genres) > 1:
+            listed = ", ".join({"IMAX": "IMAX spectacle", "Sci-Fi": "science fiction"}.get(g, g) for g in genres)
+            found = re.search(rf"(?<!lean to )(?<!leans to )\b{re.escape(listed)}(.)", text, re.IGNORECASE)
+            assert found is None or found[1] == ",", text
+            seen += found is not None
+    assert seen > 20
+
+
 def split(text: str) -> list[str]:
     return [part for part in re.split(r"(?<=[.?!]) (?=\S)", QUOTED.sub("“X”", text)) if part]
 
