@@ -21,6 +21,7 @@ def short(found: dict[str, Result]) -> str:
     """Return why what falls short does, what was tried, and what the ceiling is."""
     parts = [
         users(found.get("curves-own"), found.get("curves-own-more")),
+        walks_in_paragraphs(found.get("curves-semantic")),
         paragraphs(found.get("curves-semantic"), found.get("curves-semantic-more")),
     ]
     return "\n".join(["## Why some fall short\n", *filter(None, parts)]) if any(parts) else ""
@@ -66,6 +67,19 @@ def _passed(result: Result) -> str:
     return ""
 
 
+def walks_in_paragraphs(result: Result | None) -> str:
+    """Return what walks between films in the space of paragraphs fall short of, where they do."""
+    if result is None or (gap := _of_walks(result, GAP, "elm", "film")) is None or gap["low"] > 0:
+        return ""
+    at = {key: cell(_of_walks(result, *where, "film"), True) for key, where in SHORT.items()}
+    return f"""**Walks between films in the space of paragraphs.** In the middle the model's SC is {at["middle"]},
+that of the nearest film's text {at["copy"]}: {at["gap"]}. At the ends the difference is
+{at["ends"]}. The judge there is the text encoder that made the space, and it weighs wordings beside
+facts: what a probe reads, spelled out, has {at["probe"]}. The model's greedy answers mostly take one
+wording, which does not call the film a film; docs/log.md has the SC by wording.
+"""
+
+
 def paragraphs(first: Result | None, more: Result | None) -> str:
     """Return what shifts in the space of paragraphs fall short of."""
     if first is None:
@@ -98,6 +112,6 @@ def _whole_shift(result: Result, metric: str, condition: str) -> Row | None:
     return row_at(rows, metric, condition, 0)
 
 
-def _of_walks(result: Result, metric: str, condition: str) -> Row | None:
-    rows = [r for r in result["curves"] if (r["curve"], r["space"]) == ("interpolation", "user")]
+def _of_walks(result: Result, metric: str, condition: str, space: str = "user") -> Row | None:
+    rows = [r for r in result["curves"] if (r["curve"], r["space"]) == ("interpolation", space)]
     return row_at(rows, metric, condition, 0.5)
