@@ -84,7 +84,7 @@ def test_a_perfect_generator_says_nothing_false(oracle_rows: tuple) -> None:
     rows, _ = oracle_rows
     assert value(rows, "claims_precision") == value(rows, "claims_recall") == 1.0
     assert value(rows, "claims_precision", "shuffled") < 0.8
-    assert value(rows, "self_bleu") == value(rows, "self_bleu", "shuffled")
+    assert value(rows, "self_bleu") == pytest.approx(value(rows, "self_bleu", "shuffled"))  # summed in another order
 
 
 def test_controls_that_lost_the_vector_recover_nothing(oracle_rows: tuple) -> None:

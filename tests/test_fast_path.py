@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,20 +92,44 @@ def test_what_rows_share_is_read_once(model: ElmModel, examples: Examples, famil
     assert_alike(learned(model, batch), apart)
 
 
-def test_with_a_frozen_llm_no_gradient_goes_through_what_is_shared(model: ElmModel, examples: Examples) -> None:
+@pytest.mark.parametrize(("share_from", "silent_from", "passes"), [(1, 999, 2), (999, 1, 2), (1, 1, 3)])
+def test_with_a_frozen_llm_no_gradient_goes_through_what_precedes_the_vectors(
+    model: ElmModel, examples: Examples, share_from: int, silent_from: int, passes: int
+) -> None:
     batch, seen, base = examples.batch(CHOSEN), [], model.llm.base_model
+    assert len(examples.prompts.before) <= batch.shared < batch.before
+    assert batch.before == int(batch.positions["island"][batch.vector_mask["island"]].min())
+    if not can_share(model.llm):
+        pytest.skip(f"{model.language.name} cannot")
+
+    def note(module: torch.nn.Module, given: tuple, out: Any) -> None:
+        seen.append((out.last_hidden_state.shape[:2], out.last_hidden_state.requires_grad))
+
     model.llm.requires_grad_(False)
-    hook = base.register_forward_hook(lambda *given: seen.append(given[2].last_hidden_state.requires_grad))
+    hook = base.register_forward_hook(note)
     try:
         model.share_from = None
         apart = learned(model, batch)
-        model.share_from = 1
+        seen.clear()
+        model.share_from, model.silent_from = share_from, silent_from
         assert_alike(learned(model, batch), apart)
     finally:
         hook.remove()
         model.llm.requires_grad_(True)
-    if can_share(model.llm):
-        assert seen == [True, False, True]
+    assert [silent for _, silent in seen] == [False] * (passes - 1) + [True]
+    length = batch.input_ids.shape[1]
+    assert sum(columns for (_, columns), _ in seen) == length
+    assert seen[-1][0][1] == length - (batch.shared if silent_from == 999 else batch.before)
+
+
+def test_an_llm_that_learns_learns_from_what_precedes_the_vectors(model: ElmModel, examples: Examples) -> None:
+    batch = examples.batch(CHOSEN)
+    model.share_from = None
+    apart = learned(model, batch)
+    model.share_from, model.silent_from = 999, 1
+    assert_alike(learned(model, batch), apart)
+
+
 
 
 def test_packed_rows_are_their_examples(model: ElmModel, examples: Examples, family: str) -> None:

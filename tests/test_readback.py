@@ -10,7 +10,6 @@ from linear_world import make_corpus
 from vectalk.errors import EvaluationError
 from vectalk.evaluation.metrics import cosines
 from vectalk.readback import ReadBack, SameEncoder, SentenceEncoder, TfidfEncoder, about_vectors, get_encoder
-from vectalk.readback.ridge import STRENGTHS
 from vectalk.space import VectorSpace
 from vectalk.tasks import Corpus, Example
 
@@ -126,13 +125,16 @@ def test_pairs_are_read_back_to_what_they_are_about(corpus: Corpus) -> None:
 
 
 def test_strength_is_chosen_over_entities_not_texts(corpus: Corpus) -> None:
-    """Each entity has four texts of a word of its own: learnt by heart across texts, worth nothing for others."""
+    """Each entity has four texts of a word of its own: learnt by heart across texts, worth nothing for others.
+
+    Across texts the least strength, 0.001, is best; across entities the large ones differ by rounding only.
+    """
     space = corpus.spaces["film"]
     rows = space.rows("train")[:60]
     examples = [
         Example("t", "", {"film": ("film", int(row))}, f"word{row}", "train", "facts") for row in rows for _ in range(4)
     ]
-    assert ReadBack.fit(space, examples).strength == STRENGTHS[-1]
+    assert ReadBack.fit(space, examples).strength >= 10.0
 
 
 def test_no_text_is_judged_by_who_knows_it_by_heart(corpus: Corpus, tmp_path: Path) -> None:

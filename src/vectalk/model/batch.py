@@ -30,6 +30,7 @@ class Batch:
         padded_right: padding comes last, where causal attention never looks, so that no mask is needed.
         position_ids: [B, T] where rows hold several examples each, one after the other: it starts anew with each.
         shared: leading tokens that all rows have in common.
+        before: leading columns in which no row has a vector or a token to learn; at least `shared`.
         supervised: [N] numbers of the positions (row times T plus column) whose next token is learned; made from the
             labels. Known beforehand, it spares a wait for the device in every step.
         filled: space -> [N] numbers (row times K plus slot) of the vectors that are there; made from the mask.
@@ -44,6 +45,7 @@ class Batch:
     padded_right: bool = False
     position_ids: Tensor | None = None
     shared: int = 0
+    before: int = 0
     supervised: Tensor = field(default_factory=lambda: UNKNOWN)
     filled: dict[str, Tensor] = field(default_factory=dict)
 

@@ -16,6 +16,7 @@ from vectalk.model.linear_loss import head_of, linear_cross_entropy
 from vectalk.model.llm import LanguageModel
 
 SHARE_FROM = 16  # common leading tokens from which on reading them once pays for the second pass
+SILENT_FROM = 8  # tokens before all vectors from which on it pays to read them apart, so that no gradient goes through
 
 
 class ElmModel(nn.Module):
@@ -30,7 +31,8 @@ class ElmModel(nn.Module):
         super().__init__()
         self.language = llm
         self.llm = llm.model
-        self.share_from: int | None = SHARE_FROM
+        self.share_from: int | None = SHARE_FROM  # None where the LLM cannot go on from keys and values
+        self.silent_from = SILENT_FROM
         self.token_weights: Tensor | None = None  # [V] how much each token counts in training; all alike when None
         self.adapters = nn.ModuleDict(adapters)
         self.adapters.to(self.llm.device)
@@ -102,22 +104,37 @@ class ElmModel(nn.Module):
 
     def hidden(self, batch: Batch) -> Tensor:
         """Return the last hidden states [N, H] at the supervised positions."""
-        base, length = self.llm.base_model, batch.input_ids.shape[1]
-        enough = self.share_from is not None and batch.shared >= self.share_from and len(batch) > 1
-        shared = batch.shared if enough else 0
-        if not shared:
-            states = base(inputs_embeds=self.embed(batch), **self._places(batch), use_cache=False).last_hidden_state
-            return states.flatten(0, 1).index_select(0, batch.supervised)
-        # What all rows begin with is read once. Where the LLM is frozen no gradient goes through it: it precedes all
-        # vectors.
-        words = self.llm.get_input_embeddings()(batch.input_ids[:1, :shared])
-        cache = base(inputs_embeds=words, use_cache=True).past_key_values
-        for layer in cache.layers:
-            layer.keys = layer.keys.expand(len(batch), -1, -1, -1)
-            layer.values = layer.values.expand(len(batch), -1, -1, -1)
-        rest = self.embed(batch)[:, shared:]
-        states = base(inputs_embeds=rest, past_key_values=cache, use_cache=True).last_hidden_state
-        return states.flatten(0, 1).index_select(0, batch.supervised - shared * (batch.supervised // length + 1))
+        length = batch.input_ids.shape[1]
+        start, read = self._read_ahead(batch)
+        places = {"past_key_values": read, "use_cache": True} if start else {**self._places(batch), "use_cache": False}
+        states = self.llm.base_model(inputs_embeds=self.embed(batch)[:, start:], **places).last_hidden_state
+        return states.flatten(0, 1).index_select(0, batch.supervised - start * (batch.supervised // length + 1))
+
+    def _read_ahead(self, batch: Batch) -> tuple[int, Any]:
+        """Return how many leading columns were read apart from the others, and their keys and values.
+
+        What all rows begin with is read once. Where the LLM is frozen no gradient goes through what precedes all
+        vectors.
+        """
+        if self.share_from is None:
+            return 0, None
+        base, words = self.llm.base_model, self.llm.get_input_embeddings()
+        start, read = 0, None
+        if batch.shared >= self.share_from and len(batch) > 1:
+            start = batch.shared
+            read = base(inputs_embeds=words(batch.input_ids[:1, :start]), use_cache=True).past_key_values
+            for layer in read.layers:
+                layer.keys = layer.keys.expand(len(batch), -1, -1, -1)
+                layer.values = layer.values.expand(len(batch), -1, -1, -1)
+        if batch.before - start >= self.silent_from and torch.is_grad_enabled() and not self._llm_learns():
+            with torch.no_grad():
+                ids = batch.input_ids[:, start : batch.before]
+                read = base(inputs_embeds=words(ids), past_key_values=read, use_cache=True).past_key_values
+            start = batch.before
+        return start, read
+
+    def _llm_learns(self) -> bool:
+        return any(parameter.requires_grad for parameter in self.llm.parameters())
 
     def _chosen_logits(self, batch: Batch) -> Tensor:
         """Return logits [N, V] at the supervised positions from a model that does more than a linear map to them."""

@@ -140,7 +140,7 @@ class Examples:
             position_ids = np.maximum(np.arange(shape[1])[None] - filled, 0)  # padding is a sequence of its own
             position_ids[at] = within
         placed = self._placed(slots, vectors, mine, row, offset, shape[0])
-        shared = 0 if row_length or len(chosen) < 2 else _common(ids, slots, mine, int(answers.min()))
+        before = 0 if row_length else _before(slots, mine, int(answers.min()))
         return Batch(
             torch.from_numpy(ids),
             torch.from_numpy(mask),
@@ -148,7 +148,8 @@ class Examples:
             *placed,
             padded_right=True,
             position_ids=None if position_ids is None else torch.from_numpy(position_ids),
-            shared=shared,
+            shared=_common(ids, before) if len(chosen) > 1 else 0,
+            before=before,
         )
 
     def _vectors(self, slots: Slots, rows: np.ndarray, noise_seed: Sequence[int] | None) -> dict[int, np.ndarray]:
@@ -234,9 +235,13 @@ def _packed(lengths: np.ndarray, row_length: int) -> tuple[np.ndarray, np.ndarra
     return row, offset
 
 
-def _common(ids: np.ndarray, slots: Slots, mine: np.ndarray, most: int) -> int:
-    """Return how many leading tokens all rows have in common, up to the first slot and at most `most - 1`."""
+def _before(slots: Slots, mine: np.ndarray, answer: int) -> int:
+    """Return how many leading columns have no slot in any row, nor the first token whose next one is learned."""
     places = slots.place[np.isin(slots.example, mine)]
-    most = min(most - 1, int(places.min()) if len(places) else most)
+    return min(answer - 1, int(places.min()) if len(places) else answer)
+
+
+def _common(ids: np.ndarray, most: int) -> int:
+    """Return how many leading tokens all rows have in common, at most `most`."""
     same = (ids[:, :most] == ids[:1, :most]).all(0)
     return most if same.all() else int(np.argmin(same))
