@@ -10,8 +10,9 @@ from torch import nn
 
 from vectalk.errors import TrainingError
 from vectalk.tasks import Corpus
-from vectalk.training import TrainConfig
+from vectalk.training import TrainConfig, Trainer, trainer
 from vectalk.training.compiling import compile_layers
+from vectalk.training.reporter import Silent
 from vectalk.training.trainer import train
 
 SHORT = {"stage1.steps": 2, "stage2.steps": 2, "adapter.width": 16, "batch_size": 4, "eval_examples": 8}
@@ -31,6 +32,15 @@ def test_compiled_training_gives_the_same_losses(
         losses[compiled] = [row["validation_loss"] for row in rows if "validation_loss" in row]
     assert len(losses[True]) == 4
     assert losses[True] == pytest.approx(losses[False], rel=1e-4)
+
+
+def test_compiled_layers_are_never_given_a_cache(corpus: Corpus, random_llm: Path, tmp_path: Path, monkeypatch) -> None:
+    """A cache tells its layers apart by number, so code would be made for each of them, up to the compiler's limit."""
+    monkeypatch.setattr(trainer, "compile_layers", lambda llm: 0)
+    for compiled in (False, True):
+        settings = TrainConfig.load(None, {**SHORT, "compile": compiled})
+        made = Trainer(corpus, str(random_llm), tmp_path / str(compiled), settings, device="cpu", reporter=Silent())
+        assert (made.model.share_from is None) == compiled
 
 
 def test_only_the_outermost_list_is_of_layers(monkeypatch: pytest.MonkeyPatch) -> None:

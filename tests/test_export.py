@@ -5,15 +5,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from vectalk.errors import RunError
 from vectalk.model import ElmAdapter
+from vectalk.model.export import export_merged
 from vectalk.model.run import Run, write_card
 from vectalk.tasks import Corpus
 from vectalk.training import TrainConfig
 from vectalk.training.trainer import train
-from worlds import SHORT, call, save_llm
+from worlds import SHORT, call, make_llm, save_llm
 
 IDS = torch.tensor([[5, 6, 7, 8, 9]])
 
@@ -27,6 +29,17 @@ def made(corpus: Corpus, llm: Path, out: Path, kind: str) -> Run:
         "stage2.lr_llm": 0.01,
     }
     return train(corpus, str(llm), out, TrainConfig.load(None, {**SHORT, **changes}), device="cpu")
+
+
+def test_an_export_has_the_base_llms_type(corpus: Corpus, chat, tmp_path: Path) -> None:
+    make_llm("llama", len(chat)).to(torch.bfloat16).save_pretrained(tmp_path / "llm")
+    chat.save_pretrained(tmp_path / "llm")
+    run = made(corpus, tmp_path / "llm", tmp_path / "run", "lora")
+    assert run.model("cpu")[0].llm.dtype == torch.float32
+    export_merged(run, tmp_path / "plain")
+    weights = load_file(tmp_path / "plain" / "model.safetensors")
+    assert {weight.dtype for weight in weights.values()} == {torch.bfloat16}
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "plain").dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("kind", ["lora", "full"])

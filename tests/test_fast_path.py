@@ -130,8 +130,6 @@ def test_an_llm_that_learns_learns_from_what_precedes_the_vectors(model: ElmMode
     assert_alike(learned(model, batch), apart)
 
 
-
-
 def test_packed_rows_are_their_examples(model: ElmModel, examples: Examples, family: str) -> None:
     padded, packed = examples.batch(CHOSEN), examples.batch(CHOSEN, row_length=250)
     assert len(packed) < len(padded)

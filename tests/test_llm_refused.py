@@ -15,9 +15,11 @@ from transformers import BertConfig, BertLMHeadModel, PreTrainedModel, T5Config
 
 from vectalk.errors import LanguageModelError
 from vectalk.files import write_text
+from vectalk.model import llm as llm_module
 from vectalk.model import load_llm
 from vectalk.model.llm import check_embeddings, wrap
-from worlds import make_llm, save_llm
+from vectalk.tasks import Corpus
+from worlds import SHORT, make_llm, save_llm
 
 
 class Peeking(torch.nn.Module):
@@ -110,6 +112,51 @@ def test_a_hub_llm_is_taken_at_its_revision_without_a_network(tokenizer, tmp_pat
     assert lines[:3] == [f"main {'a' * 40} 32", f"wide {'b' * 40} 64", f"{'a' * 40} {'a' * 40} 32"], done.stderr
     assert lines[3].startswith("other error: LLM 'someone/tiny' cannot be loaded")
     assert "HF_HUB_OFFLINE=1 keeps to what is in the cache" in lines[3]
+
+
+GONE_ON = """
+import json, sys
+from vectalk.tasks import Corpus
+from vectalk.training import TrainConfig
+from vectalk.training.reporter import Silent
+from vectalk.training.trainer import train
+
+class Killed(Silent):
+    def step(self, stage, done, steps, note):
+        if done == 6 and sys.argv[4] == "kill":
+            raise KeyboardInterrupt
+
+settings = TrainConfig.load(None, json.loads(sys.argv[3]))
+run = train(Corpus.load(sys.argv[1]), "someone/tiny", sys.argv[2], settings, device="cpu", reporter=Killed(),
+            resume=sys.argv[4] == "resume")
+print(run.card.llm.revision)
+"""
+
+
+def test_a_run_goes_on_with_the_commit_that_it_was_started_with(corpus: Corpus, tokenizer, tmp_path: Path) -> None:
+    cache, environment = tmp_path / "hub" / "models--someone--tiny", {**os.environ, "HF_HUB_OFFLINE": "1"}
+    for commit in ("a" * 40, "b" * 40):
+        save_llm("llama", tokenizer, cache / "snapshots" / commit)
+    settings = json.dumps({**SHORT, "stage2.steps": 0})
+    said = []
+    for commit, how in (("a", "kill"), ("b", "resume")):
+        write_text(cache / "refs" / "main", commit * 40)
+        command = [sys.executable, "-c", GONE_ON, str(corpus.path), str(tmp_path / "run"), settings, how]
+        given = {**environment, "HF_HUB_CACHE": str(tmp_path / "hub")}
+        done = subprocess.run(command, env=given, capture_output=True, text=True)
+        said.append((done.returncode == 0, done.stdout.strip(), done.stderr))
+    assert said[0][0] is False
+    assert "KeyboardInterrupt" in said[0][2]
+    assert said[1][:2] == (True, "a" * 40), said[1][2]
+
+
+def test_an_llm_that_does_not_fit_is_told_so(random_llm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(llm_module, "check_embeddings", full)
+    with pytest.raises(LanguageModelError, match=r"million parameters in torch\.float32\) does not fit .* cpu; take"):
+        load_llm(str(random_llm), device="cpu")
 
 
 def test_folders_that_are_no_llm_are_refused(tmp_path: Path, tokenizer) -> None:

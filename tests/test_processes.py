@@ -19,7 +19,7 @@ from vectalk.space import VectorSpace
 from vectalk.tasks import Corpus, FactsTeacher, Suite, build_corpus
 from vectalk.training import TrainConfig, checkpoint
 from vectalk.training.trainer import train
-from worlds import SHORT, log_of
+from worlds import SHORT, log_of, make_llm
 
 SETTINGS: dict[str, Any] = {**SHORT, "batch_size": 6, "vector_noise": 0.1, "save_every": 4, "stage2.llm": "full"}
 # Films and users; most batches of six hold both spaces, the last one of an epoch may hold one.
@@ -155,6 +155,20 @@ def test_a_low_rank_update_is_spread_with_the_rest(pair: Corpus, random_llm: Pat
     assert saved[0].keys() == saved[1].keys()
     for name, weight in saved[0].items():
         torch.testing.assert_close(saved[1][name], weight, atol=2e-3, rtol=1e-2, msg=name)
+
+
+@pytest.mark.slow
+def test_an_llm_in_half_precision_is_spread_too(pair: Corpus, tokenizer, tmp_path: Path) -> None:
+    """FSDP takes weights of one type; a started run's normalisers are kept, though nothing trains them."""
+    llm = tmp_path / "llm"
+    make_llm("llama", len(tokenizer)).to(torch.bfloat16).save_pretrained(llm)
+    tokenizer.save_pretrained(llm)
+    short = {"stage1.steps": 2, "stage2.steps": 4, "stage2.llm": "lora", "eval_every": 2, "autocast": "bfloat16"}
+    settings = {**SETTINGS, **short}
+    one = train(pair, str(llm), tmp_path / "one", TrainConfig.load(None, dict(settings)), device="cpu")
+    assert one.card.llm.dtype == "bfloat16"
+    launch(pair, llm, tmp_path / "two", {**settings, "shard": True})
+    assert losses(tmp_path / "two") == pytest.approx(losses(one.path), rel=0.01)
 
 
 def test_pieces_of_a_batch_change_nothing(pair: Corpus, random_llm: Path, tmp_path: Path) -> None:

@@ -7,11 +7,14 @@ import pytest
 import torch
 
 from vectalk.errors import TrainingError
+from vectalk.model import ElmModel, load_llm
 from vectalk.model.run import Run
+from vectalk.space import VectorSpace
 from vectalk.tasks import Corpus
 from vectalk.training import TrainConfig, Trainer
+from vectalk.training.adapters import make_adapters
 from vectalk.training.reporter import Silent
-from vectalk.training.start import llm_of
+from vectalk.training.start import llm_of, load_adapters
 from worlds import CONFIG, SHORT, call, log_of
 
 
@@ -65,6 +68,16 @@ def test_resuming_needs_the_same_start(run: Run, corpus: Corpus, tmp_path: Path)
         Trainer(*given, device="cpu", start=run, reporter=Killed()).run()
     with pytest.raises(TrainingError, match="started with another start"):
         Trainer(*given, device="cpu", resume=True, reporter=Silent())
+
+
+def test_a_group_whose_first_space_is_new_is_named(run: Run, tmp_path: Path) -> None:
+    space = VectorSpace.load(next(iter(run.spaces().values())).path)
+    spaces = {"new": space, "island": space}
+    settings = config(adapter__shared=[["new", "island"]])
+    language = load_llm(llm_of(run), device="cpu")
+    model = ElmModel(language, make_adapters(spaces, settings, language))
+    with pytest.raises(TrainingError, match=r"an adapter of 'island' whose spaces is \['island'\], the settings say"):
+        load_adapters(model, run)
 
 
 def test_from_the_command_line(run: Run, corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

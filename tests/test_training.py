@@ -241,6 +241,7 @@ def test_one_example_is_shown_with_what_is_learned(corpus: Corpus, random_llm: P
         ({"stage1.steps": "many"}, r"stage1\.steps: .*integer.*'many'"),
         ({"stage1.steps": 0, "stage2.steps": 0}, r"stage1\.steps and stage2\.steps are both 0"),
         ({"stage1.llm": "full", "stage2.llm": "lora"}, r"stage1\.llm is 'full' and stage2\.llm is 'lora'"),
+        ({"dtype": "float16"}, r"dtype is 'float16', and a stage trains the whole LLM.*leave dtype out.*llm: lora"),
         ({"seed.x": 1}, r"seed: .*integer"),
     ],
 )

@@ -17,6 +17,9 @@ from vectalk.model.llm import LanguageModel
 
 SHARE_FROM = 16  # common leading tokens from which on reading them once pays for the second pass
 SILENT_FROM = 8  # tokens before all vectors from which on it pays to read them apart, so that no gradient goes through
+# On a GPU a second pass costs the time in which its kernels are launched, however few tokens it reads: a millisecond or
+# more, in which it could have read some thousand. This is an estimate; both limits above were measured on a CPU.
+SPARED_FROM = 4096
 
 
 class ElmModel(nn.Module):
@@ -33,6 +36,7 @@ class ElmModel(nn.Module):
         self.llm = llm.model
         self.share_from: int | None = SHARE_FROM  # None where the LLM cannot go on from keys and values
         self.silent_from = SILENT_FROM
+        self.spared_from = 0 if self.llm.device.type == "cpu" else SPARED_FROM  # tokens that a second pass has to spare
         self.token_weights: Tensor | None = None  # [V] how much each token counts in training; all alike when None
         self.adapters = nn.ModuleDict(adapters)
         self.adapters.to(self.llm.device)
@@ -119,14 +123,16 @@ class ElmModel(nn.Module):
         if self.share_from is None:
             return 0, None
         base, words = self.llm.base_model, self.llm.get_input_embeddings()
-        start, read = 0, None
-        if batch.shared >= self.share_from and len(batch) > 1:
+        start, read, rows = 0, None, len(batch)
+        if batch.shared >= self.share_from and rows > 1 and batch.shared * (rows - 1) >= self.spared_from:
             start = batch.shared
             read = base(inputs_embeds=words(batch.input_ids[:1, :start]), use_cache=True).past_key_values
             for layer in read.layers:
-                layer.keys = layer.keys.expand(len(batch), -1, -1, -1)
-                layer.values = layer.values.expand(len(batch), -1, -1, -1)
-        if batch.before - start >= self.silent_from and torch.is_grad_enabled() and not self._llm_learns():
+                layer.keys = layer.keys.expand(rows, -1, -1, -1)
+                layer.values = layer.values.expand(rows, -1, -1, -1)
+        silent = batch.before - start
+        pays = silent >= self.silent_from and silent * rows >= self.spared_from
+        if pays and torch.is_grad_enabled() and not self._llm_learns():
             with torch.no_grad():
                 ids = batch.input_ids[:, start : batch.before]
                 read = base(inputs_embeds=words(ids), past_key_values=read, use_cache=True).past_key_values

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vectalk.files import atomic_folder, write_json
 from vectalk.model.llm import hushed, load_tokenizer
 from vectalk.model.prompt import PromptFormat
@@ -29,6 +31,8 @@ def export_merged(
 ) -> dict[str, Any]:
     """Write the LLM of a run, a low-rank update merged into it, with tokenizer, chat template and adapters.
 
+    The weights are written in the type that the base LLM has them in.
+
     The template that the run was trained with becomes the tokenizer's chat template. Every question of the run's tasks
     is then rendered from the folder as a server would do it, slots written as words, and compared with our own ids:
     a tokenizer may join what we keep apart.
@@ -46,6 +50,8 @@ def export_merged(
     model, prompts = run.model(device, llm, merged=True)
     with atomic_folder(out, MARKER, overwrite=overwrite) as folder:
         with hushed():
+            if run.card.llm.dtype is not None:
+                model.llm.to(getattr(torch, run.card.llm.dtype))
             model.llm.save_pretrained(folder)
             tokenizer = prompts.tokenizer
             tokenizer.chat_template = JOINED + prompts.template

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 BLOCK_BYTES = 128 << 20  # logits held at once; smaller blocks add the gradient of the head too often
+GPU_BLOCK_BYTES = 512 << 20  # there each addition of that gradient costs more than the products (an estimate)
 ROWS = 256  # positions whose products a CPU makes at once: it is quickest so
 WORDS = 4096  # rows of the head whose gradient in half precision a CPU makes at once, for the sake of its caches
 CACHE_BYTES = 2 << 20  # logits whose softmax a CPU works through at once, so that they need not come from memory
@@ -35,12 +36,14 @@ def linear_cross_entropy(
         bias: [V] or None.
         targets: [N] token ids.
         counts: [N] how much each position counts; all alike when None.
-        block: positions worked through at once; by default as many as keep a block below `BLOCK_BYTES`.
+        block: positions worked through at once; by default as many as keep a block below `BLOCK_BYTES` (or
+            `GPU_BLOCK_BYTES`).
     """
     kind = hidden.device.type
     if torch.is_autocast_enabled(kind):  # the last norm gives float32
         hidden = hidden.to(torch.get_autocast_dtype(kind))
-    block = block or max(64, BLOCK_BYTES // (hidden.element_size() * len(weight)))
+    most = BLOCK_BYTES if kind == "cpu" else GPU_BLOCK_BYTES
+    block = block or max(64, most // (hidden.element_size() * len(weight)))
     wanted = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
     loss: Tensor = _LinearCrossEntropy.apply(hidden, weight, bias, targets, counts, block, wanted)
     return loss
@@ -98,7 +101,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         of_hidden, of_weight, of_bias = ctx.saved_tensors
         kind, kind_of_bias = ctx.types
         return (
-            None if of_hidden is None else of_hidden * scale.to(of_hidden.dtype),
+            None if of_hidden is None else of_hidden * scale,  # a number: it keeps the type, and its own precision
             None if of_weight is None else of_weight.mul_(scale).to(kind),
             None if of_bias is None else of_bias.mul_(scale).to(kind_of_bias),
             None,
@@ -113,12 +116,14 @@ def _add_product(total: Tensor, errors: Tensor, rows: Tensor) -> None:
     if errors.dtype == torch.float32:
         total.addmm_(errors.t(), rows)
         return
-    words = WORDS if total.device.type == "cpu" else len(total)
-    product = torch.empty((words, rows.shape[1]), dtype=rows.dtype, device=rows.device)
+    if total.device.type != "cpu":
+        total += errors.t() @ rows
+        return
+    product = torch.empty((WORDS, rows.shape[1]), dtype=rows.dtype, device=rows.device)
     exact = torch.empty_like(product, dtype=torch.float32)
-    for i in range(0, len(total), words):
-        part = total[i : i + words]
-        torch.mm(errors[:, i : i + words].t(), rows, out=product[: len(part)])
+    for i in range(0, len(total), WORDS):
+        part = total[i : i + WORDS]
+        torch.mm(errors[:, i : i + WORDS].t(), rows, out=product[: len(part)])
         part += exact[: len(part)].copy_(product[: len(part)])
 
 

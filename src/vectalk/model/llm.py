@@ -40,6 +40,7 @@ class LanguageModel:
             computed at chosen positions only.
         embedding_rms: root mean square of the token embeddings as they enter the first layer.
         fingerprint: of a folder's weights, None for a hub model, which its revision tells.
+        own_dtype: the type of the weights as they are saved, where the configuration says so.
     """
 
     model: PreTrainedModel
@@ -49,6 +50,7 @@ class LanguageModel:
     plain_head: bool
     embedding_rms: float
     fingerprint: str | None = None
+    own_dtype: str | None = None
 
     @property
     def hidden_size(self) -> int:
@@ -120,9 +122,18 @@ def load_llm(name: str, *, revision: str | None = None, device: str = "auto", dt
         raise LanguageModelError(
             f"LLM {name!r} lacks {len(missing)} of its weights ({missing[0]}, ...): it is not a whole causal LLM"
         )
-    model = torch.nn.Module.to(model, place).eval()
-    language = wrap(model, tokenizer, name, commit_of(name, revision))
+    try:
+        model = torch.nn.Module.to(model, place).eval()
+        language = wrap(model, tokenizer, name, commit_of(name, revision))
+    except torch.OutOfMemoryError as error:
+        millions = sum(p.numel() for p in model.parameters()) / 1e6
+        raise LanguageModelError(
+            f"LLM {name!r} ({millions:,.0f} million parameters in {model.dtype}) does not fit into the memory of "
+            f"{place}; take a smaller LLM, another device, or, where it is not trained whole, dtype=bfloat16"
+        ) from error
     language.fingerprint = fingerprint(name)
+    saved = load_config(name, revision=revision).dtype
+    language.own_dtype = None if saved is None else str(saved).removeprefix("torch.")
     return language
 
 
@@ -173,11 +184,19 @@ def load_context(name: str, *, revision: str | None = None) -> int | None:
     Raises:
         LanguageModelError: there is no such model.
     """
+    return getattr(load_config(name, revision=revision).get_text_config(), "max_position_embeddings", None)
+
+
+def load_config(name: str, *, revision: str | None = None) -> Any:
+    """Load the configuration of an LLM by hub name or folder.
+
+    Raises:
+        LanguageModelError: there is no such model.
+    """
     try:
-        config = AutoConfig.from_pretrained(_source(name), revision=revision, trust_remote_code=False)
+        return AutoConfig.from_pretrained(_source(name), revision=revision, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise _unloadable(name, error) from None
-    return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
 def _source(name: str) -> str:
@@ -233,6 +252,8 @@ def check_embeddings(model: PreTrainedModel, name: str) -> bool:
         from_embeds = model(inputs_embeds=embeds).logits.float()
         changed = torch.cat([ids[:, :-1], (ids[:, -1:] + 1) % vocabulary], 1)
         before = model(input_ids=changed).logits.float()[:, :-1]
+    except torch.OutOfMemoryError:
+        raise
     except (NotImplementedError, ValueError, TypeError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
         raise LanguageModelError(f"LLM {name!r} does not take embeddings in place of ids: {reason}") from None
@@ -252,5 +273,7 @@ def check_embeddings(model: PreTrainedModel, name: str) -> bool:
         hidden = model.base_model(inputs_embeds=embeds).last_hidden_state
         head = model.get_output_embeddings()
         return bool(torch.allclose(head(hidden).float(), from_ids, atol=TOLERANCE, rtol=TOLERANCE))
+    except torch.OutOfMemoryError:
+        raise
     except (AttributeError, TypeError, RuntimeError):
         return False

@@ -60,6 +60,8 @@ def _states(model: PreTrainedModel, ids: Tensor, **options: Any) -> Tensor:
 def _same(one: Any, other: Any) -> bool:
     try:
         first, second = one().float(), other().float()
+    except torch.OutOfMemoryError:
+        raise
     except (AttributeError, TypeError, ValueError, RuntimeError, NotImplementedError):
         return False
     size = second.abs().amax().clamp_min(1.0)

@@ -15,7 +15,7 @@ from vectalk.errors import RunError
 from vectalk.files import read_json, write_json
 from vectalk.model.adapter import ElmAdapter
 from vectalk.model.elm_model import ElmModel
-from vectalk.model.llm import LanguageModel, hushed, load_llm
+from vectalk.model.llm import LanguageModel, hushed, load_llm, pick_device
 from vectalk.model.prompt import Frame, PromptFormat
 from vectalk.space import VectorSpace
 from vectalk.tasks.corpus import open_space
@@ -25,7 +25,10 @@ FORMAT = 1
 
 
 class LlmCard(BaseModel):
-    """Which LLM a run was trained on, and what was trained of it: `frozen`, `lora` or `full`."""
+    """Which LLM a run was trained on, and what was trained of it: `frozen`, `lora` or `full`.
+
+    `dtype` is the type of the base LLM's weights as they are saved, where that is known.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -34,6 +37,7 @@ class LlmCard(BaseModel):
     trained: str = "frozen"
     hidden_size: int
     fingerprint: str | None = None
+    dtype: str | None = None
 
 
 class SpaceCard(BaseModel):
@@ -162,6 +166,8 @@ class Run:
         if llm is not None and trained == "full":
             raise RunError(f"run {self.path} holds an LLM of its own, trained whole; leave --llm away")
         card, dtype = self.card.llm, self.config.get("dtype", "auto")
+        if trained == "full" and dtype == "auto" and card.dtype is not None and pick_device(device).type != "cpu":
+            dtype = card.dtype  # it was trained in float32, and is saved so
         base = str(self.path / "llm") if trained == "full" else llm or card.name
         if trained != "full" and llm is None and not Path(base).is_absolute() and (self.path / base).is_dir():
             base = str(self.path / base)

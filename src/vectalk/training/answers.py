@@ -13,6 +13,7 @@ from vectalk.model.elm_model import ElmModel
 from vectalk.model.prompt import IGNORED, Prompt
 from vectalk.readback import get_encoder, made_by
 from vectalk.training.data import Examples
+from vectalk.training.loop import autocast
 
 BATCH = 32
 
@@ -25,19 +26,20 @@ class Consistency:
         examples: validation examples, each with one slot.
         most: how many of them are asked about.
         longest: tokens of an answer.
+        half: whether products are made in bfloat16.
 
     Raises:
         TrainingError: no text encoder made the spaces, so a text has no place in them without a read-back.
     """
 
-    def __init__(self, model: ElmModel, examples: Examples, most: int, longest: int) -> None:
+    def __init__(self, model: ElmModel, examples: Examples, most: int, longest: int, half: bool = False) -> None:
         maker = made_by(examples.spaces)
         if maker is None:
             raise TrainingError(
                 "eval_answers: consistency in training needs spaces that one text encoder made (`vectalk space "
                 "encode`); leave it out, and measure consistency with `vectalk evaluate`"
             )
-        self.model, self.examples, self.most, self.longest = model, examples, most, longest
+        self.model, self.examples, self.most, self.longest, self.half = model, examples, most, longest, half
         self.encoder = get_encoder(maker)
         self.dims = {name: space.dim for name, space in examples.spaces.items()}
 
@@ -78,13 +80,14 @@ class Consistency:
                 asked.append(Prompt(prompt.ids[:question], prompt.slots, prompt.labels[:question]))
                 given.append(dict.fromkeys(slots, vectors[i]))
             batch = collate(asked, given, self.dims, prompts.pad_id, side="left").to(self.model.device)
-            made = self.model.generate(
-                batch,
-                max_new_tokens=self.longest,
-                do_sample=False,
-                eos_token_id=prompts.stop_ids,
-                pad_token_id=prompts.pad_id,
-            )
+            with autocast(self.model.device, self.half):
+                made = self.model.generate(
+                    batch,
+                    max_new_tokens=self.longest,
+                    do_sample=False,
+                    eos_token_id=prompts.stop_ids,
+                    pad_token_id=prompts.pad_id,
+                )
             texts += prompts.tokenizer.batch_decode(made, skip_special_tokens=True)
         return [text.strip() for text in texts]
 

@@ -159,6 +159,12 @@ class TrainConfig(BaseModel):
         stages = [stage for stage in (self.stage1, self.stage2) if stage.steps]
         if not stages:
             raise ValueError("stage1.steps and stage2.steps are both 0: nothing would be trained")
+        if self.dtype == "float16" and any(stage.llm == "full" for stage in stages):
+            raise ValueError(
+                "dtype is 'float16', and a stage trains the whole LLM (llm: full): small steps and moments vanish in "
+                "it; leave dtype out (float32 weights, products in bfloat16 where the device is quicker so), or train "
+                "a low-rank update (llm: lora)"
+            )
         if len({stage.llm for stage in stages} - {"frozen"}) > 1:
             raise ValueError(
                 f"stage1.llm is {self.stage1.llm!r} and stage2.llm is {self.stage2.llm!r}: a run trains the LLM in one "

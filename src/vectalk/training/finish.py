@@ -52,6 +52,7 @@ def _card(trainer: Trainer) -> RunCard:
             trained=trainer.trained,
             hidden_size=language.hidden_size,
             fingerprint=language.fingerprint,
+            dtype=language.own_dtype,
         ),
         spaces={
             name: SpaceCard(
@@ -113,7 +114,8 @@ The last of these losses, by task:
 | --- | --- |
 {by_task}
 
-Training took {progress.seconds / 60:.1f} minutes on `{trainer.model.device}`.
+The steps took {progress.seconds / 60:.1f} minutes on `{trainer.accelerator.device}`; evaluations and checkpoints come
+on top.
 
 ```
 vectalk ask {trainer.out.name} "{first.prompts[0]}" {" ".join(f"--bind {slot}=..." for slot in first.slots)}

@@ -66,12 +66,21 @@ class RunFolder:
         if self.path.exists() and (self.path.is_file() or any(self.path.iterdir())):
             raise TrainingError(f"{self.path} is not empty; go on with --resume, or name another folder with --out")
 
-    def claim(self, frame: Frame) -> None:
-        """Write what makes the folder ours; last of all checks, so that a run that cannot start leaves nothing."""
+    def claim(self, frame: Frame, commit: str | None) -> None:
+        """Write what makes the folder ours; last of all checks, so that a run that cannot start leaves nothing.
+
+        Args:
+            frame: what the template wrote.
+            commit: of a hub LLM.
+        """
         write_json(self.checkpoints / "frame.json", asdict(frame))
-        write_json(self.checkpoints / "identity.json", self.identity)
+        write_json(self.checkpoints / "identity.json", {**self.identity, "commit": commit})
         write_text(self.path / "config.yaml", self.config.dump())
         write_text(self.path / "tasks.yaml", self.corpus.suite.dump())
+
+    def commit(self) -> str | None:
+        """Return the commit of the hub LLM that the run was started with, to go on with though its branch moved."""
+        return read_json(self.checkpoints / "identity.json").get("commit")
 
     def frame(self) -> Frame:
         """Return what the template wrote when the run was started."""

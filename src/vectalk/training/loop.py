@@ -28,7 +28,7 @@ HALF_FROM = 256
 def half_pays(place: torch.device, hidden: int) -> bool:
     """Return whether bfloat16 products are quicker than float32 ones on a device, at a width of the LLM."""
     if place.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     cpu: Any = torch.cpu
     native = getattr(cpu, "_is_avx512_bf16_supported", bool)() or getattr(cpu, "_is_amx_tile_supported", bool)()
     return place.type == "cpu" and bool(native) and hidden >= HALF_FROM

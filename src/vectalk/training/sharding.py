@@ -29,17 +29,23 @@ def is_sharded(accelerator: Accelerator, asked: bool) -> bool:
     return (asked or by_launcher) and accelerator.num_processes > 1
 
 
-def shard(model: ElmModel) -> None:
+def shard(model: ElmModel, half: bool) -> None:
     """Spread a model over all processes, layer by layer, so that no more than one layer is whole at a time.
 
     What a frozen LLM and the adapters hold is spread alike. Optimisers are made afterwards.
+
+    Args:
+        model: in float32.
+        half: let layers be put together in bfloat16. Autocast would keep a copy of each until its gradient is made.
     """
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     mesh = init_device_mesh(model.device.type, (torch.distributed.get_world_size(),))
+    kind = torch.bfloat16 if half else None
+    policy = MixedPrecisionPolicy(param_dtype=kind, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for layer in layers_of(model.llm):
-        fully_shard(layer, mesh=mesh)
+        fully_shard(layer, mesh=mesh, mp_policy=policy)
     # Parameters are parts again after every forward pass, also one without a backward pass, as in an evaluation.
     fully_shard(model, mesh=mesh, reshard_after_forward=True)
 
@@ -58,7 +64,7 @@ def gather(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
         if isinstance(tensor, DTensor):
             tensor = tensor.full_tensor()
         if keep:
-            gathered[name] = tensor.detach().cpu().contiguous().clone()
+            gathered[name] = tensor.detach().cpu().contiguous()
     return gathered
 
 

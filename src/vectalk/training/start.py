@@ -40,7 +40,8 @@ def load_adapters(model: ElmModel, run: Run) -> list[str]:
     """
     fresh = [name for name in model.adapters if name not in run.card.spaces]
     for adapter in dict.fromkeys(model.adapter(name) for name in model.adapters if name not in fresh):
-        owner = run.card.spaces[adapter.config.space].adapter or adapter.config.space
+        known = next(name for name in adapter.config.spaces if name in run.card.spaces)
+        owner = run.card.spaces[known].adapter or known
         with hushed():
             saved = ElmAdapter.from_pretrained(run.path / "adapters" / owner)
         for field in SHAPE:

@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
-from accelerate import Accelerator
 
 from vectalk.errors import TrainingError
 from vectalk.model import ElmModel, PromptFormat, load_llm
-from vectalk.model.llm import pick_device
 from vectalk.model.packing import can_pack, can_share
 from vectalk.model.run import Run
 from vectalk.space.split import TRAIN, VALIDATION
@@ -27,7 +26,8 @@ from vectalk.training.compiling import compile_layers
 from vectalk.training.config import StageConfig, TrainConfig
 from vectalk.training.data import Examples
 from vectalk.training.folder import RunFolder
-from vectalk.training.loop import DivergedError, Loop, half_pays
+from vectalk.training.loop import DivergedError, Loop, autocast, half_pays
+from vectalk.training.processes import make_accelerator
 from vectalk.training.reporter import Reporter, Silent, interruptible
 from vectalk.training.sharding import is_sharded, shard
 from vectalk.training.stage import Progress, learning_rate, prepare
@@ -71,21 +71,20 @@ class Trainer:
         start: Run | None = None,
         reporter: Reporter,
     ) -> None:
-        self.corpus, self.config, self.out, self.report = corpus, config, Path(out), reporter
+        self.corpus, self.config, self.out, self.report, self.start = corpus, config, Path(out), reporter, start
         self.folder = RunFolder(self.out, corpus, config, llm, revision, identity_of(start))
         self.stages: list[StageConfig] = [config.stage1, config.stage2]
         self.folder.check(resume)
         torch.manual_seed(config.seed)
-        place = pick_device(device)
-        self.accelerator = Accelerator(cpu=place.type == "cpu")
+        self.accelerator, place = make_accelerator(device)
         self.main, self.sharded = self.accelerator.is_main_process, is_sharded(self.accelerator, config.shard)
         self.accelerator.wait_for_everyone()  # nobody claims the folder before all have looked at it
-        if self.accelerator.num_processes > 1:
-            place = self.accelerator.device
-        full = any(stage.llm == "full" and stage.steps for stage in self.stages)
-        # Weights that an optimiser moves are kept in float32: in bfloat16 small steps are rounded away.
-        dtype = "float32" if full and config.dtype == "auto" else config.dtype
-        self.loading: dict[str, Any] = {"name": llm, "revision": revision, "device": str(place), "dtype": dtype}
+        self.loading: dict[str, Any] = {
+            "name": llm,
+            "revision": (self.folder.commit() if resume else None) or revision,
+            "device": str(place),
+            "dtype": self._dtype(place),
+        }
         self.language = load_llm(**self.loading)
         wide = self.language.hidden_size
         self.half = half_pays(place, wide) if config.autocast == "auto" else config.autocast == "bfloat16"
@@ -108,7 +107,7 @@ class Trainer:
         self.validation_set.check_longest("validation")
         self.validation = Validation(self.model, self.validation_set, config, self.accelerator, self.half, self.sharded)
         self.consistency = (
-            Consistency(self.model, self.validation_set, config.eval_answers, ANSWER_TOKENS)
+            Consistency(self.model, self.validation_set, config.eval_answers, ANSWER_TOKENS, self.half)
             if config.eval_answers
             else None
         )
@@ -116,8 +115,21 @@ class Trainer:
         self.peft_model: Any = None
         self.trained = "frozen"
         if not resume and self.main:
-            self.folder.claim(self.prompts.frame)
+            self.folder.claim(self.prompts.frame, self.language.revision)
         self.accelerator.wait_for_everyone()
+
+    def _dtype(self, place: torch.device) -> str:
+        """Return the type of the LLM's weights."""
+        if self.sharded and self.config.dtype not in ("auto", "float32"):
+            raise TrainingError(
+                f"dtype is {self.config.dtype!r}, and weights that are spread over processes are kept in float32; "
+                "leave dtype out (products are made in bfloat16 all the same, where autocast says so)"
+            )
+        # Weights that an optimiser moves are kept in float32: in bfloat16 small steps are rounded away. FSDP takes
+        # weights of one type only, and the adapters are in float32. An old GPU would make gradients in float16.
+        full = any(stage.llm == "full" and stage.steps for stage in self.stages)
+        old = place.type == "cuda" and not half_pays(place, 0)
+        return "float32" if self.config.dtype == "auto" and (full or self.sharded or old) else self.config.dtype
 
     def _check_tasks(self, number: int, stage: StageConfig) -> None:
         """Refuse a stage whose tasks the corpus lacks."""
@@ -147,8 +159,10 @@ class Trainer:
         if config.gradient_checkpointing:
             if not llm.supports_gradient_checkpointing:
                 raise TrainingError(f"LLM {self.language.name!r} does not support gradient_checkpointing; turn it off")
-            llm.gradient_checkpointing_enable({"use_reentrant": False})
-        if config.gradient_checkpointing or self.sharded or not can_share(llm):
+            enable = getattr(llm, "activation_checkpointing_enable", None) or llm.gradient_checkpointing_enable
+            enable({"use_reentrant": False})
+        # Where layers are compiled, a cache would have code made for each of them, instead of one for all.
+        if config.gradient_checkpointing or config.compile or self.sharded or not can_share(llm):
             self.model.share_from = None
         if config.compile:  # after the trials, which would be compiled too
             compile_layers(llm)
@@ -198,8 +212,10 @@ class Trainer:
 
     def _finish(self, progress: Progress, note: str = "") -> Run:
         if self.sharded and self.main:  # the finished weights are put together in a model of its own
-            language = load_llm(**self.loading)
+            language = load_llm(**{**self.loading, "device": "cpu"})  # where there is room for the whole
             self.model = ElmModel(language, make_adapters(self.corpus.spaces, self.config, language))
+            if self.start is not None:
+                load_adapters(self.model, self.start)  # their normalisers are not among what was trained
             self.peft_model = None
             for number, stage in enumerate(self.stages[: progress.stage], start=1):
                 self._restore_best(number, stage)
@@ -224,10 +240,13 @@ class Trainer:
 
     def _shard(self) -> None:
         """Spread the model over the processes; a low-rank update is made before, to be spread like the rest."""
-        low_rank = [stage for stage in self.stages if stage.steps and stage.llm == "lora"]
-        if low_rank:
-            self._prepare(low_rank[0])
-        shard(self.model)
+        learning = [stage for stage in self.stages if stage.steps and stage.llm != "frozen"]
+        if learning:
+            self._prepare(learning[0])
+        shard(self.model, self.half)
+        # FSDP settles at the first pass in which type gradients are kept, of what is to be trained then.
+        with torch.no_grad(), autocast(self.model.device, self.half):
+            self.model(self.validation_set.batch(np.arange(2)).to(self.model.device))
 
     def _prepare(self, stage: StageConfig) -> None:
         if stage.llm == "lora" and self.peft_model is None:
@@ -252,7 +271,7 @@ class Trainer:
             checkpoint.load_checkpoint(resumed, self.model, loop.optimizer)
         else:
             self._evaluate(stage, progress)
-        batches, value = loop.batches(progress.step), float("nan")
+        batches, value, shown = loop.batches(progress.step), float("nan"), "..."
         # A number that is looked at waits for the device; a CPU has no queue to keep filled.
         look_every = 1 if self.model.device.type == "cpu" else LOG_EVERY
         with interruptible() as interrupted:
@@ -268,13 +287,14 @@ class Trainer:
                 saves = stops or progress.step % self.config.save_every == 0
                 if logs or evaluates or saves or progress.step % look_every == 0:
                     value = loop.value(loss)
+                    shown = f"{value:.3f}"
                 progress.seconds += time.perf_counter() - started
                 if logs and self.main:
                     rate = loop.optimizer.param_groups[0]["lr"]
                     self.folder.log(progress, loss=value, tokens=tokens, lr=rate)
                 if evaluates:
                     self._evaluate(stage, progress)
-                note = f"loss {value:.3f}  best {progress.best:.3f}  gain {progress.gain:.3f}"
+                note = f"loss {shown}  best {progress.best:.3f}  gain {progress.gain:.3f}"
                 self.report.step(progress.stage, progress.step, stage.steps, note)
                 if saves and (self.main or self.sharded):
                     place = self.folder.checkpoints if self.main else None
