@@ -8,8 +8,8 @@ the ratio of their tokens a second (medians of pairs), above 1 where the first i
 - `grouped`: batches of like length over random ones; `packed`: rows of 512 tokens over batches of like length.
 - `silent`: what precedes the vector read apart, without a gradient, over read with the rest; by its length (stage 1).
 - `shared`: what all rows begin with read once over read in each row; by its length (both stages).
-- `loss`: cross-entropy in blocks over torch's own on all logits; by the size of the vocabulary, 512 positions of width
-  512, with a frozen and with a trained head; `loss_memory` the logits that are held at once, in MB, of either.
+- `loss`: cross-entropy in blocks over torch's own on all logits; by the size of the vocabulary, 1,024 positions of
+  width 512, with a frozen and with a trained head; `loss_memory` the logits that are held at once, in MB, of either.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ from vectalk.training.allocator import keep_freed_memory
 from vectalk.training.loop import Loop
 
 NEVER = 1 << 30
-POSITIONS, WIDTH = 512, 512
-LENGTHS = {"demo": (4, 8, 16, 32), "films": (8, 16)}
+POSITIONS, WIDTH = 1024, 512
+LENGTHS = {"demo": (4, 8, 16, 32), "films": (8,)}
+FEW = 3  # pairs of what takes long
 WORDS = (1_024, 8_192, 49_152, 151_936)
 
 
@@ -47,14 +48,16 @@ def main() -> None:
     if not torch.cuda.is_available():
         keep_freed_memory()  # as `vectalk train` does
     figures: dict[str, float] = {}
-    for measured in (orders, silent, shared, losses):
+    columns = ["what", "ratio"]
+    for measured in (losses, silent, shared, orders):
         for key, value in measured(pairs):
             figures[f"paths_{key}"] = value
             print(f"{key}: {value:.3g}", file=sys.stderr, flush=True)
-    columns = ["what", "ratio"]
-    rows = [[key.removeprefix("paths_"), value] for key, value in figures.items()]
+        rows = [[key.removeprefix("paths_"), value] for key, value in figures.items()]
+        path = write_result(
+            "paths", "python benchmarks/paths.py", figures, pairs=pairs, columns=columns, rows=rows, listed=[]
+        )
     print_table(rows, columns)
-    path = write_result("paths", "python benchmarks/paths.py", figures, pairs=pairs, columns=columns, rows=rows)
     print(f"written to {path}")
 
 
@@ -68,8 +71,8 @@ def orders(pairs: int) -> Iterator[tuple[str, float]]:
             random = _timed(bench, plain, stage)  # its order begins here
             order.POOL = kept
             like, rows = _timed(bench, grouped, stage), _timed(bench, packed, stage)
-            yield f"grouped_{size}_stage{stage}", _ratio(like, random, pairs)
-            yield f"packed_{size}_stage{stage}", _ratio(rows, like, pairs)
+            yield f"grouped_{size}_stage{stage}", _ratio(like, random, _pairs(size, pairs))
+            yield f"packed_{size}_stage{stage}", _ratio(rows, like, _pairs(size, pairs))
 
 
 def silent(pairs: int) -> Iterator[tuple[str, float]]:
@@ -80,7 +83,7 @@ def silent(pairs: int) -> Iterator[tuple[str, float]]:
             loop = bench.loop_of(1, False)
             loop.model.share_from, loop.model.spared_from = NEVER, 0
             apart, whole = _switched(bench, loop, 1, "silent_from", 1)
-            yield f"silent_{size}_{length}", _ratio(apart, whole, pairs)
+            yield f"silent_{size}_{length}", _ratio(apart, whole, _pairs(size, pairs))
 
 
 def shared(pairs: int) -> Iterator[tuple[str, float]]:
@@ -92,7 +95,7 @@ def shared(pairs: int) -> Iterator[tuple[str, float]]:
                 loop = bench.loop_of(stage, False)
                 loop.model.silent_from, loop.model.spared_from = NEVER, 0
                 once, each = _switched(bench, loop, stage, "share_from", 1)
-                yield f"shared_{size}_stage{stage}_{length}", _ratio(once, each, pairs)
+                yield f"shared_{size}_stage{stage}_{length}", _ratio(once, each, _pairs(size, pairs))
 
 
 def losses(pairs: int) -> Iterator[tuple[str, float]]:
@@ -116,10 +119,9 @@ def losses(pairs: int) -> Iterator[tuple[str, float]]:
                 hidden.grad = head.grad = None
                 return clock(place) - start
 
-            few = max(3, pairs // 3)
             yield (
                 f"loss_{words}_{'trained' if trained else 'frozen'}",
-                _ratio(lambda timed=timed: timed(True), lambda timed=timed: timed(False), few),
+                _ratio(lambda timed=timed: timed(True), lambda timed=timed: timed(False), FEW),
             )
         most = linear_loss.BLOCK_BYTES if place.type == "cpu" else linear_loss.GPU_BLOCK_BYTES
         size = hidden.element_size() * words
@@ -127,10 +129,14 @@ def losses(pairs: int) -> Iterator[tuple[str, float]]:
         yield f"loss_memory_{words}_whole", POSITIONS * size / 1e6
 
 
+def _pairs(size: str, pairs: int) -> int:
+    return pairs if size == "demo" else FEW
+
+
 def _timed(bench: Bench, loop: Loop, stage: int) -> Callable[[], float]:
     """Return what makes steps and tells the seconds a token."""
     steps, count = bench.steps_of(loop, stage), max(2, bench.settings["steps"])
-    for _ in range(WARM):
+    for _ in range(WARM if count > WARM else 1):
         next(steps)
 
     def turn() -> float:

@@ -225,7 +225,7 @@ def test_a_wrong_device_leaves_nothing(corpus: Corpus, random_llm: Path, tmp_pat
 
 def test_wrong_settings_of_training(corpus: Corpus, random_llm: Path, tmp_path: Path, capsys) -> None:
     command = training(corpus.path, random_llm, tmp_path / "run")
-    refused([*command, "--set", "stage1.step=5"], capsys, "stage1.step: Extra inputs")
+    refused([*command, "--set", "stage1.step=5"], capsys, "there is no setting stage1.step; did you mean stage1.steps")
     refused([*command, "--set", "dtype=float7"], capsys, "dtype: ", "float7", "bfloat16")
     refused([*command, "--set", "stage9"], capsys, "--set takes NAME=VALUE", usage=True)
     refused([*command, "--set", "stage9=[1,"], capsys, "--set stage9: '[1,' is no value", usage=True)

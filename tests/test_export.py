@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from vectalk.errors import RunError
 from vectalk.model import ElmAdapter
 from vectalk.model.export import export_merged
+from vectalk.model.llm import fingerprint
 from vectalk.model.run import Run, write_card
 from vectalk.tasks import Corpus
 from vectalk.training import TrainConfig
@@ -91,6 +92,14 @@ def test_a_base_llm_that_changed_is_refused(corpus: Corpus, tokenizer, tmp_path:
     llm = save_llm("llama", tokenizer, tmp_path / "llm")
     run = made(corpus, llm, tmp_path / "run", "lora")
     run.model("cpu")
+    older = run.card.model_copy(deep=True)
+    older.llm.fingerprint = fingerprint(str(llm), "of samples")
+    Run(run.path, older).model("cpu")
+    weights = bytearray((llm / "model.safetensors").read_bytes())
+    weights[-100] ^= 1
+    (llm / "model.safetensors").write_bytes(weights)
+    with pytest.raises(RunError, match="its weights changed"):
+        run.model("cpu")
     save_llm("llama", tokenizer, llm, seed=1)
     with pytest.raises(RunError, match=r"is not the one that run .* was trained on: its weights changed"):
         run.model("cpu")

@@ -65,15 +65,26 @@ def test_an_llm_without_an_end_token_is_refused(tokenizer) -> None:
         wrap(make_llm("llama", len(tokenizer)), endless, "mine")
 
 
-def test_an_encoder_is_refused(tokenizer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("initial", [0.2, 0.02])  # with the smaller weights words hardly look at each other
+def test_an_encoder_is_refused(tokenizer, tmp_path: Path, initial: float) -> None:
     shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
-    config = BertConfig(vocab_size=len(tokenizer), initializer_range=0.2, **shape)
+    config = BertConfig(vocab_size=len(tokenizer), initializer_range=initial, **shape)
     BertLMHeadModel(config).save_pretrained(tmp_path)  # the library loads it as a causal LLM, which it is not
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(LanguageModelError, match=r"looks ahead.*as in encoders; take a decoder"):
         load_llm(str(tmp_path), device="cpu")
     config.is_decoder = True
     assert check_embeddings(BertLMHeadModel(config).eval(), "mine") is False  # its head is more than a linear map
+
+
+def test_a_tokenizer_of_another_llm_is_refused(tokenizer, tmp_path: Path) -> None:
+    make_llm("llama", len(tokenizer) - 5).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    most = len(tokenizer) - 1
+    with pytest.raises(
+        LanguageModelError, match=rf"embeddings of {most - 4} tokens, its tokenizer makes ids up to {most}"
+    ):
+        load_llm(str(tmp_path), device="cpu")
 
 
 def test_a_translator_is_refused(tokenizer, tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ SETTINGS: dict[str, Any] = {
     "lora.dropout": 0.1,
     "stage1.llm": "frozen",
 }
-# Runs the command line, and is sent a signal when a step begins, or when its checkpoint is half written.
+# Runs the command line, and is sent a signal when a step begins, when it is evaluated, or when its checkpoint is half
+# written.
 STOPPED = """
 import os, sys
 from vectalk.cli.main import main
@@ -56,8 +57,17 @@ def entered(self, config):
         reached.append(config)
     enter(self, config)
 
+evaluate = trainer.Trainer._evaluate
+
+def evaluated(self, config, progress):
+    if (progress.stage, progress.step) == (stage, step):
+        os.kill(os.getpid(), number)
+    evaluate(self, config, progress)
+
 if place == "step":
     trainer.learning_rate, trainer.Trainer._enter = learning_rate, entered
+elif place == "evaluation":
+    trainer.Trainer._evaluate = evaluated
 else:
     checkpoint.write_json = write_json
 main(sys.argv[5:])
@@ -144,6 +154,22 @@ def test_ctrl_c_saves_and_goes_on(small: Corpus, random_llm: Path, tmp_path: Pat
     assert [path.name for path in checkpoint.list_checkpoints(out / "checkpoints")] == ["step-0000016"]
     assert not (out / "elm.json").exists()
     assert call_ok([*command, "--resume"], capsys)
+    assert_same(reference, out)
+
+
+def test_ctrl_c_in_the_last_evaluation_of_a_stage_is_heard(small, random_llm: Path, tmp_path: Path, capsys) -> None:
+    settings = {**SETTINGS, "stage2.llm": "full", "save_every": 1000}
+    reference, out = tmp_path / "reference", tmp_path / "run"
+    train(small, str(random_llm), reference, TrainConfig.load(None, dict(settings)), device="cpu")
+    command = arguments(small, random_llm, out, settings)
+    ended = stopped(command, 1, 12, 2, "evaluation")
+    assert ended.returncode == 130, ended.stderr
+    assert [path.name for path in checkpoint.list_checkpoints(out / "checkpoints")] == ["step-0000012"]
+    # A run knows its settings and its LLM.
+    again = ["train", str(small.path), "--out", str(out), "--resume", "--device", "cpu", "-q"]
+    code, _, err = call([*again, "--set", "stage2.lr_llm=0.1"], capsys)
+    assert (code, "stage2.lr_llm was 0.0005, is 0.1" in err) == (2, True), err
+    assert call_ok(again, capsys)
     assert_same(reference, out)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -92,3 +93,13 @@ def test_a_run_on_a_llm_of_another_width_is_refused(run: Run, tokenizer, tmp_pat
     write_card(tmp_path / "run", card_for(model, prompts, base, "frozen"))
     with pytest.raises(RunError, match=r"LLM of width 64, .* has 32"):
         Run.load(tmp_path / "run").model("cpu")
+
+
+def test_a_run_that_moved_says_so(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / "deep" / "down" / "run")
+    moved = Run.load(tmp_path / "deep" / "down" / "run")
+    with pytest.raises(
+        RunError, match=r"looks for its space 'island' at .* one of the two moved; .*--space"
+    ):
+        moved.spaces()
+    assert moved.spaces({"island": run.path / run.card.spaces["island"].path})

@@ -1,5 +1,6 @@
 """`vectalk train`."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,6 +59,7 @@ def train(
     from vectalk.model.run import Run
     from vectalk.tasks import Corpus
     from vectalk.training import TrainConfig, Trainer
+    from vectalk.training.folder import base_of
     from vectalk.training.start import llm_of
 
     overrides: dict[str, Any] = {}
@@ -70,14 +72,17 @@ def train(
         overrides["stage2.llm"] = "lora"
     if seed is not None:
         overrides["seed"] = seed
-    if resume and config is None and not overrides and (out / "config.yaml").is_file():
+    if resume and config is None and (out / "config.yaml").is_file():
         config = out / "config.yaml"  # the settings that the run was started with
     before = None if start is None else Run.load(start)
+    if resume and llm is None and before is None:
+        llm, revision = base_of(out, revision)
     if (before is None) == (llm is None):
         raise TrainingError("name the base LLM with --llm, or a run to start from with --from; one of the two")
     settings = TrainConfig.load(config, overrides)
+    first = os.environ.get("RANK", "0") == "0"  # of several processes one talks
     opened = Corpus.load(corpus, pairs(space or [], "--space"))
-    with progress(quiet) as bar:
+    with progress(quiet or not first) as bar:
         trainer = Trainer(
             opened,
             llm or llm_of(before),  # type: ignore[arg-type] # one of the two is there
@@ -90,6 +95,6 @@ def train(
             reporter=BarReporter(bar, quiet),
         )
         run = trainer.run()
-    note(f"run written to {run.path}; ask it with `vectalk ask {run.path} ...`", quiet)
-    if as_json:
+    note(f"run written to {run.path}; ask it with `vectalk ask {run.path} ...`", quiet or not first)
+    if as_json and first:
         emit({"run": str(run.path), **run.card.model_dump()}, "", True)

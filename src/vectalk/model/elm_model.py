@@ -15,10 +15,11 @@ from vectalk.model.batch import Batch
 from vectalk.model.linear_loss import head_of, linear_cross_entropy
 from vectalk.model.llm import LanguageModel
 
-SHARE_FROM = 16  # common leading tokens from which on reading them once pays for the second pass
-SILENT_FROM = 8  # tokens before all vectors from which on it pays to read them apart, so that no gradient goes through
+# Measured on a CPU by benchmarks/paths.py: the number of tokens from which on a second pass pays.
+SHARE_FROM = 8  # common leading tokens, read once
+SILENT_FROM = 8  # tokens before all vectors, read apart so that no gradient goes through
 # On a GPU a second pass costs the time in which its kernels are launched, however few tokens it reads: a millisecond or
-# more, in which it could have read some thousand. This is an estimate; both limits above were measured on a CPU.
+# more, in which it could have read some thousand. This is an estimate.
 SPARED_FROM = 4096
 
 

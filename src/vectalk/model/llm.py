@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from vectalk.errors import LanguageModelError
 
 TOLERANCE = 1e-3
 SAMPLES, SAMPLE_BYTES = 64, 1 << 14
+WHOLE, WHOLE_BYTES = "whole:", 256 << 20
 
 
 @dataclass
@@ -65,11 +67,13 @@ class LanguageModel:
 
 @contextmanager
 def hushed() -> Iterator[None]:
-    """Keep transformers' progress bars away while small files are read or written."""
+    """Keep transformers' progress bars away, and what it has to tell PEFT, while files are read or written."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            yield
     finally:
         if shown:
             logging.enable_progress_bar()
@@ -146,23 +150,32 @@ def commit_of(name: str, revision: str | None = None) -> str | None:
     return snapshot.name if snapshot.parent.name == "snapshots" else revision
 
 
-def fingerprint(name: str) -> str | None:
-    """Return a hash that changes with the weights of an LLM's folder: of sizes and of samples of the files.
+def fingerprint(name: str, like: str | None = None) -> str | None:
+    """Return a hash that changes with the weights of an LLM's folder, None for a hub name.
 
-    None for a hub name.
+    It is of whole files up to 256 MB together, which takes a moment; of larger ones of sizes and samples, which a
+    change of all weights cannot pass, but one of a few could.
+
+    Args:
+        name: folder, or hub name.
+        like: an older fingerprint that this one is to be compared with, which may be of samples whatever the size.
     """
     folder = Path(name).expanduser()
     if not folder.is_dir():
         return None
+    files = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin"))
+    whole = sum(p.stat().st_size for p in files) <= WHOLE_BYTES and (like is None or like.startswith(WHOLE))
     found = hashlib.sha256()
-    for path in sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin")):
+    for path in files:
         size = path.stat().st_size
         found.update(f"{path.name}:{size};".encode())
         with path.open("rb") as file:
-            for part in range(SAMPLES):
+            if whole:
+                found.update(hashlib.file_digest(file, "sha256").digest())
+            for part in range(0 if whole else SAMPLES):
                 file.seek(size * part // SAMPLES)
                 found.update(file.read(SAMPLE_BYTES))
-    return found.hexdigest()
+    return (WHOLE if whole else "") + found.hexdigest()
 
 
 def load_tokenizer(name: str, *, revision: str | None = None) -> PreTrainedTokenizerBase:
@@ -226,12 +239,19 @@ def wrap(
     """Check a loaded model and wrap it."""
     if tokenizer.eos_token_id is None:
         raise LanguageModelError(f"LLM {name!r}: its tokenizer has no end-of-text token, so answers could not end")
+    table: Any = model.get_input_embeddings()
+    rows = len(table.weight)
+    ids = [tokenizer.vocab_size - 1, tokenizer.eos_token_id]  # what is added beyond need never be said
+    if max(ids) >= rows:
+        raise LanguageModelError(
+            f"LLM {name!r} has embeddings of {rows} tokens, its tokenizer makes ids up to {max(ids)}: they do not "
+            "belong together; put the tokenizer beside the LLM that it was made for"
+        )
     plain_head = check_embeddings(model, name)
     # What a checkpoint recommends for sampling (a repetition penalty, say) would leak into every answer.
-    ids = {key: getattr(model.generation_config, key, None) for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    model.generation_config = GenerationConfig(**ids)
+    kept = ("bos_token_id", "eos_token_id", "pad_token_id")
+    model.generation_config = GenerationConfig(**{key: getattr(model.generation_config, key, None) for key in kept})
     with torch.no_grad():
-        table = model.get_input_embeddings()
         size = min(int(model.config.get_text_config().vocab_size), 8192)
         rms = table(torch.arange(size, device=model.device)).float().square().mean().sqrt().item()
     return LanguageModel(model, tokenizer, name, revision, plain_head, rms)
@@ -263,8 +283,8 @@ def check_embeddings(model: PreTrainedModel, name: str) -> bool:
             f"LLM {name!r} gives other logits from embeddings than from ids (largest gap {gap:.3g}): it uses ids "
             "beyond the first layer, so it cannot read a vector as a word; take another model"
         )
-    slack = TOLERANCE if model.dtype == torch.float32 else 0.05  # rounding differs with what experts share a product
-    if (from_ids[:, :-1] - before).abs().max() > slack * from_ids.abs().max().clamp_min(1.0):
+    slack = 1e-4 if model.dtype == torch.float32 else 0.05  # rounding differs with what experts share a product
+    if (from_ids[:, :-1] - before).abs().max() > slack * from_ids.abs().max():
         raise LanguageModelError(
             f"LLM {name!r} looks ahead: what it says of a word depends on the words after it, as in encoders; "
             "take a decoder, which writes from left to right"

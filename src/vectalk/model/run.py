@@ -15,7 +15,7 @@ from vectalk.errors import RunError
 from vectalk.files import read_json, write_json
 from vectalk.model.adapter import ElmAdapter
 from vectalk.model.elm_model import ElmModel
-from vectalk.model.llm import LanguageModel, hushed, load_llm, pick_device
+from vectalk.model.llm import LanguageModel, fingerprint, hushed, load_llm, pick_device
 from vectalk.model.prompt import Frame, PromptFormat
 from vectalk.space import VectorSpace
 from vectalk.tasks.corpus import open_space
@@ -176,8 +176,8 @@ class Run:
             raise RunError(
                 f"run {self.path} was trained on an LLM of width {card.hidden_size}, {base} has {language.hidden_size}"
             )
-        known = None not in (card.fingerprint, language.fingerprint)
-        if trained != "full" and known and card.fingerprint != language.fingerprint:
+        now = None if card.fingerprint is None or trained == "full" else fingerprint(base, card.fingerprint)
+        if now is not None and card.fingerprint != now:
             raise RunError(
                 f"the base LLM in {base} is not the one that run {self.path} was trained on: its weights changed; put "
                 "the old ones back, name their place with --llm, or train again"

@@ -134,6 +134,11 @@ def open_space(
         dim: its dimension then, for a clearer message.
         error: what to raise.
     """
+    if not place.exists():
+        raise error(
+            f"{user} looks for its space {name!r} at {place}, where nothing is: one of the two moved; name the space's "
+            f"folder with --space {name}=DIR"
+        )
     space = VectorSpace.load(place)
     again = f"give the right folder with --space {name}=DIR, or make the corpus and the run again"
     if dim is not None and space.dim != dim:

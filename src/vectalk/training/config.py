@@ -1,5 +1,6 @@
 """Settings of a training run: typed, checked once, saved resolved beside the result."""
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,7 +107,8 @@ class TrainConfig(BaseModel):
             memory where lengths differ much.
         grad_accumulation: pieces that a batch is worked through in. It changes memory, not the result; `batch_size` is
             always that of an optimiser step, over all processes and pieces.
-        row_length: pack several examples into rows of so many tokens instead of padding them.
+        row_length: pack several examples into rows of so many tokens (or of the longest example, where that is more)
+            instead of padding them.
         gradient_checkpointing: forget the LLM's activations and compute them again; less memory, a third more time.
         compile: compile the LLM's layers with `torch.compile`, which takes a minute at the start; off because it did
             not pay on CPUs (see docs/log.md).
@@ -204,14 +206,29 @@ class TrainConfig(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            problems = [
-                f"{'.'.join(map(str, p['loc']))}: {p['msg']} (given {p['input']!r})"
-                if p["loc"]
-                else p["msg"].removeprefix("Value error, ")
-                for p in error.errors()
-            ]
-            raise TrainingError(f"config {path or 'given'}: " + "; ".join(problems[:5])) from None
+            problems = [_problem(p["type"], ".".join(map(str, p["loc"])), p["msg"], p["input"]) for p in error.errors()]
+            where = f"config {path}: " if path is not None else ""
+            raise TrainingError(where + "; ".join(problems[:5])) from None
 
     def dump(self) -> str:
         """Return all settings as YAML."""
         return yaml.safe_dump(self.model_dump(), sort_keys=False)
+
+
+def _problem(kind: str, name: str, message: str, given: object) -> str:
+    """Say what is wrong with a setting; of one that there is not, which ones it may have meant."""
+    if kind == "extra_forbidden":
+        known = _names(TrainConfig().model_dump())
+        last = name.rpartition(".")[2]
+        near = [n for n in known if n.rpartition(".")[2] == last] or get_close_matches(name, known, 3, 0.6)
+        meant = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+        return f"there is no setting {name}; {meant}"
+    return f"{name}: {message} (given {given!r})" if name else message.removeprefix("Value error, ")
+
+
+def _names(settings: dict[str, Any], before: str = "") -> list[str]:
+    """Return the dotted names of all settings."""
+    found = []
+    for name, value in settings.items():
+        found += _names(value, f"{before}{name}.") if isinstance(value, dict) else [before + name]
+    return found

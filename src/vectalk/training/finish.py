@@ -118,6 +118,6 @@ The steps took {progress.seconds / 60:.1f} minutes on `{trainer.accelerator.devi
 on top.
 
 ```
-vectalk ask {trainer.out.name} "{first.prompts[0]}" {" ".join(f"--bind {slot}=..." for slot in first.slots)}
+vectalk ask {trainer.out.as_posix()} "{first.prompts[0]}" {" ".join(f"--bind {slot}=..." for slot in first.slots)}
 ```
 """

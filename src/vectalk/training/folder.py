@@ -120,6 +120,20 @@ class RunFolder:
                 self.best(number).unlink(missing_ok=True)
 
 
+def base_of(path: Path, revision: str | None = None) -> tuple[str | None, str | None]:
+    """Return the base LLM and its revision that an unfinished run was started with; no LLM where that began with a run.
+
+    Args:
+        path: folder of the run.
+        revision: one that was given, which has its way (and is compared later).
+    """
+    known = path / "checkpoints" / "identity.json"
+    if not known.is_file():
+        raise TrainingError(f"{path} holds no run to resume; leave --resume out to start one")
+    before = read_json(known)
+    return (None if before["start"] else before["llm"]), revision or before["revision"]
+
+
 def _difference(before: Any, now: Any) -> str:
     """Say in a few words where two identities differ."""
     if isinstance(before, dict) and isinstance(now, dict):

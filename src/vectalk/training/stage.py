@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from vectalk.model.elm_model import ElmModel
+from vectalk.model.llm import hushed
 from vectalk.training.config import LoraConfig, StageConfig
 
 
@@ -80,16 +81,15 @@ def prepare(model: ElmModel, stage: StageConfig, lora: LoraConfig, peft_model: A
     elif stage.llm == "lora":
         import peft
 
-        peft_model = peft.get_peft_model(
-            model.llm,
-            peft.LoraConfig(
-                task_type="CAUSAL_LM",
-                r=lora.rank,
-                lora_alpha=lora.alpha,
-                lora_dropout=lora.dropout,
-                target_modules="all-linear",
-            ),
+        shape = peft.LoraConfig(
+            task_type="CAUSAL_LM",
+            r=lora.rank,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules="all-linear",
         )
+        with hushed():
+            peft_model = peft.get_peft_model(model.llm, shape)
     else:
         model.llm.requires_grad_(stage.llm == "full")
     model.adapters.requires_grad_(True)

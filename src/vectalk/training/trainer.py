@@ -78,6 +78,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.accelerator, place = make_accelerator(device)
         self.main, self.sharded = self.accelerator.is_main_process, is_sharded(self.accelerator, config.shard)
+        self.report = reporter if self.main else Silent()
         self.accelerator.wait_for_everyone()  # nobody claims the folder before all have looked at it
         self.loading: dict[str, Any] = {
             "name": llm,
@@ -191,6 +192,7 @@ class Trainer:
             self.report.message(f"one example, what is learned between »«:\n{self.prompts.show(prompt)}")
             if self.config.adapter.start == "words":
                 words.start(self.model, self.train_set, self.config, self.report, self.fresh)
+        self._tell_of_processes()
         if self.sharded:
             self._shard()
         self.accelerator.wait_for_everyone()
@@ -209,6 +211,17 @@ class Trainer:
                 self._rescue(error, progress)
             saved = []
         return self._finish(progress)
+
+    def _tell_of_processes(self) -> None:
+        count = self.accelerator.num_processes
+        if count > 1:
+            how = "the weights are spread over them" if self.sharded else "each holds a copy of the weights"
+            self.report.message(f"{count} processes take part; {how}")
+        elif self.config.shard:
+            self.report.message(
+                "WARNING: shard is on, but one process takes part, so nothing is spread; start several with `torchrun "
+                "--nproc_per_node N -m vectalk.cli.main train ...`"
+            )
 
     def _finish(self, progress: Progress, note: str = "") -> Run:
         if self.sharded and self.main:  # the finished weights are put together in a model of its own
@@ -283,8 +296,7 @@ class Trainer:
                 last = progress.step == stage.steps
                 logs = last or progress.step % LOG_EVERY == 0
                 evaluates = last or progress.step % self.config.eval_every == 0
-                stops = self._agreed(interrupted()) if self.accelerator.num_processes == 1 or logs else False
-                saves = stops or progress.step % self.config.save_every == 0
+                saves = progress.step % self.config.save_every == 0
                 if logs or evaluates or saves or progress.step % look_every == 0:
                     value = loop.value(loss)
                     shown = f"{value:.3f}"
@@ -296,7 +308,9 @@ class Trainer:
                     self._evaluate(stage, progress)
                 note = f"loss {shown}  best {progress.best:.3f}  gain {progress.gain:.3f}"
                 self.report.step(progress.stage, progress.step, stage.steps, note)
-                if saves and (self.main or self.sharded):
+                # Looked at last, so that what comes during a long evaluation, or the last step, is not lost.
+                stops = self._agreed(interrupted()) if self.accelerator.num_processes == 1 or logs else False
+                if (saves or stops) and (self.main or self.sharded):
                     place = self.folder.checkpoints if self.main else None
                     checkpoint.save_checkpoint(
                         place, progress.total, self.model, loop.optimizer, progress.state(), self.config.keep
