@@ -90,6 +90,7 @@ def model_card(trainer: Trainer, card: RunCard, progress: Progress, note: str = 
     )
     revision = f" at `{card.llm.revision}`" if card.llm.revision else ""
     first = trainer.corpus.suite.tasks[0]
+    place = trainer.out.name if trainer.out.is_absolute() else trainer.out.as_posix()  # a card may be shown to others
     return f"""# An Embedding Language Model
 
 Made by vectalk: it answers questions about vectors of the spaces below, also about points where no entity is.
@@ -118,6 +119,6 @@ The steps took {progress.seconds / 60:.1f} minutes on `{trainer.accelerator.devi
 on top.
 
 ```
-vectalk ask {trainer.out.as_posix()} "{first.prompts[0]}" {" ".join(f"--bind {slot}=..." for slot in first.slots)}
+vectalk ask {place} "{first.prompts[0]}" {" ".join(f"--bind {slot}=..." for slot in first.slots)}
 ```
 """
