@@ -13,10 +13,11 @@ tokens) or of the demo's. No data is needed. Four loops learn the same kind of e
 
 Stage 1 trains the adapter alone (`Trainer` has none; there the token embeddings are trained, so that the gradient goes
 through all layers too), stage 2 everything. On a CPU the processor's own seconds are counted, with one thread, so that
-other work on the machine counts less; with `--threads 2` the wall's are, on two cores, and the result has a name of its
-own. Each loop is a process of its own; they take turns, and figures are medians of the turns. On a GPU, whose memory
-does not hold all of them, they come one after the other. `giant` (1.4 B parameters, 150k tokens) and `wide`, the same
-in larger batches and `ours` alone, which tells the share of the GPU's peak (`mfu_1b`), want a GPU.
+other work on the machine counts less; with `--threads 2` the wall's are, on two cores. Such results, and those of CPUs
+that make no bfloat16 products, where `ours` is in float32 too, have names of their own. Each loop is a process of its
+own; they take turns, and figures are medians of the turns. On a GPU, whose memory does not hold all of them, they come
+one after the other. `giant` (1.4 B parameters, 150k tokens) and `wide`, the same in larger batches and `ours` alone,
+which tells the share of the GPU's peak (`mfu_1b`), want a GPU.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from loops import LOOPS, PLACE, QUESTION, SIZES, SOFT, Bench, clock
 from vectalk.training.allocator import keep_freed_memory
 from vectalk.training.loop import half_pays
 
+PAIRS, WIDE = 3, 4096
 COLUMNS = ["LLM", "stage", "loop", "tokens/s", "peak MB", "share of matmul peak"]
 RATIOS = (
     ("ratio_public", "ours", "public"),
@@ -177,27 +179,32 @@ def main() -> None:
     logging.set_verbosity_error()
     given = parser(__doc__)
     given.add_argument("--size", choices=sorted(SIZES), nargs="+")
-    given.add_argument("--pairs", type=int, default=3)
+    given.add_argument("--pairs", type=int, default=PAIRS)
     given.add_argument("--threads", type=int, default=1, help="of a CPU; with more than one the wall's time counts")
     given.add_argument("--worker", nargs=3, metavar=("SIZE", "LOOP", "STAGE"), help="make turns when told to")
     chosen = given.parse_args()
     if chosen.worker:
         size, name, stage = chosen.worker
         return work(size, name, int(stage))
-    gpu, several = torch.cuda.is_available(), chosen.threads > 1
+    gpu = torch.cuda.is_available()
     sizes = chosen.size or ["demo", "films", *(["giant", "wide"] if gpu else [])]
     figures: dict[str, float] = {}
     table: list[list[Any]] = []
-    end = f"_{chosen.threads}_threads" if several else ""
+    # What is not measured alike has names of its own.
+    kind = [f"{chosen.threads}-threads"] if chosen.threads > 1 else []
+    if not half_pays(torch.device("cuda" if gpu else "cpu"), WIDE):
+        kind.append("without-bf16")
+    end = "".join("_" + part.replace("-", "_") for part in kind)
     for n, size in enumerate(sizes, 1):  # what was measured is kept, whatever becomes of the next size
         found, rows = measure(size, chosen.pairs)
         figures.update({key + end: value for key, value in found.items()})
         table += rows
         path = write_result(
-            f"training-{chosen.threads}-threads" if several else "training",
+            "-".join(["training", *kind]),
             "python benchmarks/training.py"
             + (f" --size {' '.join(chosen.size)}" if chosen.size else "")
-            + (f" --threads {chosen.threads}" if several else ""),
+            + (f" --pairs {chosen.pairs}" if chosen.pairs != PAIRS else "")
+            + (f" --threads {chosen.threads}" if chosen.threads > 1 else ""),
             figures,
             sizes={size: SIZES[size] for size in sizes[:n]},
             pairs=chosen.pairs,
