@@ -176,8 +176,8 @@ class Run:
             raise RunError(
                 f"run {self.path} was trained on an LLM of width {card.hidden_size}, {base} has {language.hidden_size}"
             )
-        now = None if card.fingerprint is None or trained == "full" else fingerprint(base, card.fingerprint)
-        if now is not None and card.fingerprint != now:
+        now = None if card.fingerprint is None or trained == "full" else language.fingerprint
+        if now not in (None, card.fingerprint) and fingerprint(base, like=card.fingerprint) != card.fingerprint:
             raise RunError(
                 f"the base LLM in {base} is not the one that run {self.path} was trained on: its weights changed; put "
                 "the old ones back, name their place with --llm, or train again"

@@ -48,14 +48,12 @@ class RunFolder:
 
     def check(self, resume: bool) -> None:
         """Refuse a folder that is not ours to write into."""
-        known = self.checkpoints / "identity.json"
         if (self.path / "elm.json").is_file():
             raise TrainingError(f"{self.path} is a finished run; name another folder with --out, or remove it")
         if resume:
-            if not known.is_file():
-                raise TrainingError(f"{self.path} holds no run to resume; leave --resume out to start one")
-            before = read_json(known)
-            for key, value in json.loads(json.dumps(self.identity)).items():
+            before = _identity(self.path)
+            now = {**self.identity, "weights": fingerprint(str(self.identity["llm"]), like=before["weights"])}
+            for key, value in json.loads(json.dumps(now)).items():
                 if before.get(key) != value:
                     what = "base LLM (its files changed)" if key == "weights" else key
                     raise TrainingError(
@@ -80,7 +78,7 @@ class RunFolder:
 
     def commit(self) -> str | None:
         """Return the commit of the hub LLM that the run was started with, to go on with though its branch moved."""
-        return read_json(self.checkpoints / "identity.json").get("commit")
+        return _identity(self.path).get("commit")
 
     def frame(self) -> Frame:
         """Return what the template wrote when the run was started."""
@@ -127,11 +125,16 @@ def base_of(path: Path, revision: str | None = None) -> tuple[str | None, str | 
         path: folder of the run.
         revision: one that was given, which has its way (and is compared later).
     """
+    before = _identity(path)
+    return (None if before["start"] else before["llm"]), revision or before["revision"]
+
+
+def _identity(path: Path) -> dict[str, Any]:
+    """Return what tells the run that was begun in a folder."""
     known = path / "checkpoints" / "identity.json"
     if not known.is_file():
         raise TrainingError(f"{path} holds no run to resume; leave --resume out to start one")
-    before = read_json(known)
-    return (None if before["start"] else before["llm"]), revision or before["revision"]
+    return read_json(known)
 
 
 def _difference(before: Any, now: Any) -> str:
