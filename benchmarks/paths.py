@@ -9,7 +9,8 @@ the ratio of their tokens a second (medians of pairs), above 1 where the first i
 - `silent`: what precedes the vector read apart, without a gradient, over read with the rest; by its length (stage 1).
 - `shared`: what all rows begin with read once over read in each row; by its length (both stages).
 - `loss`: cross-entropy in blocks over torch's own on all logits; by the size of the vocabulary, 1,024 positions of
-  width 512, with a frozen and with a trained head; `loss_memory` the logits that are held at once, in MB, of either.
+  width 512, with a frozen and with a trained head; `loss_memory` the logits that are held at once, in MB, of either
+  (computed from the size of a block, not measured).
 """
 
 from __future__ import annotations
@@ -26,8 +27,7 @@ from torch import Tensor, nn
 
 from common import interleaved, parser, print_table, write_result
 from loops import WARM, Bench, clock
-from vectalk.model import linear_loss
-from vectalk.model.linear_loss import linear_cross_entropy
+from vectalk.model.linear_loss import block_of, linear_cross_entropy
 from vectalk.training import order
 from vectalk.training.allocator import keep_freed_memory
 from vectalk.training.loop import Loop
@@ -82,7 +82,7 @@ def silent(pairs: int) -> Iterator[tuple[str, float]]:
             bench = Bench(size, place=length)
             loop = bench.loop_of(1, False)
             loop.model.share_from, loop.model.spared_from = NEVER, 0
-            apart, whole = _switched(bench, loop, 1, "silent_from", 1)
+            apart, whole = _switched(bench, loop, 1, "silent_from")
             yield f"silent_{size}_{length}", _ratio(apart, whole, _pairs(size, pairs))
 
 
@@ -94,7 +94,7 @@ def shared(pairs: int) -> Iterator[tuple[str, float]]:
                 bench = Bench(size, place=length, shared=length)
                 loop = bench.loop_of(stage, False)
                 loop.model.silent_from, loop.model.spared_from = NEVER, 0
-                once, each = _switched(bench, loop, stage, "share_from", 1)
+                once, each = _switched(bench, loop, stage, "share_from")
                 yield f"shared_{size}_stage{stage}_{length}", _ratio(once, each, _pairs(size, pairs))
 
 
@@ -123,9 +123,8 @@ def losses(pairs: int) -> Iterator[tuple[str, float]]:
                 f"loss_{words}_{'trained' if trained else 'frozen'}",
                 _ratio(lambda timed=timed: timed(True), lambda timed=timed: timed(False), FEW),
             )
-        most = linear_loss.BLOCK_BYTES if place.type == "cpu" else linear_loss.GPU_BLOCK_BYTES
         size = hidden.element_size() * words
-        yield f"loss_memory_{words}_blocks", min(POSITIONS, max(64, most // size)) * size / 1e6
+        yield f"loss_memory_{words}_blocks", min(POSITIONS, block_of(hidden, words)) * size / 1e6
         yield f"loss_memory_{words}_whole", POSITIONS * size / 1e6
 
 
@@ -147,7 +146,7 @@ def _timed(bench: Bench, loop: Loop, stage: int) -> Callable[[], float]:
     return turn
 
 
-def _switched(bench: Bench, loop: Loop, stage: int, name: str, on: int) -> tuple[Callable[[], float], ...]:
+def _switched(bench: Bench, loop: Loop, stage: int, name: str) -> tuple[Callable[[], float], ...]:
     """Return what makes steps of one loop with a short cut, and without."""
     turn = _timed(bench, loop, stage)
 
@@ -158,7 +157,7 @@ def _switched(bench: Bench, loop: Loop, stage: int, name: str, on: int) -> tuple
 
         return run
 
-    return with_(on), with_(NEVER)
+    return with_(1), with_(NEVER)
 
 
 def _ratio(first: Callable[[], float], second: Callable[[], float], pairs: int) -> float:

@@ -42,11 +42,16 @@ def linear_cross_entropy(
     kind = hidden.device.type
     if torch.is_autocast_enabled(kind):  # the last norm gives float32
         hidden = hidden.to(torch.get_autocast_dtype(kind))
-    most = BLOCK_BYTES if kind == "cpu" else GPU_BLOCK_BYTES
-    block = block or max(64, most // (hidden.element_size() * len(weight)))
+    block = block or block_of(hidden, len(weight))
     wanted = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
     loss: Tensor = _LinearCrossEntropy.apply(hidden, weight, bias, targets, counts, block, wanted)
     return loss
+
+
+def block_of(hidden: Tensor, words: int) -> int:
+    """Return how many positions are worked through at once, for hidden states [N, H] and a vocabulary."""
+    most = BLOCK_BYTES if hidden.device.type == "cpu" else GPU_BLOCK_BYTES
+    return max(64, most // (hidden.element_size() * words))
 
 
 def head_of(head: nn.Module | None) -> tuple[Tensor, Tensor | None] | None:
