@@ -27,9 +27,9 @@ import pyarrow.parquet as pq
 from common import RESULTS, ROOT, data_folder, parser, print_table, write_result
 from forest import forest
 from movielens import Steps, make_spaces
-from vectalk.evaluation.bootstrap import Estimate, Statistic, average, corrected, difference, estimate, joined
-from vectalk.evaluation.facts import Facts
-from vectalk.evaluation.metrics import attribute_score
+from vectalk.evaluation.metrics.bootstrap import Estimate, Statistic, average, corrected, difference, estimate, joined
+from vectalk.evaluation.metrics.rows import attribute_score
+from vectalk.evaluation.probes.facts import Facts
 from vectalk.files import read_json, write_json, write_text
 from vectalk.space.split import TRAIN, VALIDATION
 from vectalk.talk import ELM
@@ -97,7 +97,7 @@ class Ablation:
         space = make_spaces(steps, data, WORK, "foreign")[SPACE]
         suite = ["--suite", "movies", "--teacher", "facts", "--tasks", TASK]
         steps.vectalk(WORK / "corpus", "corpus", "build", "--space", f"{SPACE}={space}", *suite)
-        make = [sys.executable, "-m", "vectalk.demo.base_llm", str(WORK / "corpus")]
+        make = [sys.executable, "-m", "vectalk.training.base_llm", str(WORK / "corpus")]
         self.llm = self.work / "llm"
         steps.run(self.llm, [*make, "--hidden", "128", "--layers", "3", "--steps", "100" if quick else "800"])
         self.commands, self.corpus = steps.commands, Corpus.load(WORK / "corpus")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
+from vectalk.decoding.settings import Generated
 from vectalk.model import Prompt, collate
 from vectalk.model.prompt import IGNORED
-from vectalk.talk.decoding import Generated
 from vectalk.talk.engine import Slots, TransformersEngine, vectors_of
 
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from common import parser, print_table, shown_path, write_result
-from vectalk.evaluation.bootstrap import Estimate, estimate, mean_of
-from vectalk.evaluation.claims import claims
-from vectalk.evaluation.facts import Facts
-from vectalk.evaluation.recovery import recovery
+from vectalk.evaluation.metrics.bootstrap import Estimate, estimate, mean_of
+from vectalk.evaluation.metrics.claims import claims
+from vectalk.evaluation.metrics.recovery import recovery
+from vectalk.evaluation.probes.facts import Facts
 from vectalk.evaluation.texts import ELM as KEPT
 from vectalk.evaluation.texts import TaskTexts
 from vectalk.space.split import TEST

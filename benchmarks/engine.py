@@ -23,10 +23,10 @@ from transformers import GenerationConfig
 
 from agreement import agreement
 from common import held_mb, parser, print_table, shown_path, write_result
+from vectalk.decoding.settings import Generated
 from vectalk.model import collate
 from vectalk.space import VectorSpace
 from vectalk.talk import ELM, Decoding, TransformersEngine
-from vectalk.talk.decoding import Generated
 from vectalk.talk.engine import Slots, vectors_of
 from vectalk.talk.narrate import Job, job, open_folder, write_part
 from vectalk.tasks.suite import slots_in

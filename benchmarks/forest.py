@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape
 
-from vectalk.evaluation.bootstrap import Estimate
+from vectalk.evaluation.metrics.bootstrap import Estimate
 
 ROW, TOP, LEFT, PANEL, GAP = 20, 44, 190, 280, 36
 COLOUR = "#1f5fa8"

@@ -15,8 +15,8 @@ from accelerate import Accelerator
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
+from vectalk.llm.loading import LanguageModel
 from vectalk.model import ElmModel
-from vectalk.model.llm import LanguageModel
 from vectalk.model.prompt import IGNORED
 from vectalk.space import VectorSpace
 from vectalk.training.adapters import make_adapters

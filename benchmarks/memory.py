@@ -37,9 +37,9 @@ PART, FILMS, SIZES, MORE = 50_000, 1000, (10_000, 30_000, 100_000, 300_000), (1_
 
 def make(folder: Path) -> None:
     """Write a small corpus of films, whose examples are repeated later, and an LLM that knows its words."""
-    from vectalk.demo.base_llm import make_base_llm
     from vectalk.space import VectorSpace
     from vectalk.tasks import FactsTeacher, Suite, build_corpus
+    from vectalk.training.base_llm import make_base_llm
 
     rng = np.random.default_rng(0)
     kinds = ["comedy", "drama", "western", "thriller"]

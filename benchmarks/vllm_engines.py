@@ -25,9 +25,9 @@ import numpy as np
 
 from agreement import agreement
 from common import ROOT, interleaved, parser, print_table, shown_path, write_result
+from vectalk.decoding.settings import Generated
 from vectalk.model.export import export_merged
 from vectalk.talk import ELM, Decoding
-from vectalk.talk.decoding import Generated
 from vectalk.talk.vllm_engine import VllmHttpEngine
 
 Asked = tuple[list[str], list[dict[str, Any]]]

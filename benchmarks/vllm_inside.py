@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vectalk.talk.decoding import Decoding
+from vectalk.decoding.settings import Decoding
 from vectalk.talk.vllm_engine import VllmEngine
 
 

@@ -20,8 +20,8 @@ import warnings  # noqa: E402
 import numpy as np  # noqa: E402
 
 from common import data_folder, interleaved, parser, print_table, write_result  # noqa: E402
-from vectalk.space.ratings import hold_out, read_ratings  # noqa: E402
-from vectalk.space.wals import WalsConfig, wals  # noqa: E402
+from vectalk.space.factorization.ratings import hold_out, read_ratings  # noqa: E402
+from vectalk.space.factorization.wals import WalsConfig, wals  # noqa: E402
 
 
 def main() -> None:

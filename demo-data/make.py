@@ -23,11 +23,11 @@ import pyarrow.parquet as pq
 
 from vectalk.files import write_json
 from vectalk.space import VectorSpace
-from vectalk.space.figures import user_figures
-from vectalk.space.ratings import Factorization, factorize
+from vectalk.space.factorization.figures import user_figures
+from vectalk.space.factorization.ratings import Factorization, factorize
+from vectalk.space.factorization.wals import WalsConfig
+from vectalk.space.importing.tables import Columns
 from vectalk.space.split import assign_splits
-from vectalk.space.tables import Columns
-from vectalk.space.wals import WalsConfig
 
 HERE = Path(__file__).parent
 LICENCE = "GroupLens: research use, no commercial use, see LICENSE beside these data"

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 import vectalk as vt
-from vectalk.demo.base_llm import make_base_llm
 from vectalk.tasks import FactsTeacher, Suite, build_corpus
 from vectalk.training import TrainConfig, train
+from vectalk.training.base_llm import make_base_llm
 
 # What may be asked of a wine, and how its facts are put into words; see docs/suites.md.
 SUITE = """

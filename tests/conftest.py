@@ -13,12 +13,12 @@ import pytest
 
 from films import save_films
 from taught import KEY
-from vectalk.demo.base_llm import make_base_llm, texts_of, train_tokenizer
 from vectalk.demo.world import World
 from vectalk.model.run import Run
 from vectalk.space import VectorSpace
 from vectalk.tasks import Corpus
 from vectalk.training import TrainConfig
+from vectalk.training.base_llm import make_base_llm, texts_of, train_tokenizer
 from vectalk.training.trainer import train
 from worlds import CONFIG, chat_tokenizer, make_islands, save_llm
 
@@ -81,7 +81,7 @@ def openai_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    monkeypatch.setattr("vectalk.tasks.chat.http_transport.backoff", lambda attempt: 0.001)
+    monkeypatch.setattr("vectalk.llm.http_transport.backoff", lambda attempt: 0.001)
 
 
 @pytest.fixture(scope="session")

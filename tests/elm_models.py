@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from vectalk.model import Batch, ElmAdapter, ElmAdapterConfig, ElmModel, LanguageModel, PromptFormat, collate
+from vectalk.llm.loading import LanguageModel
+from vectalk.model import Batch, ElmAdapter, ElmAdapterConfig, ElmModel, PromptFormat, collate
 from vectalk.space.normalizer import Normalizer
 
 DIMS = {"island": 16, "user": 5}

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from vectalk.tasks.chat import Budget, ChatClient, Endpoint, ReplyCache
+from vectalk.llm import Budget, ChatClient, Endpoint, ReplyCache
 
 
 @dataclass

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 
 from vectalk.space import VectorSpace
 from vectalk.tasks import Corpus, Suite, build_corpus
-from vectalk.tasks.check import Report
-from vectalk.tasks.check.corpus_check import SCHEMA
-from vectalk.tasks.texts_teacher import TextsTeacher
+from vectalk.tasks.corpus.check import Report
+from vectalk.tasks.corpus.check.corpus_check import SCHEMA
+from vectalk.tasks.teachers.texts import TextsTeacher
 
 ROWS, TRAIN, VALIDATION = 200, 140, 20  # then 40 of test
 SYLLABLES = ("ka", "lo", "mi", "ru", "ta", "ve", "no", "sa", "il", "or", "an", "be", "du", "fe", "go", "hy")

@@ -7,10 +7,10 @@ from typing import Any
 
 from fake_endpoint import FakeEndpoint
 from films import films_suite
+from vectalk.llm import Budget, ChatClient, Endpoint, ReplyCache
 from vectalk.space import VectorSpace
 from vectalk.tasks import Corpus, Suite, build_corpus
-from vectalk.tasks.chat import Budget, ChatClient, Endpoint, ReplyCache
-from vectalk.tasks.llm_teacher import LLMTeacher
+from vectalk.tasks.teachers.llm import LLMTeacher
 
 KEY = "sk-very-secret-4711"
 

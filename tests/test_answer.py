@@ -8,12 +8,12 @@ import pytest
 import torch
 
 import vectalk as vt
+from vectalk.decoding.settings import Generated
 from vectalk.errors import PromptError
 from vectalk.model import Prompt, collate
 from vectalk.model.run import Run
 from vectalk.talk import ELM, Answer, to_arrow
 from vectalk.talk.candidates import Judge, keep_nearest, task_of
-from vectalk.talk.decoding import Generated
 from vectalk.talk.influence import OTHERS
 from worlds import call
 

@@ -9,14 +9,14 @@ import pytest
 from scipy.stats import spearmanr
 
 from vectalk.errors import EvaluationError
-from vectalk.evaluation.behaviour import auc, item_behaviour
 from vectalk.evaluation.conditions import derangement
-from vectalk.evaluation.profiles import ItemTexts, ndcg, spearman, user_behaviour
+from vectalk.evaluation.metrics.behaviour import auc, item_behaviour
+from vectalk.evaluation.metrics.profiles import ItemTexts, ndcg, spearman, user_behaviour
 from vectalk.evaluation.ratings import Pairs, Ratings, find_ratings
 from vectalk.evaluation.texts import Figure, TaskTexts
 from vectalk.space import VectorSpace
-from vectalk.space.ratings import factorize, hold_out
-from vectalk.space.wals import WalsConfig
+from vectalk.space.factorization.ratings import factorize, hold_out
+from vectalk.space.factorization.wals import WalsConfig
 from vectalk.tasks import Example, Task
 
 ITEMS, USERS, DIM = 240, 160, 4

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from vectalk.evaluation.distinctness import self_bleu
+from vectalk.evaluation.metrics.distinctness import self_bleu
 
 
 def naive(texts: list[str]) -> list[float]:

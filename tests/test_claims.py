@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from linear_world import SUITE, make_corpus, make_space
-from vectalk.evaluation.claims import Check, claims
-from vectalk.evaluation.facts import Facts
-from vectalk.evaluation.named import named_titles
+from vectalk.evaluation.metrics.claims import Check, claims
+from vectalk.evaluation.metrics.named import named_titles
+from vectalk.evaluation.probes.facts import Facts
 from vectalk.evaluation.texts import Figure, TaskTexts
 from vectalk.tasks import Corpus, FactsTeacher, Suite, build_corpus
 

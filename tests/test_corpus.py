@@ -162,7 +162,7 @@ def test_vectors_are_named_and_never_copied(corpus: Corpus) -> None:
 
 
 def test_parts_are_of_bounded_size(islands: VectorSpace, corpus: Corpus, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("vectalk.tasks.build.PART", 500)
+    monkeypatch.setattr("vectalk.tasks.corpus.build.PART", 500)
     made = build(islands, tmp_path / "corpus", variants=2)
     sizes = [pq.read_metadata(part).num_rows for part in sorted(made.path.glob("train-*.parquet"))]
     assert sizes[:-1] == [500] * (len(sizes) - 1)

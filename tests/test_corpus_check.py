@@ -13,9 +13,9 @@ import pytest
 from planted import TRAIN, build_films, found, plant, save_space, set_target
 from vectalk.space import VectorSpace
 from vectalk.tasks import Corpus
-from vectalk.tasks.check import check_corpus
-from vectalk.tasks.check.corpus_check import SCHEMA
-from vectalk.tasks.check.duplicates import normalised
+from vectalk.tasks.corpus.check import check_corpus
+from vectalk.tasks.corpus.check.corpus_check import SCHEMA
+from vectalk.tasks.corpus.check.duplicates import normalised
 from worlds import call
 
 
@@ -204,7 +204,7 @@ def test_memory_stays_bounded(made: Corpus, monkeypatch: pytest.MonkeyPatch) -> 
     def peak(copies: int) -> int:
         for n in range(1, copies):
             pq.write_table(rows, made.path / f"train-{n:05d}.parquet")
-        monkeypatch.setattr("vectalk.tasks.check.corpus_check.SIZE", 256)
+        monkeypatch.setattr("vectalk.tasks.corpus.check.corpus_check.SIZE", 256)
         tracemalloc.start()
         check_corpus(made)
         found = tracemalloc.get_traced_memory()[1]

@@ -10,9 +10,9 @@ import pytest
 from planted import ROWS, SUITE, build_films, found, plant, save_space, set_target, word
 from vectalk.space import VectorSpace
 from vectalk.tasks import Corpus, Suite, build_corpus
-from vectalk.tasks.check import check_corpus
-from vectalk.tasks.check.duplicates import ALIKE, signature
-from vectalk.tasks.texts_teacher import TextsTeacher
+from vectalk.tasks.corpus.check import check_corpus
+from vectalk.tasks.corpus.check.duplicates import ALIKE, signature
+from vectalk.tasks.teachers.texts import TextsTeacher
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,14 @@ import pytest
 
 from linear_world import DIM, GENRES, Blind, Oracle, make_corpus
 from vectalk.errors import EvaluationError
-from vectalk.evaluation.bootstrap import whole
-from vectalk.evaluation.cold_start import Behaviour, RatingsOf, crossings, folded
-from vectalk.evaluation.curves import ALPHAS, STEPS, curves
-from vectalk.evaluation.facts import Facts
-from vectalk.evaluation.plot import chart
+from vectalk.evaluation.curves.cold_start import Behaviour, RatingsOf, crossings, folded
+from vectalk.evaluation.curves.curves import ALPHAS, STEPS, curves
+from vectalk.evaluation.curves.plot import chart
+from vectalk.evaluation.metrics.bootstrap import whole
+from vectalk.evaluation.probes.facts import Facts
 from vectalk.evaluation.ratings import Pairs, Ratings
-from vectalk.space.ratings import factorize
-from vectalk.space.wals import WalsConfig
+from vectalk.space.factorization.ratings import factorize
+from vectalk.space.factorization.wals import WalsConfig
 
 SMALL = {"pairs": 30, "entities": 25, "concepts": 1}
 
@@ -31,7 +31,7 @@ def probes_are_fitted_once(corpus):
     """The probes depend on corpus and seed alone, so that the tests may share them."""
     known = Facts(corpus, 0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(importlib.import_module("vectalk.evaluation.curves"), "Facts", lambda *_: known)
+        patch.setattr(importlib.import_module("vectalk.evaluation.curves.curves"), "Facts", lambda *_: known)
         yield
 
 

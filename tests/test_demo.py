@@ -11,11 +11,11 @@ from vectalk.cli.main import main
 from vectalk.demo import films, islands, likes
 from vectalk.demo.world import RICHES, World, islands_suite
 from vectalk.errors import SpaceError
-from vectalk.evaluation.facts import Facts
-from vectalk.evaluation.named import named_titles
+from vectalk.evaluation.metrics.named import named_titles
+from vectalk.evaluation.probes.facts import Facts
 from vectalk.evaluation.texts import TaskTexts
 from vectalk.space import VectorSpace
-from vectalk.space.wals import WalsConfig
+from vectalk.space.factorization.wals import WalsConfig
 from vectalk.tasks import Corpus, FactsTeacher
 
 

@@ -12,8 +12,8 @@ import pytest
 from fake_endpoint import Answer, ask, client_of, say, serving
 from taught import KEY
 from vectalk.errors import TeacherError
-from vectalk.tasks.chat import ChatClient, Endpoint
-from vectalk.tasks.chat.pace import Pace, retry_after
+from vectalk.llm import ChatClient, Endpoint
+from vectalk.llm.pace import Pace, retry_after
 
 pytest.importorskip("openai", reason="needs the extra [teacher]")
 pytestmark = pytest.mark.usefixtures("openai_key")

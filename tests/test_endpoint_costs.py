@@ -9,9 +9,9 @@ import pytest
 
 from fake_endpoint import Answer, ask, client_of, say, serving
 from vectalk.errors import BudgetError, TeacherError
-from vectalk.tasks.chat import Budget, ReplyCache
-from vectalk.tasks.chat.replies import reply_key
-from vectalk.tasks.chat.spending import estimated_tokens
+from vectalk.llm import Budget, ReplyCache
+from vectalk.llm.replies import reply_key
+from vectalk.llm.spending import estimated_tokens
 
 pytest.importorskip("openai", reason="needs the extra [teacher]")
 pytestmark = pytest.mark.usefixtures("openai_key")

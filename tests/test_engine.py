@@ -10,15 +10,15 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
+from vectalk.decoding.decoder import SHARE_FROM, can_decode, common_prefix
+from vectalk.decoding.loop import Tally
+from vectalk.decoding.settings import Decoding, Generated, choose
+from vectalk.decoding.text_stream import TextStream
 from vectalk.errors import PromptError
+from vectalk.llm.loading import wrap
 from vectalk.model import ElmAdapter, ElmAdapterConfig, ElmModel, PromptFormat, collate
-from vectalk.model.llm import wrap
 from vectalk.space import VectorSpace
-from vectalk.talk.decoder import SHARE_FROM, can_decode, common_prefix
-from vectalk.talk.decoding import Decoding, Generated, choose
 from vectalk.talk.engine import TransformersEngine
-from vectalk.talk.loop import Tally
-from vectalk.talk.text_stream import TextStream
 from worlds import FAMILIES, MORE_FAMILIES, make_llm
 
 QUESTIONS = [

@@ -17,7 +17,7 @@ from vectalk.errors import EvaluationError, SuiteError
 from vectalk.evaluation import evaluate
 from vectalk.evaluation.answers import Answers, Kept
 from vectalk.evaluation.conditions import Conditions, derangement, gaussian
-from vectalk.evaluation.facts import Facts
+from vectalk.evaluation.probes.facts import Facts
 from vectalk.space import VectorSpace
 from vectalk.tasks import Corpus, Suite
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from vectalk.evaluation import evaluate
-from vectalk.space.ratings import factorize
-from vectalk.space.wals import WalsConfig
+from vectalk.space.factorization.ratings import factorize
+from vectalk.space.factorization.wals import WalsConfig
 from vectalk.tasks import Corpus, FactsTeacher, Suite, build_corpus
 
 GENRES = ("Comedy", "Drama", "Horror", "War")

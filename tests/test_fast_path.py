@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from vectalk.errors import PromptError, TrainingError
+from vectalk.llm.loading import wrap
 from vectalk.model import ElmModel, PromptFormat
 from vectalk.model.linear_loss import linear_cross_entropy
-from vectalk.model.llm import wrap
 from vectalk.model.packing import can_pack, can_share
 from vectalk.model.prompt import IGNORED
 from vectalk.tasks import Corpus

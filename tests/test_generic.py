@@ -12,10 +12,10 @@ from vectalk.errors import SuiteError
 from vectalk.space import VectorSpace
 from vectalk.space.split import TRAIN
 from vectalk.tasks import FactsTeacher, Suite
+from vectalk.tasks.corpus.plan import blocks
 from vectalk.tasks.derive import derive_attributes, label_of
 from vectalk.tasks.generic import plural_of
-from vectalk.tasks.plan import blocks
-from vectalk.tasks.trial import try_suite
+from vectalk.tasks.teachers.trial import try_suite
 
 
 def column(values: Any, name: str = "x", **options: Any) -> tuple[Any, str]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from vectalk.errors import SuiteError
-from vectalk.tasks.grammar import Facts, expand, render, scene, write
+from vectalk.tasks.teachers.grammar import Facts, expand, render, scene, write
 
 FACTS = scene({"x": Facts({"colours": ["red", "blue"], "price": "dear", "none": [], "year": "1990s", "count": 12})})
 

@@ -8,8 +8,8 @@ import pytest
 
 import vectalk as vt
 from vectalk.errors import RunError
+from vectalk.model.hub import bundle, fetch, push
 from vectalk.model.run import Run
-from vectalk.talk.hub import bundle, fetch, push
 from worlds import call
 
 QUESTION, BOUND = "Describe {island}.", {"island": "3"}

@@ -15,9 +15,8 @@ from transformers import BertConfig, BertLMHeadModel, PreTrainedModel, T5Config
 
 from vectalk.errors import LanguageModelError
 from vectalk.files import write_text
-from vectalk.model import llm as llm_module
-from vectalk.model import load_llm
-from vectalk.model.llm import check_embeddings, wrap
+from vectalk.llm import loading as llm_module
+from vectalk.llm.loading import check_embeddings, load_llm, wrap
 from vectalk.tasks import Corpus
 from worlds import SHORT, make_llm, save_llm
 
@@ -100,7 +99,7 @@ def test_a_translator_is_refused(tokenizer, tmp_path: Path) -> None:
 FROM_CACHE = """
 import sys
 from vectalk.errors import LanguageModelError
-from vectalk.model import load_llm
+from vectalk.llm.loading import load_llm
 
 for revision in sys.argv[1:]:
     try:

@@ -11,11 +11,11 @@ from fake_endpoint import Answer, serving
 from films import TEXT, films_suite, save_films
 from taught import build, teacher_of, told
 from vectalk.errors import BudgetError, TeacherError
+from vectalk.llm import Budget, ChatClient, Endpoint
 from vectalk.space import VectorSpace
 from vectalk.tasks import Suite
-from vectalk.tasks.chat import Budget, ChatClient, Endpoint
-from vectalk.tasks.llm_teacher import LLMTeacher
-from vectalk.tasks.plan import planned
+from vectalk.tasks.corpus.plan import planned
+from vectalk.tasks.teachers.llm import LLMTeacher
 
 pytest.importorskip("openai", reason="needs the extra [teacher]")
 pytestmark = pytest.mark.usefixtures("openai_key")

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from vectalk.errors import EvaluationError
-from vectalk.evaluation.bootstrap import (
+from vectalk.evaluation.metrics.bootstrap import (
     Resamples,
     corrected,
     correlation,
@@ -18,7 +18,7 @@ from vectalk.evaluation.bootstrap import (
     resamples,
     whole,
 )
-from vectalk.evaluation.metrics import attribute_score, cosines, retrieval_ranks, sample_f1
+from vectalk.evaluation.metrics.rows import attribute_score, cosines, retrieval_ranks, sample_f1
 
 
 def drawn(rows: np.ndarray) -> Resamples:

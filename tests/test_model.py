@@ -10,9 +10,9 @@ from transformers import GenerationConfig
 
 from elm_models import DIMS, QUESTIONS, SOFT, batch_of, make_model, vectors_for
 from vectalk.errors import PromptError
-from vectalk.model import ElmAdapter, ElmAdapterConfig, ElmModel, PromptFormat, collate, load_llm
+from vectalk.llm.loading import load_llm, wrap
+from vectalk.model import ElmAdapter, ElmAdapterConfig, ElmModel, PromptFormat, collate
 from vectalk.model.adapter import KINDS
-from vectalk.model.llm import wrap
 from vectalk.model.prompt import IGNORED
 from vectalk.space import VectorSpace
 from vectalk.tasks import Corpus

@@ -12,7 +12,7 @@ from film_world import film_space
 from vectalk.space import VectorSpace
 from vectalk.space.split import TRAIN
 from vectalk.tasks import FactsTeacher, Suite, Task
-from vectalk.tasks.plan import blocks
+from vectalk.tasks.corpus.plan import blocks
 
 TASKS = (
     *("summary", "positive_review", "negative_review", "neutral_review", "five_positive_characteristics"),

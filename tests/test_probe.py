@@ -5,8 +5,8 @@ import pytest
 
 from linear_world import DIM, SUITE, make_space, truth
 from vectalk.errors import EvaluationError
-from vectalk.evaluation.metrics import majority, sample_f1
-from vectalk.evaluation.probe import Coding, Probe, known_values, tune
+from vectalk.evaluation.metrics.rows import majority, sample_f1
+from vectalk.evaluation.probes.probe import Coding, Probe, known_values, tune
 from vectalk.space import VectorSpace
 from vectalk.tasks import FactsTeacher, Suite
 from vectalk.tasks.attributes import SURROUNDINGS, Attribute, AttributeReader

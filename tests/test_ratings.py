@@ -10,12 +10,12 @@ import pytest
 
 from vectalk.errors import SpaceError
 from vectalk.space import VectorSpace
-from vectalk.space.figures import rating_figures, user_figures
-from vectalk.space.ratings import factorize, hold_out, read_ratings
+from vectalk.space.factorization.figures import rating_figures, user_figures
+from vectalk.space.factorization.ratings import factorize, hold_out, read_ratings
+from vectalk.space.factorization.wals import WalsConfig
+from vectalk.space.importing.tables import Columns
 from vectalk.space.split import split_of
-from vectalk.space.tables import Columns
 from vectalk.space.titles import title_key
-from vectalk.space.wals import WalsConfig
 
 SMALL = WalsConfig(dim=4, iterations=2)
 COLUMNS = Columns(extract={"year": ("title", r"\((\d{4})\)$")}, list_columns={"genres": "|"})

@@ -8,7 +8,7 @@ import pytest
 
 from linear_world import make_corpus
 from vectalk.errors import EvaluationError
-from vectalk.evaluation.metrics import cosines
+from vectalk.evaluation.metrics.rows import cosines
 from vectalk.readback import ReadBack, SameEncoder, SentenceEncoder, TfidfEncoder, about_vectors, get_encoder
 from vectalk.space import VectorSpace
 from vectalk.tasks import Corpus, Example

@@ -11,8 +11,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from vectalk.errors import SpaceError
-from vectalk.space.readers import import_space, read_vectors
-from vectalk.space.tables import Columns, read_table
+from vectalk.space.importing.readers import import_space, read_vectors
+from vectalk.space.importing.tables import Columns, read_table
 
 ROWS, DIM = 60, 4
 MOVIES = Columns(

@@ -7,8 +7,8 @@ import pytest
 
 from linear_world import truth
 from vectalk.evaluation import table
-from vectalk.evaluation.facts import Facts
-from vectalk.evaluation.recovery import recovery
+from vectalk.evaluation.metrics.recovery import recovery
+from vectalk.evaluation.probes.facts import Facts
 from vectalk.evaluation.report.figures import Figures
 from vectalk.evaluation.report.panels import panels
 from vectalk.evaluation.texts import TaskTexts

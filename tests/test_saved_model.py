@@ -13,7 +13,8 @@ import torch
 from elm_models import DIMS, QUESTIONS, SOFT, batch_of, make_model, vectors_for
 from vectalk.errors import RunError
 from vectalk.files import write_text
-from vectalk.model import ElmModel, PromptFormat, load_llm
+from vectalk.llm.loading import load_llm
+from vectalk.model import ElmModel, PromptFormat
 from vectalk.model.run import FrameCard, LlmCard, Run, RunCard, SpaceCard, save_model, write_card
 from vectalk.training.config import LoraConfig, StageConfig
 from vectalk.training.stage import prepare

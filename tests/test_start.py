@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from vectalk.errors import TrainingError
-from vectalk.model import ElmModel, load_llm
+from vectalk.llm.loading import load_llm
+from vectalk.model import ElmModel
 from vectalk.model.run import Run
 from vectalk.space import VectorSpace
 from vectalk.tasks import Corpus

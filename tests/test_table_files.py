@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from vectalk.errors import SpaceError
-from vectalk.space.ids import check_unique, identified, join, read_ids
-from vectalk.space.table_files import read_row
-from vectalk.space.tables import Columns, read_table
+from vectalk.space.importing.ids import check_unique, identified, join, read_ids
+from vectalk.space.importing.table_files import read_row
+from vectalk.space.importing.tables import Columns, read_table
 
 TITLES = ['He said "yes", twice', "Don't", "São Paulo", ""]
 ROWS = [{"id": f"0{n}", "title": title, "year": 1990 + n} for n, title in enumerate(TITLES)]

@@ -9,10 +9,10 @@ import pytest
 from fake_endpoint import Answer, serving
 from films import TEXT, films_suite
 from taught import build, teacher_of, told
+from vectalk.llm import Reply
 from vectalk.space import VectorSpace
 from vectalk.tasks import Assignment
-from vectalk.tasks.chat import Reply
-from vectalk.tasks.target_check import clean, problem_of
+from vectalk.tasks.teachers.target_check import clean, problem_of
 
 pytest.importorskip("openai", reason="needs the extra [teacher]")
 pytestmark = pytest.mark.usefixtures("openai_key")

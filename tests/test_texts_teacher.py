@@ -7,11 +7,11 @@ import pytest
 
 from films import TITLES, films_suite, save_films
 from vectalk.errors import TeacherError
+from vectalk.llm import ChatClient, ReplyCache
+from vectalk.llm.local import LocalModel
 from vectalk.space import VectorSpace
 from vectalk.tasks import Suite, build_corpus
-from vectalk.tasks.chat import ChatClient, ReplyCache
-from vectalk.tasks.chat.local import LocalModel
-from vectalk.tasks.texts_teacher import TextsTeacher
+from vectalk.tasks.teachers.texts import TextsTeacher
 from worlds import call, save_llm
 
 

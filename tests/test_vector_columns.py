@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from vectalk.errors import SpaceError
-from vectalk.space.readers import import_space, read_vectors
-from vectalk.space.vector_columns import vectors_of
+from vectalk.space.importing.readers import import_space, read_vectors
+from vectalk.space.importing.vector_columns import vectors_of
 
 ROWS, DIM = 40, 12
 HERE = Path("t.parquet")

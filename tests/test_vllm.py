@@ -21,11 +21,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import vectalk as vt
+from vectalk.decoding.settings import Decoding, Generated
 from vectalk.errors import EngineError, PromptError
 from vectalk.model.export import export_merged
 from vectalk.model.run import Run
 from vectalk.space import VectorSpace
-from vectalk.talk.decoding import Decoding, Generated
 from vectalk.talk.vllm_engine import Exported, VllmEngine, VllmHttpEngine
 
 PLACE = "<prompt_embeds>"
@@ -238,7 +238,7 @@ def test_a_real_server_says_what_transformers_says(run: Run, exported: Path, vll
 INSIDE = """
 import json, sys
 import numpy as np
-from vectalk.talk.decoding import Decoding
+from vectalk.decoding.settings import Decoding
 from vectalk.talk.vllm_engine import VllmEngine
 
 export, place = sys.argv[1:]

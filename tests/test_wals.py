@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vectalk.errors import SpaceError
-from vectalk.space.wals import Factors, WalsConfig, wals
+from vectalk.space.factorization.wals import Factors, WalsConfig, wals
 
 CONFIGS = [
     WalsConfig(dim=4, iterations=3, l2=0.5),

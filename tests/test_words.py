@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from vectalk.errors import SuiteError, TrainingError
-from vectalk.model import ElmModel, PromptFormat, load_llm
+from vectalk.llm.loading import load_llm
+from vectalk.model import ElmModel, PromptFormat
 from vectalk.tasks import Corpus
 from vectalk.training import TrainConfig, Trainer, words
 from vectalk.training.adapters import make_adapters

@@ -56,8 +56,8 @@ def build(
     from vectalk.files import check_free
     from vectalk.space import VectorSpace
     from vectalk.tasks import Suite, build_corpus
-    from vectalk.tasks.llm_teacher import LLMTeacher
-    from vectalk.tasks.plan import planned
+    from vectalk.tasks.corpus.plan import planned
+    from vectalk.tasks.teachers.llm import LLMTeacher
 
     spaces = {name: VectorSpace.load(place) for name, place in pairs(space, "--space").items()}
     joined = Suite.join([Suite.load(name, spaces) for name in suite])
@@ -130,8 +130,8 @@ def show(
     chosen = random.Random(seed).sample(examples, min(count, len(examples)))
     prompts = None
     if llm is not None:
+        from vectalk.llm.loading import load_tokenizer
         from vectalk.model import PromptFormat
-        from vectalk.model.llm import load_tokenizer
 
         prompts = PromptFormat(load_tokenizer(llm), dict.fromkeys(opened.spaces, 1))
     rows, shown = [], []

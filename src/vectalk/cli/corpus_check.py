@@ -13,7 +13,7 @@ from rich.text import Text
 from vectalk.cli.common import Json, Quiet, emit, pairs, progress
 
 if TYPE_CHECKING:
-    from vectalk.tasks.check import Report
+    from vectalk.tasks.corpus.check import Report
 
 
 def check(
@@ -33,13 +33,13 @@ def check(
     --strict, also warnings), 2 where it cannot be looked at.
     """
     from vectalk.tasks import Corpus
-    from vectalk.tasks.check import check_corpus
+    from vectalk.tasks.corpus.check import check_corpus
 
     opened = Corpus.load(corpus, pairs(space or [], "--space"))
     measure, context = None, None
     if llm is not None:
+        from vectalk.llm.loading import load_context, load_tokenizer
         from vectalk.model import PromptFormat
-        from vectalk.model.llm import load_context, load_tokenizer
 
         prompts, context = (
             PromptFormat(load_tokenizer(llm), dict.fromkeys(opened.spaces, soft_tokens)),

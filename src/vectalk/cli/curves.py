@@ -61,7 +61,7 @@ def curves(
 ) -> None:
     """Load a run and its corpus, measure, print where the curves begin and end."""
     from vectalk.evaluation import open_chat
-    from vectalk.evaluation.curves import curves as measure
+    from vectalk.evaluation.curves.curves import curves as measure
     from vectalk.talk import ELM
     from vectalk.tasks import Corpus
 

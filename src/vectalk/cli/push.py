@@ -25,8 +25,8 @@ def push(
     quiet: Quiet = False,
 ) -> None:
     """Upload a run with a model card; `vectalk ask owner/name ...` then works anywhere."""
+    from vectalk.model.hub import push as upload
     from vectalk.model.run import Run
-    from vectalk.talk.hub import push as upload
 
     address = upload(Run.load(run), repository, private=not public, spaces=bundle, evaluation=evaluation)
     emit({"run": str(run), "url": address}, address, as_json)

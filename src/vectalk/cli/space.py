@@ -11,7 +11,7 @@ from vectalk.cli.common import Json, Overwrite, Quiet, Seed, emit, note, pairs, 
 
 if TYPE_CHECKING:
     from vectalk.space import Point, VectorSpace
-    from vectalk.space.tables import Columns
+    from vectalk.space.importing.tables import Columns
 
 app = typer.Typer(no_args_is_help=True, help="Make, look at and check spaces of vectors.")
 
@@ -68,7 +68,7 @@ def import_(
 ) -> None:
     """Make a space of a file of vectors, with ids and metadata."""
     from vectalk.files import check_free
-    from vectalk.space.readers import import_space
+    from vectalk.space.importing.readers import import_space
 
     check_free(out, "space.json", overwrite=overwrite)  # before the work rather than after it
     space = import_space(
@@ -169,8 +169,8 @@ def factorize(
     quiet: Quiet = False,
 ) -> None:
     """Factorise ratings into a space of items and a space of users."""
-    from vectalk.space import ratings as rooms
-    from vectalk.space.wals import WalsConfig
+    from vectalk.space.factorization import ratings as rooms
+    from vectalk.space.factorization.wals import WalsConfig
 
     config = WalsConfig(
         dim=dim,
@@ -281,7 +281,7 @@ def verify(folder: Folder, as_json: Json = False) -> None:
 
 
 def _columns(list_column: list[str], null: list[str], extract: list[str], rename: list[str]) -> Columns:
-    from vectalk.space.tables import Columns
+    from vectalk.space.importing.tables import Columns
 
     lists, patterns = {}, {}
     for value in list_column:

@@ -82,7 +82,7 @@ def check(
     from vectalk.space import VectorSpace
     from vectalk.tasks import FactsTeacher, Suite
     from vectalk.tasks.suite import read_text
-    from vectalk.tasks.trial import try_suite
+    from vectalk.tasks.teachers.trial import try_suite
 
     if Path(suite).suffix in (".yaml", ".yml") or Path(suite).is_file():
         _, problems = Suite.check(read_text(Path(suite)))

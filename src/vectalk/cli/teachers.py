@@ -13,10 +13,10 @@ from vectalk.cli.common import note
 from vectalk.errors import TeacherError
 
 if TYPE_CHECKING:
+    from vectalk.llm import Spending
     from vectalk.space import VectorSpace
     from vectalk.tasks import Assignment, Suite, Teacher
-    from vectalk.tasks.chat import Spending
-    from vectalk.tasks.llm_teacher import Estimate, LLMTeacher
+    from vectalk.tasks.teachers.llm import Estimate, LLMTeacher
 
 KINDS = "facts, texts:COLUMN, llm:MODEL or hf:FOLDER"
 
@@ -31,7 +31,7 @@ def open_teacher(
         TeacherError: there is no such kind, or an option does not fit it.
     """
     from vectalk.tasks import FactsTeacher
-    from vectalk.tasks.texts_teacher import TextsTeacher
+    from vectalk.tasks.teachers.texts import TextsTeacher
 
     name, _, rest = kind.partition(":")
     fitting = {"facts": (), "texts": ("column",), "llm": LLM, "hf": LOCAL}
@@ -68,9 +68,9 @@ def _columns(first: str, given: list[str]) -> dict[str, str]:
 def _llm_teacher(
     kind: str, model: str, suite: Suite, spaces: Mapping[str, VectorSpace], options: Mapping[str, Any]
 ) -> Iterator[LLMTeacher]:
-    from vectalk.tasks.chat import Budget, ChatClient, Endpoint, ReplyCache
-    from vectalk.tasks.chat.replies import default_cache
-    from vectalk.tasks.llm_teacher import LLMTeacher
+    from vectalk.llm import Budget, ChatClient, Endpoint, ReplyCache
+    from vectalk.llm.replies import default_cache
+    from vectalk.tasks.teachers.llm import LLMTeacher
 
     settings: dict[str, Any] = {name: options[name] for name in ("base_url", "key_env") if options.get(name)}
     for value in options["set"] or []:
@@ -86,7 +86,7 @@ def _llm_teacher(
         place = Endpoint.read(options["endpoint"], **settings)
         budget = Budget(options["max_tokens"], options["max_cost"], place.price_input, place.price_output)
     else:
-        from vectalk.tasks.chat.local import LocalModel
+        from vectalk.llm.local import LocalModel
 
         place = LocalModel.read(**settings)
     columns = [name.strip() for name in options["columns"].split(",")] if options["columns"] else None

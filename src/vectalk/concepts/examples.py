@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 
 from vectalk.errors import ConceptError
 from vectalk.space import Point, VectorSpace
+from vectalk.space.importing.tables import as_text, column, is_list, is_text, read_table
 from vectalk.space.split import TEST, TRAIN
-from vectalk.space.tables import as_text, column, is_list, is_text, read_table
 from vectalk.space.titles import closest
 
 MOST = 5_000  # entities of one kind that a concept is fitted to or measured on

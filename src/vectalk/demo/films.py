@@ -15,7 +15,7 @@ from typing import Any
 from vectalk.demo.showcase import Sample, showcase
 from vectalk.errors import SpaceError
 from vectalk.evaluation import evaluate
-from vectalk.evaluation.facts import Facts
+from vectalk.evaluation.probes.facts import Facts
 from vectalk.files import new_folder, write_json
 from vectalk.space import VectorSpace
 from vectalk.talk import ELM

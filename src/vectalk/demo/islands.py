@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from vectalk.demo.base_llm import make_base_llm
 from vectalk.demo.world import World, islands_suite
 from vectalk.evaluation import evaluate
 from vectalk.files import new_folder, write_json
@@ -22,6 +21,7 @@ from vectalk.space.split import TEST
 from vectalk.talk import ELM
 from vectalk.tasks import FactsTeacher, build_corpus
 from vectalk.training import TrainConfig, Trainer
+from vectalk.training.base_llm import make_base_llm
 from vectalk.training.reporter import Reporter, Silent
 
 QUESTION = "Describe {island}."

@@ -12,7 +12,7 @@ import numpy as np
 from vectalk.errors import SpaceError
 from vectalk.files import read_json
 from vectalk.space import Point, VectorSpace
-from vectalk.space.wals import Factors, WalsConfig
+from vectalk.space.factorization.wals import Factors, WalsConfig
 from vectalk.talk import ELM, Answer
 
 LIKED = 5.0  # the rating that a liked film counts as; implicit feedback looks only at which films there are

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vectalk.concepts import Concept
-from vectalk.evaluation.facts import Facts
+from vectalk.evaluation.probes.facts import Facts
 from vectalk.space import Point, VectorSpace
 from vectalk.space.split import TEST
 from vectalk.talk import ELM

@@ -3,7 +3,7 @@
 from vectalk.evaluation.answers import Generator
 from vectalk.evaluation.conditions import CONDITIONS
 from vectalk.evaluation.evaluate import evaluate
-from vectalk.evaluation.probe import Probe
+from vectalk.evaluation.probes.probe import Probe
 from vectalk.evaluation.ratings import Ratings, find_ratings
 from vectalk.evaluation.settings import Settings
 from vectalk.evaluation.told import Chat, open_chat

@@ -8,7 +8,7 @@ import numpy as np
 
 from vectalk.errors import EvaluationError
 from vectalk.evaluation.answers import Ask, Slots
-from vectalk.evaluation.facts import Facts, NotRunError
+from vectalk.evaluation.probes.facts import Facts, NotRunError
 from vectalk.evaluation.told import Told
 from vectalk.space import VectorSpace
 from vectalk.space.neighbors import nearest

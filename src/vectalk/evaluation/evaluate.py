@@ -15,16 +15,16 @@ import numpy as np
 from vectalk import __version__
 from vectalk.errors import EvaluationError, VectalkError
 from vectalk.evaluation.answers import Answers, Ask, Generator, Kept, Progress, run_identity, run_path
-from vectalk.evaluation.behaviour import item_behaviour
-from vectalk.evaluation.claims import claims
 from vectalk.evaluation.conditions import EXTRA, Conditions
-from vectalk.evaluation.consistency import consistency
-from vectalk.evaluation.distinctness import distinctness
-from vectalk.evaluation.facts import Facts, NotRunError
-from vectalk.evaluation.named import named_titles
-from vectalk.evaluation.profiles import item_texts, user_behaviour
+from vectalk.evaluation.metrics.behaviour import item_behaviour
+from vectalk.evaluation.metrics.claims import claims
+from vectalk.evaluation.metrics.consistency import consistency
+from vectalk.evaluation.metrics.distinctness import distinctness
+from vectalk.evaluation.metrics.named import named_titles
+from vectalk.evaluation.metrics.profiles import item_texts, user_behaviour
+from vectalk.evaluation.metrics.recovery import recovery
+from vectalk.evaluation.probes.facts import Facts, NotRunError
 from vectalk.evaluation.ratings import find_ratings
-from vectalk.evaluation.recovery import recovery
 from vectalk.evaluation.report import write_report
 from vectalk.evaluation.settings import PARTIAL, STARTED, Settings, claim
 from vectalk.evaluation.space_map import space_maps

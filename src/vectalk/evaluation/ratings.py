@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 from vectalk.errors import EvaluationError
 from vectalk.readback.ridge import fit_ridge
 from vectalk.space import VectorSpace
-from vectalk.space.rating_reader import read_ratings
-from vectalk.space.ratings import hold_out
+from vectalk.space.factorization.rating_reader import read_ratings
+from vectalk.space.factorization.ratings import hold_out
+from vectalk.space.importing.tables import as_text
 from vectalk.space.split import TRAIN
-from vectalk.space.tables import as_text
 
 HELD_OUT = 0.2  # of the ratings in a file that was not divided
 MOST_USERS = 2000  # for whom vectors are fitted

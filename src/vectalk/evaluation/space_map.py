@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vectalk.evaluation.facts import Facts
+from vectalk.evaluation.probes.facts import Facts
 from vectalk.space import VectorSpace
 from vectalk.space.split import TEST, TRAIN
 from vectalk.tasks import Task

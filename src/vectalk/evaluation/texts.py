@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vectalk.evaluation.bootstrap import Estimate, Statistic, difference, estimate, joined
+from vectalk.evaluation.metrics.bootstrap import Estimate, Statistic, difference, estimate, joined
 from vectalk.tasks import Corpus, Example, Task
 
 ELM = "elm"

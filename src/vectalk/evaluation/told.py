@@ -13,9 +13,9 @@ import numpy as np
 
 from vectalk.errors import EvaluationError
 from vectalk.evaluation.answers import Kept
-from vectalk.evaluation.facts import NotRunError
+from vectalk.evaluation.probes.facts import NotRunError
+from vectalk.llm import ChatClient
 from vectalk.tasks import Corpus, Example, Task
-from vectalk.tasks.chat import ChatClient
 from vectalk.tasks.suite import pieces_of
 
 SHOTS = 3  # training examples that show how long an answer is, and in which words
@@ -72,9 +72,9 @@ def open_client(
         EvaluationError: there is no such kind.
         TeacherError: the model or a setting does not do.
     """
-    from vectalk.tasks.chat import Budget, Endpoint, ReplyCache
-    from vectalk.tasks.chat.local import LocalModel
-    from vectalk.tasks.chat.replies import default_cache
+    from vectalk.llm import Budget, Endpoint, ReplyCache
+    from vectalk.llm.local import LocalModel
+    from vectalk.llm.replies import default_cache
 
     name, _, model = kind.partition(":")
     if name not in ("llm", "hf") or not model:

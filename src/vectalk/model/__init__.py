@@ -3,7 +3,6 @@
 from vectalk.model.adapter import ElmAdapter, ElmAdapterConfig, check_adapter
 from vectalk.model.batch import Batch, collate
 from vectalk.model.elm_model import ElmModel
-from vectalk.model.llm import LanguageModel, load_llm
 from vectalk.model.prompt import Prompt, PromptFormat
 
 __all__ = [
@@ -11,10 +10,8 @@ __all__ = [
     "ElmAdapter",
     "ElmAdapterConfig",
     "ElmModel",
-    "LanguageModel",
     "Prompt",
     "PromptFormat",
     "check_adapter",
     "collate",
-    "load_llm",
 ]

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from vectalk.errors import PromptError
+from vectalk.llm.loading import LanguageModel
 from vectalk.model.adapter import ElmAdapter, check_adapter
 from vectalk.model.batch import Batch
 from vectalk.model.linear_loss import head_of, linear_cross_entropy
-from vectalk.model.llm import LanguageModel
 
 # Measured on a CPU by benchmarks/paths.py: the number of tokens from which on a second pass pays.
 SHARE_FROM = 8  # common leading tokens, read once

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from vectalk.files import atomic_folder, write_json
-from vectalk.model.llm import hushed, load_tokenizer
+from vectalk.llm.loading import hushed, load_tokenizer
 from vectalk.model.prompt import PromptFormat
 from vectalk.model.run import Run
 from vectalk.tasks.suite import pieces_of

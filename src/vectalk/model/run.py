@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 
 from vectalk.errors import RunError
 from vectalk.files import read_json, write_json
+from vectalk.llm.loading import LanguageModel, fingerprint, hushed, load_llm, pick_device
 from vectalk.model.adapter import ElmAdapter
 from vectalk.model.elm_model import ElmModel
-from vectalk.model.llm import LanguageModel, fingerprint, hushed, load_llm, pick_device
 from vectalk.model.prompt import Frame, PromptFormat
 from vectalk.space import VectorSpace
-from vectalk.tasks.corpus import open_space
+from vectalk.tasks.corpus.corpus import open_space
 from vectalk.tasks.suite import Suite
 
 FORMAT = 1

@@ -17,7 +17,7 @@ from vectalk.space import Point, VectorSpace
 from vectalk.space.expression import evaluate as evaluate_expression
 from vectalk.space.geometry import lerp
 from vectalk.space.split import TRAIN
-from vectalk.tasks.corpus import Example
+from vectalk.tasks.corpus.corpus import Example
 
 _LERP = re.compile(r"lerp\(\s*(?P<a>\w+)\s*,\s*(?P<b>\w+)\s*,\s*(?P<t>[0-9.]+)\s*\)")
 MOST_TEXTS = 6_000  # a sentence encoder reads some ninety texts a second on one core, and a ridge needs no more

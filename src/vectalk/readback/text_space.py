@@ -17,9 +17,9 @@ from vectalk.files import atomic_file, check_free
 from vectalk.readback.encoder import SentenceEncoder, get_encoder
 from vectalk.space import Point, VectorSpace
 from vectalk.space.expression import Function, Name
+from vectalk.space.importing.readers import with_id
+from vectalk.space.importing.tables import Columns, column, guess_id, is_text, read_table
 from vectalk.space.neighbors import Metric
-from vectalk.space.readers import with_id
-from vectalk.space.tables import Columns, column, guess_id, is_text, read_table
 
 BLOCK = 1024  # texts a shard; what is lost when the work is killed
 

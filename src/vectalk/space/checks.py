@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from vectalk.errors import SpaceError
 from vectalk.space import split
-from vectalk.space.tables import as_text
+from vectalk.space.importing.tables import as_text
 
 
 def fingerprint(vectors: np.ndarray, ids: Sequence[str]) -> str:

@@ -18,13 +18,13 @@ from vectalk.errors import SpaceError, UnknownEntityError
 from vectalk.files import atomic_folder, read_json, write_json
 from vectalk.space import expression, split
 from vectalk.space.checks import check_entities, check_vectors, fingerprint, split_hash, splits
+from vectalk.space.importing.table_files import read_row
+from vectalk.space.importing.vector_files import open_vectors
 from vectalk.space.neighbors import METRICS, Metric, nearest
 from vectalk.space.normalizer import Normalizer
 from vectalk.space.point import Point
 from vectalk.space.support import Calibration, Support
-from vectalk.space.table_files import read_row
 from vectalk.space.titles import closest, spelling
-from vectalk.space.vector_files import open_vectors
 
 FORMAT = 1
 SUPPORT = "support.safetensors"

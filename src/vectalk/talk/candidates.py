@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vectalk.decoding.settings import Decoding, Generated
 from vectalk.errors import EvaluationError, PromptError
 from vectalk.readback import ReadBack
 from vectalk.space import Point
 from vectalk.space.expression import evaluate
-from vectalk.talk.decoding import Decoding, Generated
 from vectalk.talk.engine import Engine, Progress, Slots
 from vectalk.tasks import Corpus, Task
 from vectalk.tasks.suite import slots_in

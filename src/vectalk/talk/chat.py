@@ -154,7 +154,7 @@ class Chat:
         """`/set temperature 0.7`: change how answers are decoded; alone, tell how."""
         words = rest.split()
         if words:
-            from vectalk.talk.decoding import Decoding
+            from vectalk.decoding.settings import Decoding
 
             if len(words) != 2:
                 raise PromptError(f"/set takes a name and a value, not {rest!r}")

@@ -13,17 +13,17 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from vectalk.concepts.shelf import FUNCTIONS
+from vectalk.decoding.settings import Decoding, Generated
 from vectalk.errors import EngineError, PromptError
 from vectalk.model import ElmModel, PromptFormat
+from vectalk.model.hub import fetch, push
 from vectalk.model.prompt import check_slots
 from vectalk.model.run import Run
 from vectalk.readback import text_functions
 from vectalk.space import Point, VectorSpace
 from vectalk.talk.answer import Answer, Neighbor, SlotReport
 from vectalk.talk.candidates import Judge, generate_candidates, keep_nearest, task_of
-from vectalk.talk.decoding import Decoding, Generated
 from vectalk.talk.engine import Engine, TransformersEngine
-from vectalk.talk.hub import fetch, push
 from vectalk.talk.influence import influence as influence_of
 from vectalk.tasks.suite import SLOT, Suite, slots_in
 
@@ -108,7 +108,7 @@ class ELM:
         return self._prompts
 
     def push_to_hub(self, repository: str, **options: Any) -> str:
-        """Upload the run with a model card; returns its address. Options are those of `vectalk.talk.hub.push`."""
+        """Upload the run with a model card; returns its address. Options are those of `vectalk.model.hub.push`."""
         return push(self.run, repository, **options)
 
     @cached_property

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from transformers import GenerationConfig
 
+from vectalk.decoding.decoder import Decoder, can_decode
+from vectalk.decoding.loop import DecodeLoop, Row, Tally
+from vectalk.decoding.settings import Decoding, Generated
+from vectalk.decoding.text_stream import TextStream
 from vectalk.errors import PromptError
 from vectalk.model import ElmModel, Prompt, PromptFormat, check_adapter, collate
-from vectalk.talk.decoder import Decoder, can_decode
-from vectalk.talk.decoding import Decoding, Generated
-from vectalk.talk.loop import DecodeLoop, Row, Tally
-from vectalk.talk.text_stream import TextStream
 
 URGENT = 4  # so few questions are answered at once, beside whatever is going on
 

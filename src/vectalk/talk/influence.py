@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
+from vectalk.decoding.text_stream import TextStream
 from vectalk.model import ElmModel, Prompt, PromptFormat, collate
 from vectalk.space import Point
 from vectalk.space.split import TRAIN
 from vectalk.talk.answer import Influence
-from vectalk.talk.text_stream import TextStream
 
 OTHERS = 8  # random training vectors that a vector is compared with
 

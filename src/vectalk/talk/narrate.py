@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vectalk import __version__
+from vectalk.decoding.settings import Decoding
 from vectalk.errors import EngineError, PromptError
 from vectalk.files import atomic_file, read_json, write_json
-from vectalk.model.llm import fingerprint
+from vectalk.llm.loading import fingerprint
 from vectalk.space import VectorSpace
-from vectalk.talk.decoding import Decoding
 from vectalk.talk.elm import ELM
 from vectalk.talk.engine import TransformersEngine
 from vectalk.tasks.suite import slots_in

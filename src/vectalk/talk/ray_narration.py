@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from vectalk.decoding.settings import Decoding, Generated
 from vectalk.errors import EngineError, PromptError, VectalkError
-from vectalk.talk.decoding import Decoding, Generated
 from vectalk.talk.elm import ELM
 from vectalk.talk.engine import Progress, Slots, TransformersEngine
 from vectalk.talk.narrate import job, open_folder, summary, write_part

@@ -24,13 +24,13 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from vectalk.decoding.settings import Decoding, Generated
 from vectalk.errors import EngineError, PromptError
 from vectalk.files import read_json
+from vectalk.llm.loading import hushed, load_tokenizer
 from vectalk.model import ElmAdapter, PromptFormat, check_adapter
 from vectalk.model.export import MARKER
-from vectalk.model.llm import hushed, load_tokenizer
 from vectalk.model.prompt import Frame
-from vectalk.talk.decoding import Decoding, Generated
 from vectalk.talk.engine import Progress, Slots, spaces_of
 from vectalk.tasks.suite import pieces_of
 

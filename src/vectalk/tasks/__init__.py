@@ -1,8 +1,8 @@
 """What may be asked, what writes the answers to learn from, and the corpora made of both."""
 
-from vectalk.tasks.build import build_corpus
-from vectalk.tasks.corpus import Corpus, Example
+from vectalk.tasks.corpus.build import build_corpus
+from vectalk.tasks.corpus.corpus import Corpus, Example
 from vectalk.tasks.suite import Suite, Task
-from vectalk.tasks.teacher import Assignment, FactsTeacher, Teacher
+from vectalk.tasks.teachers.facts import Assignment, FactsTeacher, Teacher
 
 __all__ = ["Assignment", "Corpus", "Example", "FactsTeacher", "Suite", "Task", "Teacher", "build_corpus"]

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vectalk.errors import CorpusError
 from vectalk.space import VectorSpace
+from vectalk.space.importing.tables import is_list, is_text
 from vectalk.space.split import TRAIN
-from vectalk.space.tables import is_list, is_text
 
 Kind = Literal[
     "list", "category", "decade", "band", "number", "titles",  # from a column

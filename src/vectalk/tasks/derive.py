@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from vectalk.space import VectorSpace
+from vectalk.space.importing.tables import is_list, is_text
 from vectalk.space.split import TRAIN
-from vectalk.space.tables import is_list, is_text
 from vectalk.tasks.attributes import Attribute, is_missing
 
 SKIPPED = ("id", "title", "split")

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from vectalk.errors import SuiteError
 from vectalk.space import VectorSpace
 from vectalk.space.titles import closest
-from vectalk.tasks import grammar
 from vectalk.tasks.attributes import MADE, SURROUNDINGS, UNREAD, Attribute
 from vectalk.tasks.suite_file import Misplaced, Problem, Several, dump, problems_of, repeated_keys
+from vectalk.tasks.teachers import grammar
 
 ABOUT = "about"  # in `facts`: the point that a two-slot task is about, of which only its surroundings are known
 

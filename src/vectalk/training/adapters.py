@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vectalk.errors import TrainingError
+from vectalk.llm.loading import LanguageModel
 from vectalk.model import ElmAdapter, ElmAdapterConfig
-from vectalk.model.llm import LanguageModel
 from vectalk.space import VectorSpace
 from vectalk.training.config import TrainConfig
 

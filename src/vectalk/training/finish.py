@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from vectalk.files import atomic_folder, write_text
 from vectalk.model.run import FrameCard, LlmCard, Run, RunCard, SpaceCard, save_model, write_card
-from vectalk.tasks.corpus import relative
+from vectalk.tasks.corpus.corpus import relative
 from vectalk.training.stage import Progress
 
 if TYPE_CHECKING:

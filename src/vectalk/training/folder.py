@@ -11,9 +11,9 @@ from typing import Any
 
 from vectalk.errors import TrainingError
 from vectalk.files import read_json, write_json, write_text
-from vectalk.model.llm import fingerprint
+from vectalk.llm.loading import fingerprint
 from vectalk.model.prompt import Frame
-from vectalk.tasks.corpus import Corpus
+from vectalk.tasks.corpus.corpus import Corpus
 from vectalk.training import checkpoint
 from vectalk.training.config import StageConfig, TrainConfig
 from vectalk.training.stage import Progress

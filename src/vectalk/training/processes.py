@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
-from vectalk.model.llm import pick_device
+from vectalk.llm.loading import pick_device
 
 # The first process tokenises a large corpus, or writes a large LLM, while the others wait; ten minutes would be usual.
 PATIENCE = timedelta(hours=6)

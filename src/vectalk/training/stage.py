@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from vectalk.llm.loading import hushed
 from vectalk.model.elm_model import ElmModel
-from vectalk.model.llm import hushed
 from vectalk.training.config import LoraConfig, StageConfig
 
 

@@ -6,9 +6,9 @@ import torch
 
 from vectalk.errors import TrainingError
 from vectalk.files import sha256_of
+from vectalk.llm.loading import hushed
 from vectalk.model.adapter import ElmAdapter
 from vectalk.model.elm_model import ElmModel
-from vectalk.model.llm import hushed
 from vectalk.model.run import Run
 
 SHAPE = ("spaces", "vector_dim", "llm_hidden_size", "soft_tokens", "kind", "width")

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from vectalk.errors import CorpusError
 from vectalk.files import atomic_folder, read_json, write_json
 from vectalk.model.prompt import IGNORED, Prompt, PromptFormat, SlotPlace
-from vectalk.tasks.corpus import Corpus
+from vectalk.tasks.corpus.corpus import Corpus
 
 FORMAT = 2
 FOLDER = ".tokens"

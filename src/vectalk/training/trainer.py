@@ -13,11 +13,12 @@ import numpy as np
 import torch
 
 from vectalk.errors import TrainingError
-from vectalk.model import ElmModel, PromptFormat, load_llm
+from vectalk.llm.loading import load_llm
+from vectalk.model import ElmModel, PromptFormat
 from vectalk.model.packing import can_pack, can_share
 from vectalk.model.run import Run
 from vectalk.space.split import TRAIN, VALIDATION
-from vectalk.tasks.corpus import Corpus
+from vectalk.tasks.corpus.corpus import Corpus
 from vectalk.training import checkpoint, finish, words
 from vectalk.training.adapters import make_adapters
 from vectalk.training.allocator import keep_freed_memory

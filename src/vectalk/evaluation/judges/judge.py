@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vectalk.evaluation.judges.sheet import HIGHEST, LOWEST, QUESTIONS, Item, Sheet
 from vectalk.files import write_text
-from vectalk.tasks.chat import ChatClient, Message
+from vectalk.llm import ChatClient, Message
 
 VERSION = "judge-1"
 ATTEMPTS = 2

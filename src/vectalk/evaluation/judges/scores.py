@@ -11,8 +11,8 @@ import numpy as np
 from scipy.stats import rankdata
 
 from vectalk.errors import EvaluationError
-from vectalk.evaluation.bootstrap import Estimate, correlation, difference, estimate, mean_of
 from vectalk.evaluation.judges.sheet import HIGHEST, LOWEST, QUESTIONS, Item, Sheet
+from vectalk.evaluation.metrics.bootstrap import Estimate, correlation, difference, estimate, mean_of
 
 Ratings = dict[str, dict[tuple[str, str], float]]
 """Question -> (rater, item) -> rating."""

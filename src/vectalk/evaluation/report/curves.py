@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vectalk.evaluation.plot import chart
+from vectalk.evaluation.curves.plot import chart
 from vectalk.evaluation.report.figures import Figure
 from vectalk.evaluation.report.words import CONDITIONS, CURVES
 

@@ -1,0 +1,1 @@
+"""Metrics: one file each, and the intervals they all share."""

@@ -1,0 +1,1 @@
+"""Probes: what can be read from a vector directly, without an LLM."""

@@ -1,0 +1,1 @@
+"""From ratings to vectors of items and users."""

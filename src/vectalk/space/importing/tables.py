@@ -1,0 +1,170 @@
+"""Metadata tables: their columns by name, their ids, and how columns are prepared."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vectalk.errors import SpaceError
+from vectalk.space.importing.table_files import guess_id as guess_id
+from vectalk.space.importing.table_files import read_table as read_table
+
+
+@dataclass(frozen=True)
+class Columns:
+    """How the columns of a metadata table are prepared, in this order.
+
+    Attributes:
+        rename: old name -> new name.
+        null_values: what stands for "unknown" in any column, such as `(no genres listed)` or `-1`; a column of text
+            that holds nothing but numbers besides becomes one of numbers.
+        extract: new column -> (column, regular expression): the first group, or the whole match; integers
+            where all are.
+        list_columns: column -> the sign between values: `Comedy|Drama` becomes a list. A list that was written as
+            text, such as `['Comedy', 'Drama']`, is read as what it is.
+    """
+
+    rename: Mapping[str, str] = field(default_factory=dict)
+    null_values: Sequence[str] = ()
+    extract: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    list_columns: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, (_, pattern) in self.extract.items():
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise SpaceError(f"extract {name!r}: {pattern!r} is no regular expression: {error}") from None
+        for name, sign in self.list_columns.items():
+            if not sign:
+                raise SpaceError(f"list column {name!r}: name the sign between its values, e.g. '|'")
+
+    def apply(self, table: pa.Table, where: str, tell: Callable[[str], None] = lambda message: None) -> pa.Table:
+        """Return the prepared table; `where` names it in errors, `tell` hears what looks like a mistake."""
+        for old in self.rename:
+            column(table, old, where)
+        table = _rename(table, self.rename)
+        repeated = [name for name in table.column_names if table.column_names.count(name) > 1]
+        if repeated:
+            raise SpaceError(f"{where}: {repeated[0]!r} would stand twice; rename it to something else")
+        for at, name in enumerate(table.column_names):
+            if is_text(table[name].type):
+                table = table.set_column(at, name, self._known(name, table[name]))
+            elif pa.types.is_integer(table[name].type) or pa.types.is_floating(table[name].type):
+                table = table.set_column(at, name, self._known_number(table[name]))
+        for name, (source, pattern) in self.extract.items():
+            if name in table.column_names:
+                raise SpaceError(f"{where}: there is a column {name!r} already; extract into another name")
+            table = table.append_column(name, _extract(table, name, source, pattern, where))
+        for name, sign in self.list_columns.items():
+            lists = _split(table, column(table, name, where), sign, where)
+            if len(lists) and pc.max(pc.list_value_length(lists)).as_py() < 2:
+                example = next((value for value in table[name].to_pylist() if value), None)
+                tell(f"note: no value of list column {name!r} was parted by {sign!r}, e.g. not {example!r}")
+            table = table.set_column(table.column_names.index(name), name, lists)
+        return table
+
+    def renamed(self, table: pa.Table) -> tuple[Columns, pa.Table]:
+        """Return a table with its columns renamed, and what of the preparation is left for after a join."""
+        left = {old: new for old, new in self.rename.items() if old not in table.column_names}
+        return replace(self, rename=left), _rename(table, self.rename)
+
+    def _known(self, name: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Return a text column, trimmed and in one Unicode form, with null for what is unknown."""
+        trimmed = pc.utf8_trim_whitespace(values)
+        if name != "id":  # ids are other files' too, and stay as they are
+            trimmed = pc.utf8_normalize(trimmed, "NFC")
+        named = pc.is_in(trimmed, pa.array(list(self.null_values), values.type))
+        known = pc.if_else(pc.or_(named, pc.equal(trimmed, "")), pa.scalar(None, values.type), trimmed)
+        if name not in ("id", "title") and pc.any(named).as_py():
+            for kind in (pa.int64(), pa.float64()):
+                try:
+                    return known.cast(kind)
+                except pa.ArrowInvalid:
+                    continue
+        return known
+
+    def _known_number(self, values: pa.ChunkedArray) -> pa.ChunkedArray:
+        numbers = [float(word) for word in self.null_values if re.fullmatch(r"[-+]?\d+(\.\d+)?", word.strip())]
+        if not numbers:
+            return values
+        unknown = pc.is_in(values.cast(pa.float64(), safe=False), pa.array(numbers, pa.float64()))
+        return pc.if_else(unknown, pa.scalar(None, values.type), values)
+
+
+def _rename(table: pa.Table, names: Mapping[str, str]) -> pa.Table:
+    return table.rename_columns([names.get(name, name) for name in table.column_names])
+
+
+def column(table: pa.Table, name: str, where: str) -> str:
+    """Return `name`, or raise a SpaceError that names the columns there are."""
+    if name not in table.column_names:
+        raise SpaceError(f"{where} has no column {name!r}; it has {', '.join(map(str, table.column_names))}")
+    return name
+
+
+def id_column(table: pa.Table, wanted: str | None, where: str, option: str) -> str:
+    """Return the column of ids: the wanted one, `id`, the only one, or the only one called like `filmId`."""
+    if wanted is not None:
+        return column(table, wanted, where)
+    found = guess_id(table.column_names)
+    if found is None:
+        there = ", ".join(table.column_names)
+        raise SpaceError(f"{where}: which column holds the ids? Name it with {option}; there are {there}")
+    return found
+
+
+def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return ids as strings; whole floats lose their `.0`."""
+    if pa.types.is_floating(values.type) and pc.all(pc.equal(values, pc.floor(values))).as_py():
+        values = values.cast(pa.int64())
+    return values.cast(pa.string())
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Say whether a column holds strings."""
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Say whether a column holds lists."""
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def _extract(table: pa.Table, name: str, source: str, pattern: str, where: str) -> pa.Array:
+    regex = re.compile(pattern)
+    group = 1 if regex.groups else 0
+    texts = table[column(table, source, where)].cast(pa.string()).to_pylist()
+    matches = [regex.search(text) if text is not None else None for text in texts]
+    found = [match.group(group) if match else None for match in matches]
+    if table.num_rows and not any(found):
+        example = next((text for text in texts if text is not None), None)
+        raise SpaceError(f"{where}: extract {name!r}: {pattern!r} matches no value of {source!r}, e.g. not {example!r}")
+    whole = all(value is None or re.fullmatch(r"-?\d{1,18}", value) for value in found)
+    return pa.array([None if value is None else int(value) for value in found] if whole else found)
+
+
+def _split(table: pa.Table, name: str, sign: str, where: str) -> pa.Array:
+    if not is_text(table[name].type):
+        raise SpaceError(f"{where}: list column {name!r} holds {table[name].type}, not text to split at {sign!r}")
+    # Unknown is an empty list: then "has no genres" and "genres unknown" need no two treatments.
+    lists = [
+        [part.strip() for part in _parts(text, sign)] if text is not None else [] for text in table[name].to_pylist()
+    ]
+    return pa.array([list(dict.fromkeys(filter(None, parts))) for parts in lists], pa.list_(pa.string()))
+
+
+def _parts(text: str, sign: str) -> list[str]:
+    if text.startswith("[") and text.endswith("]"):  # a list as Python or JSON writes it
+        for read in (json.loads, ast.literal_eval):
+            try:
+                return [str(part).strip() for part in read(text) if part is not None]
+            except (SyntaxError, ValueError):
+                continue
+    return [part.strip() for part in text.split(sign)]

@@ -1,6 +1,0 @@
-"""Look through a corpus for what would spoil training or flatter an evaluation."""
-
-from vectalk.tasks.check.corpus_check import check_corpus
-from vectalk.tasks.check.findings import Finding, Report
-
-__all__ = ["Finding", "Report", "check_corpus"]

@@ -1,0 +1,1 @@
+"""The corpus: planned, built, read and checked."""

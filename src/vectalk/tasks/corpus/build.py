@@ -1,0 +1,136 @@
+"""Build a corpus: questions about entities, with targets by a teacher, in constant memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vectalk.errors import CorpusError
+from vectalk.files import atomic_folder, write_json, write_text
+from vectalk.space import VectorSpace
+from vectalk.space.split import SPLITS, TRAIN
+from vectalk.tasks.corpus.corpus import FORMAT, SCHEMA, Corpus, Example, relative
+from vectalk.tasks.corpus.plan import blocks, check_variants
+from vectalk.tasks.suite import Suite
+from vectalk.tasks.teachers.facts import Teacher
+
+PART = 50_000
+
+Progress = Callable[[str, int, int], None]
+
+
+def build_corpus(
+    spaces: Mapping[str, VectorSpace],
+    suite: Suite,
+    teacher: Teacher,
+    out: str | Path,
+    *,
+    variants: int = 4,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Progress = lambda task, done, total: None,
+) -> Corpus:
+    """Write a corpus and return it opened.
+
+    Args:
+        spaces: saved spaces by name.
+        suite: the tasks.
+        teacher: writes the targets.
+        out: folder to make.
+        variants: training examples of each task for each entity; validation and test have one.
+        seed: decides wordings and pairs.
+        overwrite: replace the folder where it exists.
+        progress: called with task, entities done, entities in all.
+
+    Raises:
+        CorpusError: nothing could be written for training.
+    """
+    check_variants(variants)
+    counts: Counter[str] = Counter()
+    tasks: Counter[str] = Counter()
+    with atomic_folder(out, "corpus.json", overwrite=overwrite) as folder:
+        for split_name in SPLITS:
+            with _Parts(folder, split_name) as parts:
+                for task in suite.tasks:
+                    for block in blocks(task, spaces, split_name, variants, seed):
+                        targets = teacher.write_many(block.assignments)
+                        for one, target in zip(block.assignments, targets, strict=True):
+                            if target is not None:
+                                slots = {slot: (space, one.rows[slot]) for slot, space in task.slots.items()}
+                                prompt = task.prompts[block.wording()]
+                                parts.add(Example(task.name, prompt, slots, target, split_name, teacher.name))
+                                counts[split_name] += 1
+                                tasks[f"{split_name}/{task.name}"] += 1
+                        progress(f"{task.name} ({split_name})", block.done, block.total)
+        if not counts[TRAIN]:
+            known = "; ".join(f"{name}: {', '.join(space.column_names)}" for name, space in spaces.items())
+            why = "; ".join(teacher.notes()) or "the metadata lack what its texts are made of"
+            raise CorpusError(
+                f"the corpus is empty: teacher {teacher.name!r} could write no training text for the tasks "
+                f"{', '.join(t.name for t in suite.tasks)}: {why} ({known})"
+            )
+        final = Path(out)
+        write_text(folder / "suite.yaml", suite.dump())
+        write_json(
+            folder / "corpus.json",
+            {
+                "format": FORMAT,
+                "suite": suite.name,
+                "teacher": teacher.name,
+                **({"provenance": made} if (made := teacher.provenance()) else {}),
+                "variants": variants,
+                "seed": seed,
+                "counts": {name: counts[name] for name in SPLITS},
+                "tasks": dict(tasks),
+                # With the content named here, a hash of this card identifies the corpus.
+                "sha256": {part.name: _sha256(part) for part in sorted(folder.iterdir())},
+                "spaces": {
+                    name: {
+                        "path": relative(space.path, final),
+                        "fingerprint": space.fingerprint,
+                        "split_hash": space.split_hash,
+                        "dim": space.dim,
+                    }
+                    for name, space in spaces.items()
+                    if name in suite.spaces
+                },
+            },
+        )
+    return Corpus.load(out)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _Parts:
+    """Writes examples of one split in parts of bounded size."""
+
+    def __init__(self, folder: Path, split_name: str) -> None:
+        self.folder, self.split_name = folder, split_name
+        self.waiting: list[dict] = []
+        self.written = 0
+
+    def __enter__(self) -> _Parts:
+        return self
+
+    def add(self, example: Example) -> None:
+        self.waiting.append(example.row())
+        if len(self.waiting) == PART:
+            self.flush()
+
+    def flush(self) -> None:
+        if self.waiting:
+            name = f"{self.split_name}-{self.written:05d}.parquet"
+            pq.write_table(pa.Table.from_pylist(self.waiting, SCHEMA), self.folder / name)
+            self.waiting, self.written = [], self.written + 1
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None:
+            self.flush()

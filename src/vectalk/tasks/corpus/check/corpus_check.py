@@ -1,0 +1,102 @@
+"""`check_corpus`: one pass over a corpus of any size, in bounded memory, by all checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vectalk.errors import CorpusError
+from vectalk.space.split import SPLITS
+from vectalk.tasks.corpus.check.contents import Contents
+from vectalk.tasks.corpus.check.duplicates import Duplicates
+from vectalk.tasks.corpus.check.findings import Batch, Check, Report
+from vectalk.tasks.corpus.check.leaks import Leaks
+from vectalk.tasks.corpus.check.lengths import Lengths, Measure
+from vectalk.tasks.corpus.check.truth import Truth
+from vectalk.tasks.corpus.corpus import SCHEMA, Corpus
+
+SIZE = 4096  # examples looked at together
+
+
+def check_corpus(
+    corpus: Corpus,
+    *,
+    measure: Measure | None = None,
+    context: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Report:
+    """Look through a corpus for what would spoil training or flatter an evaluation.
+
+    Args:
+        corpus: the corpus, opened.
+        measure: returns the length of an example in tokens; lengths are in characters where omitted.
+        context: tokens that the LLM takes.
+        progress: called with examples done, and in all.
+
+    Raises:
+        CorpusError: a part is no parquet file, or has other columns.
+    """
+    total = sum(_open(part).metadata.num_rows for split in SPLITS for part in _parts(corpus, split))
+    checks: list[Check] = [
+        Contents(corpus),
+        Leaks(corpus),
+        Lengths(corpus, measure, context),
+        Duplicates(total, lambda split, number: _target(corpus, split, number)),
+        Truth(corpus),
+    ]
+    done = 0
+    for batch in batches(corpus):
+        for check in checks:
+            check.add(batch)
+        done += len(batch)
+        progress(done, total)
+    findings = [finding for check in checks for finding in check.findings()]
+    findings.sort(key=lambda finding: finding.level != "problem")
+    figures = {name: value for check in checks for name, value in check.figures().items()}
+    return Report(findings, {"total": total, **figures})
+
+
+def _parts(corpus: Corpus, split: str) -> list[str]:
+    return [str(part) for part in sorted(corpus.path.glob(f"{split}-*.parquet"))]
+
+
+def _open(part: str) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(part)
+    except (pa.ArrowException, OSError) as error:
+        raise CorpusError(f"{part} cannot be read: {error}; build the corpus again") from None
+
+
+def batches(corpus: Corpus) -> Iterator[Batch]:
+    """Yield all examples, split by split; no file is read whole."""
+    for split in SPLITS:
+        start = 0
+        for part in _parts(corpus, split):
+            try:
+                for found in _open(part).iter_batches(SIZE, columns=SCHEMA.names):
+                    columns = pa.Table.from_batches([found]).to_pydict()
+                    yield Batch(
+                        split,
+                        start,
+                        columns["task"],
+                        columns["prompt"],
+                        columns["target"],
+                        columns["teacher"],
+                        columns["split"],
+                        [{s["slot"]: (s["space"], s["row"]) for s in slots or []} for slots in columns["slots"]],
+                    )
+                    start += found.num_rows
+            except (pa.ArrowException, OSError, KeyError) as error:
+                raise CorpusError(f"{part} cannot be read: {error}; build the corpus again") from None
+
+
+def _target(corpus: Corpus, split: str, number: int) -> str:
+    """Return the target of one example."""
+    for part in _parts(corpus, split):
+        file = _open(part)
+        if number < file.metadata.num_rows:
+            return str(file.read(columns=["target"])["target"][number].as_py())
+        number -= file.metadata.num_rows
+    return ""

@@ -1,0 +1,194 @@
+"""Targets that are the same, or nearly so, though they are about different entities.
+
+Identical: lower case, runs of blanks as one. Nearly identical: the Jaccard similarity of the sets of three words in a
+row is 0.8 or more, estimated by MinHash (48 hashes in 16 bands of three). A pair is looked at if a band agrees, and
+counts if six of the 16 do: of pairs with similarity 0.9, 0.8, 0.7, 0.6 and 0.5 99.9, 91, 49, 11 and 1 % are found.
+Texts of the facts teacher are templates, of which few differ by design; their share of identical targets is told, and
+that is all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from vectalk.space.split import SPLITS, TRAIN
+from vectalk.tasks.corpus.check.findings import Batch, Finding, Level, short
+
+BANDS, ROWS, ALIKE = 16, 3, 6
+WORDS = 3  # in a row
+MOST = 2_000_000  # examples compared for near duplicates; of more, a share drawn by their entities
+SHARED, NEAR, CROSS = 0.05, 0.2, 0.01  # shares above which something is said
+_PRIME = np.uint64(2**31 - 1)
+_RANDOM = np.random.default_rng(20231006).integers(1, 2**31 - 1, (2, BANDS * ROWS, 1), dtype=np.uint64)
+
+
+def normalised(text: str) -> str:
+    """Return a text in lower case with single blanks."""
+    return " ".join(text.lower().split())
+
+
+def signature(text: str) -> np.ndarray:
+    """Return the band hashes [16] (uint32) of a normalised text: similar texts share many."""
+    words = text.split()
+    runs = {" ".join(words[i : i + WORDS]) for i in range(max(1, len(words) - WORDS + 1))}
+    hashes = np.fromiter((zlib.crc32(run.encode()) for run in runs), np.uint64, len(runs)) % _PRIME
+    # 31-bit factors, so that products stay within 64 bits.
+    least = ((_RANDOM[0] * hashes + _RANDOM[1]) % _PRIME).min(1).reshape(BANDS, ROWS)
+    mixed = (least[:, 0] * np.uint64(0x9E3779B1) + least[:, 1]) * np.uint64(0x85EBCA6B) + least[:, 2]
+    return (mixed ^ (mixed >> np.uint64(32))).astype(np.uint32)
+
+
+class Duplicates:
+    """Compares all targets of a task; some 80 bytes an example are kept.
+
+    Args:
+        total: examples that will come.
+        text_of: returns the target of an example, by split and number, to be shown.
+    """
+
+    def __init__(self, total: int, text_of: Callable[[str, int], str] = lambda split, number: "") -> None:
+        self.text_of = text_of
+        self.share = min(1.0, MOST / max(total, 1))
+        self.tasks: dict[str, int] = {}
+        self._columns: dict[str, list[np.ndarray]] = {
+            name: [] for name in ("task", "split", "number", "slots", "target", "facts", "bands", "banded")
+        }
+        self._figures: dict[str, Any] = {}
+
+    def add(self, batch: Batch) -> None:
+        """Look at some examples."""
+        slots = np.array([hash(tuple(rows.values())) & (2**64 - 1) for rows in self._rows(batch)], np.uint64)
+        texts = [normalised(target or "") for target in batch.targets]
+        facts = np.array([teacher.startswith("facts") for teacher in batch.teachers])
+        banded = ~facts & (slots % np.uint64(2**20) < self.share * 2**20)
+        bands = [signature(texts[i]) for i in np.flatnonzero(banded)]
+        digests = b"".join(hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
+        task = [self.tasks.setdefault(name, len(self.tasks)) for name in batch.tasks]
+        made: dict[str, np.ndarray] = {
+            "task": np.array(task, np.int16),
+            "split": np.full(len(batch), SPLITS.index(batch.split), np.int8),
+            "number": np.arange(batch.start, batch.start + len(batch), dtype=np.uint32),
+            "slots": slots,
+            "target": np.frombuffer(digests, np.uint64),
+            "facts": facts,
+            "bands": np.array(bands, np.uint32).reshape(-1, BANDS),
+            "banded": banded,
+        }
+        for name, values in made.items():
+            self._columns[name].append(values)
+
+    @staticmethod
+    def _rows(batch: Batch) -> list[dict[str, int]]:
+        return [{slot: row for slot, (_, row) in sorted(slots.items())} for slots in batch.slots]
+
+    def findings(self) -> Iterator[Finding]:
+        """Tell what was found in all."""
+        if not self._columns["task"]:
+            return
+        c = {name: np.concatenate(parts) for name, parts in self._columns.items()}
+        self._columns = {}
+        place = np.flatnonzero(c["banded"])
+        for name, code in self.tasks.items():
+            mine = np.flatnonzero(c["task"] == code)
+            facts = bool(c["facts"][mine].all())
+            shared, crossed, twins = _identical(c["target"][mine], c["slots"][mine], c["split"][mine])
+            aside = int((c["split"][mine] != 0).sum())
+            found = {"identical": float(shared.mean()), "identical_to_training": float(crossed.sum() / max(aside, 1))}
+            self._figures[name] = found
+            if facts:
+                continue
+            yield from self._judge(name, c, mine, shared, crossed, twins, "identical", aside)
+            banded = np.flatnonzero(c["task"][place] == code)
+            at = place[banded]
+            near, cross, pairs = _near(c["bands"][banded], c["slots"][at], c["split"][at])
+            outside = int((c["split"][at] != 0).sum())
+            found |= {"near": float(near.mean()) if len(at) else 0.0, "near_to_training": cross.sum() / max(outside, 1)}
+            found["near_to_training"] = float(found["near_to_training"])
+            # What is identical is also near; it was told already.
+            told = set(mine[crossed])
+            fresh = np.array([i not in told for i in at], bool) if len(at) else np.zeros(0, bool)
+            yield from self._judge(name, c, at, near & fresh, cross & fresh, pairs, "nearly identical", outside)
+
+    def _judge(
+        self,
+        task: str,
+        c: dict[str, np.ndarray],
+        places: np.ndarray,
+        within: np.ndarray,
+        across: np.ndarray,
+        partner: np.ndarray,
+        how: str,
+        aside: int,
+    ) -> Iterator[Finding]:
+        identical = how == "identical"
+        if across.any() and (identical or across.sum() >= CROSS * aside):
+            few = across.sum() < max(5, CROSS * aside)
+            said = (
+                f"task {task!r}: {across.sum():,} of {aside:,} validation and test targets are {how} to a training "
+                "target about something else; a model may know them by heart"
+            )
+            level: Level = "problem" if identical and not few else "warning"
+            yield Finding("duplicate", level, said, int(across.sum()), self._pairs(c, places, across, partner))
+        share = within.mean() if len(within) else 0.0
+        if share > (SHARED if identical else NEAR):
+            said = f"task {task!r}: {share:.0%} of the targets are {how} to one about something else"
+            yield Finding("duplicate", "warning", said, int(within.sum()), self._pairs(c, places, within, partner))
+
+    def _pairs(self, c: dict[str, np.ndarray], places: np.ndarray, which: np.ndarray, partner: np.ndarray) -> list[str]:
+        shown = []
+        for i in np.flatnonzero(which & (partner >= 0))[:2]:
+            ends = [(SPLITS[c["split"][places[j]]], int(c["number"][places[j]])) for j in (i, partner[i])]
+            shown.append(
+                " = ".join(f"{split} {number}" for split, number in ends) + f": {short(self.text_of(*ends[0]))}"
+            )
+        return shown
+
+    def figures(self) -> dict[str, Any]:
+        """Return shares of identical and nearly identical targets for each task."""
+        rounded = {task: {k: round(v, 4) for k, v in found.items()} for task, found in self._figures.items()}
+        return {"duplicates": {"share_compared": self.share, "tasks": rounded}}
+
+
+def _identical(target: np.ndarray, slots: np.ndarray, split: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return for each example whether another entity has the same target, whether a training one has, and which."""
+    order = np.lexsort((slots, split, target))  # training first
+    first = np.r_[True, target[order][1:] != target[order][:-1]]
+    group = np.cumsum(first) - 1
+    leader = order[np.flatnonzero(first)][group]
+    other = slots[order] != slots[leader]
+    many = np.zeros(group[-1] + 1, bool)
+    many[group[other]] = True
+    shared, crossed, partner = np.zeros(len(target), bool), np.zeros(len(target), bool), np.full(len(target), -1)
+    shared[order] = many[group]
+    crossed[order] = other & (split[order] != SPLITS.index(TRAIN)) & (split[leader] == SPLITS.index(TRAIN))
+    partner[order] = np.where(other, leader, -1)
+    return shared, crossed, partner
+
+
+def _near(bands: np.ndarray, slots: np.ndarray, split: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the same of nearly identical targets, from their band hashes [n, 16].
+
+    Within a band, each is compared with the first that agrees (a training one, where there is one) and with the one
+    before it.
+    """
+    n = len(bands)
+    near, cross, partner = np.zeros(n, bool), np.zeros(n, bool), np.full(n, -1)
+    for band in bands.T:
+        order = np.lexsort((np.arange(n), split, band))
+        first = np.r_[True, band[order][1:] != band[order][:-1]] if n else np.zeros(0, bool)
+        leader = order[np.flatnonzero(first)][np.cumsum(first) - 1]
+        before = np.where(first, order, np.r_[order[:1], order[:-1]])
+        for other in (leader, before):
+            asked = np.flatnonzero(slots[order] != slots[other])
+            a, b = order[asked], other[asked]
+            alike = (bands[a] == bands[b]).sum(1) >= ALIKE
+            a, b = a[alike], b[alike]
+            near[a] = near[b] = True
+            partner[a] = b
+            cross[a[(split[a] != 0) & (split[b] == 0)]] = True
+    return near, cross, partner

@@ -1,0 +1,1 @@
+"""Teachers: what writes the target texts (never used at ask time)."""

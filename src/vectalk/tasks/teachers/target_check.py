@@ -1,0 +1,102 @@
+"""What is wrong with a text that an LLM wrote as a target, in words that it can mend it by."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vectalk.llm import Reply
+from vectalk.tasks.named_titles import TitleFinder
+
+_THOUGHT = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)
+_REFUSAL = re.compile(
+    r"^\W*(i['’]?m (really |very )?sorry|i am sorry|sorry[,.]|my apologies|i apologi[sz]e|unfortunately, i"
+    r"|i (can ?not|can['’]?t|won['’]?t)\b|(i['’]?m|i am) (not able|unable)|as an ai\b|as a (large )?language model)",
+    re.IGNORECASE,
+)
+_MARKUP = re.compile(
+    r"<\|[^|]*\|>|</?think>|```|^\s*[{\[]\s*[\"{\[]|^#+ |\*\*|</?(?:p|div|br|html|body)\b", re.MULTILINE
+)
+_ECHO = re.compile(r"\(never to be written\)|^about the .*:$", re.IGNORECASE | re.MULTILINE)
+RUN = 6  # words; a text in which so many come again more than twice goes round in circles
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a text.
+
+    Attributes:
+        reason: a few words, under which it is counted.
+        advice: a sentence for the model that wrote it.
+    """
+
+    reason: str
+    advice: str
+
+
+def clean(text: str) -> str:
+    """Return a text without its reasoning, outer blanks, and quotation marks around the whole."""
+    text = _THOUGHT.sub("", text).strip()
+    for opening, closing in ('""', "“”"):
+        if len(text) > 1 and text[0] == opening and text[-1] == closing and closing not in text[1:-1]:
+            text = text[1:-1].strip()
+    return text
+
+
+def problem_of(
+    reply: Reply, max_words: int, own: TitleFinder | None = None, hidden: Sequence[TitleFinder] = ()
+) -> Problem | None:
+    """Return the first thing that is wrong with a reply, or None.
+
+    Args:
+        reply: of the LLM.
+        max_words: longest text.
+        own: finds the titles that must not be named; None where they may.
+        hidden: find titles that this text must not name since they are of entities set aside for tests.
+    """
+    text = clean(reply.text)
+    if reply.refused or reply.finish == "content_filter" or (reply.refusal and not text):
+        return Problem("refused", "Write the text; it describes a published work and harms nobody.")
+    if reply.finish == "length":
+        return Problem("cut off", f"It was cut off. Write less: {max_words} words at most.")
+    if reply.finish not in ("stop", "eos", "end_turn"):
+        return Problem(f"ended by {reply.finish}", "Answer with the text alone.")
+    if not text:
+        return Problem("empty", "It was empty. Write the text.")
+    if reply.refusal or _REFUSAL.match(text):
+        return Problem("refused", "Write the text itself; the facts above are all that is needed.")
+    if (words := len(text.split())) > max_words:
+        return Problem("too long", f"It has {words} words. Write {max_words} at most.")
+    if problem := _garbage(text):
+        return problem
+    if own is not None and (named := own.find(text)):
+        return Problem(
+            "names its title", f"It names {_quoted(named[0].title)}. Write it without any title or part of one."
+        )
+    for finder in hidden:
+        if named := [mention for mention in finder.find(text) if mention.sure]:
+            return Problem("names a title set aside", f"It names {_quoted(named[0].title)}. Name no such title.")
+    return None
+
+
+def _garbage(text: str) -> Problem | None:
+    if _MARKUP.search(text):
+        return Problem("markup", "Write plain prose, without headings, bold type, code or lists in brackets.")
+    if _ECHO.search(text):
+        return Problem(
+            "repeats the instructions", "Do not repeat the instructions or the list of facts; write the text."
+        )
+    letters = sum(sign.isalpha() or sign.isspace() for sign in text)
+    if "�" in text or letters < 0.6 * len(text):
+        return Problem("garbage", "It was not readable. Write plain prose.")
+    words = text.lower().split()
+    runs = Counter(tuple(words[i : i + RUN]) for i in range(len(words) - RUN + 1))
+    if runs and max(runs.values()) > 2:
+        return Problem("goes in circles", "It repeats itself. Say each thing once.")
+    return None
+
+
+def _quoted(title: str) -> str:
+    return f"“{title}”"

@@ -1,0 +1,210 @@
+"""Train a small base LLM from nothing on the texts of training entities, without their vectors.
+
+    python -m vectalk.training.base_llm corpora/films --out models/films-small
+
+It stands in for a pretrained LLM where none is at hand: it can write the corpus's kind of text, and it can answer a
+question when the entity is described in words (`Summarise genres: comedy; decade: 1990s.`). It has seen no vector, no
+title that was asked about and no validation or test entity. It knows nothing else, so expect nothing else of it.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from vectalk.errors import TrainingError
+from vectalk.files import atomic_folder, write_json
+from vectalk.llm.loading import hushed
+from vectalk.model.prompt import PromptFormat
+from vectalk.space.split import TRAIN, VALIDATION
+from vectalk.tasks.corpus.corpus import Corpus
+from vectalk.tasks.suite import pieces_of
+from vectalk.tasks.teachers.facts import FactsTeacher
+from vectalk.training.config import StageConfig
+from vectalk.training.data import length_grouped
+from vectalk.training.stage import learning_rate
+
+SPECIAL = ["<|pad|>", "<|end|>"]
+PLAIN_SHARE = 0.25  # texts learned without a question before them
+
+
+def texts_of(corpus: Corpus, split_name: str, seed: int = 0) -> Iterator[tuple[str | None, str]]:
+    """Yield (question, target) pairs, the question's slots described in words; None where the text stands alone."""
+    teacher = FactsTeacher(corpus.suite, corpus.spaces)
+    choice = random.Random(seed)
+    for task in corpus.suite.tasks:  # what lies around the entities is looked up for all of them at once
+        teacher.prepare(task, {slot: corpus.spaces[s].rows(split_name).tolist() for slot, s in task.slots.items()})
+    for example in corpus.examples(split_name):
+        if choice.random() < PLAIN_SHARE:
+            yield None, example.target
+            continue
+        used = teacher.used(corpus.suite.task(example.task))
+        words = {slot: teacher.brief(space, row, used[slot]) for slot, (space, row) in example.slots.items()}
+        yield "".join(words[text] if is_slot else text for text, is_slot in pieces_of(example.prompt)), example.target
+
+
+def train_tokenizer(texts: Iterator[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE tokenizer."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=SPECIAL[0], eos_token=SPECIAL[1], bos_token=SPECIAL[1]
+    )
+
+
+def make_base_llm(
+    corpus: Corpus,
+    out: str | Path,
+    *,
+    hidden: int = 192,
+    layers: int = 4,
+    vocabulary: int = 2048,
+    steps: int = 1500,
+    batch_size: int = 64,
+    lr: float = 2e-3,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Callable[[int, int, str], None] = lambda done, steps, note: None,
+) -> Path:
+    """Train a small Llama on a corpus's training texts and save it as a Hugging Face folder.
+
+    Args:
+        corpus: whose training entities are described.
+        out: folder to make.
+        hidden: width; heads are 32 wide.
+        layers: depth.
+        vocabulary: tokens of the tokenizer.
+        steps: optimiser steps.
+        batch_size: texts a step.
+        lr: peak learning rate.
+        seed: of everything random.
+        overwrite: replace the folder where it exists.
+        progress: called with steps done, all steps, and the loss in words.
+
+    Returns:
+        The folder.
+    """
+    if hidden % 32:
+        raise TrainingError(f"hidden must be a multiple of 32, not {hidden}")
+    pairs = list(texts_of(corpus, TRAIN, seed))
+    tokenizer = train_tokenizer((f"{q or ''}\n{t}" for q, t in pairs), vocabulary)
+    encoded = _encode(pairs, tokenizer)
+    held_out = _encode(list(texts_of(corpus, VALIDATION, seed))[:512], tokenizer)
+    torch.manual_seed(seed)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=hidden,
+            intermediate_size=hidden * 8 // 3 // 32 * 32,
+            num_hidden_layers=layers,
+            num_attention_heads=hidden // 32,
+            max_position_embeddings=512,
+            tie_word_embeddings=True,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=1,
+        )
+    )
+    stage = StageConfig(steps=steps, llm="full", lr_llm=lr, floor=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    order = length_grouped(np.array([len(ids) for ids in encoded]), batch_size, [seed])
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = lr * learning_rate(stage, step)
+        loss = model(**_padded([encoded[i] for i in next(order)])).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        progress(step + 1, steps, f"loss {loss.item():.3f}")
+    model.eval()
+    with torch.no_grad():
+        losses = [model(**_padded(held_out[i : i + 64])).loss.item() for i in range(0, len(held_out), 64)]
+    with atomic_folder(out, "made.json", overwrite=overwrite) as folder:
+        with hushed():
+            model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        write_json(
+            folder / "made.json",
+            {
+                "by": "vectalk.training.base_llm",
+                "parameters": sum(p.numel() for p in model.parameters()),
+                "texts": len(pairs),
+                "steps": steps,
+                "seed": seed,
+                "validation_loss": round(sum(losses) / max(len(losses), 1), 4),
+                "suite": corpus.suite.name,
+                "spaces": {name: space.fingerprint for name, space in corpus.spaces.items()},
+            },
+        )
+    return Path(out)
+
+
+def _encode(pairs: list[tuple[str | None, str]], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    prompts = PromptFormat(tokenizer, {})
+    encoded = []
+    for question, target in pairs:
+        if question is None:
+            encoded.append([*tokenizer(target).input_ids, int(tokenizer.eos_token_id)])
+        else:
+            encoded.append(list(prompts(question.replace("{", "(").replace("}", ")"), {}, target).ids))
+    return encoded
+
+
+def _padded(rows: list[list[int]]) -> dict[str, torch.Tensor]:
+    length = max(map(len, rows))
+    ids = torch.tensor([row + [0] * (length - len(row)) for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows])
+    return {"input_ids": ids, "attention_mask": mask, "labels": ids.masked_fill(mask == 0, -100)}
+
+
+def main(
+    corpus: Annotated[Path, typer.Argument(help="Folder of a corpus.")],
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    hidden: int = 192,
+    layers: int = 4,
+    vocabulary: int = 2048,
+    steps: int = 1500,
+    batch_size: int = 64,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> None:
+    """Train a small base LLM on a corpus's texts."""
+    from vectalk.cli.common import progress
+
+    with progress() as bar:
+        job = bar.add_task("base LLM", total=steps, note="")
+        made = make_base_llm(
+            Corpus.load(corpus),
+            out,
+            hidden=hidden,
+            layers=layers,
+            vocabulary=vocabulary,
+            steps=steps,
+            batch_size=batch_size,
+            seed=seed,
+            overwrite=overwrite,
+            progress=lambda done, _, note: bar.update(job, completed=done, note=note),
+        )
+    typer.echo(json.dumps(json.loads((made / "made.json").read_text())))
+
+
+if __name__ == "__main__":
+    from vectalk.cli.main import guarded
+
+    guarded(lambda: typer.run(main))
