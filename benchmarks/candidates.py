@@ -23,7 +23,7 @@ from vectalk.evaluation.texts import ELM as KEPT
 from vectalk.evaluation.texts import TaskTexts
 from vectalk.space.split import TEST
 from vectalk.talk import ELM, Decoding
-from vectalk.talk.candidates import Judge, generate_candidates
+from vectalk.talk.candidates import Reranker, generate_candidates
 from vectalk.tasks import Corpus, Example, Task
 
 COUNTS = (1, 2, 4, 8, 16)
@@ -38,7 +38,14 @@ def examples_of(corpus: Corpus, task: Task, slot: str, most: int) -> list[Exampl
 
 
 def kept(
-    elm: ELM, question: str, slot: str, space: str, vectors: np.ndarray, select: Judge, count: int, temperature: float
+    elm: ELM,
+    question: str,
+    slot: str,
+    space: str,
+    vectors: np.ndarray,
+    select: Reranker,
+    count: int,
+    temperature: float,
 ) -> tuple[list[str], float]:
     """Return the texts that are kept of so many candidates, and the seconds that it took."""
     slots = [{slot: (space, vector)} for vector in vectors]
@@ -85,7 +92,7 @@ def main() -> None:
     question, ((slot, space),) = task.prompts[0], task.slots.items()
     examples = examples_of(corpus, task, slot, given.entities)
     vectors = np.stack([elm.spaces[space].vectors[example.slots[slot][1]] for example in examples]).astype(np.float32)
-    select, judge = elm.judge(question, given.select), elm.judge(question, given.judge)
+    select, judge = elm.reranker(question, given.select), elm.reranker(question, given.judge)
     kept(elm, question, slot, space, vectors[:4], select, 2, given.temperature)  # to warm up
 
     facts, notes = Facts(corpus, 0), list[str]()

@@ -13,7 +13,7 @@ from vectalk.errors import PromptError
 from vectalk.model import Prompt, collate
 from vectalk.model.run import Run
 from vectalk.talk import ELM, Answer, to_arrow
-from vectalk.talk.candidates import Judge, keep_nearest, task_of
+from vectalk.talk.candidates import keep_nearest, task_of
 from vectalk.talk.influence import OTHERS
 from worlds import call
 
@@ -123,52 +123,53 @@ def test_the_candidate_that_reads_back_nearest_is_kept(elm: ELM) -> None:
         [QUESTION] * 8,
         bindings,
         candidates=6,
-        judge="tfidf",
+        encoder="tfidf",
         temperature=1.2,
         progress=lambda d, t: told.append((d, t)),
     )
-    judge = elm.judge(QUESTION, "tfidf")
+    reranker = elm.reranker(QUESTION, "tfidf")
     vectors = np.stack([binding["island"].values for binding in bindings])
-    before, after = judge([a.text for a in single], vectors), judge([a.text for a in best], vectors)
+    before, after = reranker([a.text for a in single], vectors), reranker([a.text for a in best], vectors)
     assert [a.consistency for a in best] == pytest.approx(after.tolist(), abs=1e-5)
     assert after.mean() > before.mean() + 0.05
     assert best[0].settings["candidates"] == 6
-    assert best[0].settings["judge"] == "tfidf"
+    assert best[0].settings["encoder"] == "tfidf"
     assert single[0].consistency is None
     assert told[-1] == (48, 48)
 
 
 def test_the_first_candidate_is_the_single_answer(elm: ELM) -> None:
-    best = elm.ask(QUESTION, {"island": "3"}, candidates=2, judge="tfidf")
+    best = elm.ask(QUESTION, {"island": "3"}, candidates=2, encoder="tfidf")
     alone = elm.ask(QUESTION, {"island": "3"})
-    judge = elm.judge(QUESTION, "tfidf")
+    reranker = elm.reranker(QUESTION, "tfidf")
     texts = [alone.text, best.text]
-    scores = judge(texts, np.tile(elm.spaces["island"]["3"].values, (2, 1)))
+    scores = reranker(texts, np.tile(elm.spaces["island"]["3"].values, (2, 1)))
     assert scores[1] >= scores[0] - 1e-6
 
 
 def test_equals_leave_the_first(elm: ELM) -> None:
-    judge = elm.judge(QUESTION, "tfidf")
+    reranker = elm.reranker(QUESTION, "tfidf")
     same = [Generated("An island of salt.", True, (1,)), Generated("An island of salt.", True, (2,))]
-    assert keep_nearest(judge, same, elm.spaces["island"]["3"].values)[0] is same[0]
+    assert keep_nearest(reranker, same, elm.spaces["island"]["3"].values)[0] is same[0]
 
 
-def test_a_judge_is_of_the_task_that_is_asked(elm: ELM) -> None:
-    assert QUESTION in task_of(elm, QUESTION).prompts
-    free = task_of(elm, "Sing about {island}!")
+def test_a_reranker_is_of_the_task_that_is_asked(elm: ELM) -> None:
+    assert QUESTION in task_of(elm.suite, QUESTION, ["island"]).prompts
+    free = task_of(elm.suite, "Sing about {island}!", ["island"])
     assert free.about in free.slots
     with pytest.raises(PromptError, match="no task of the run is about the same kind of vector"):
-        task_of(elm, "Sing about {a} and {b} together!")
+        elm.reranker("Sing about {a} and {b} together!", "tfidf")
     with pytest.raises(PromptError, match="candidates is 0"):
         elm.ask(QUESTION, {"island": "3"}, candidates=0)
 
 
-def test_a_judge_is_fitted_once_and_kept(elm: ELM, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = elm.judge(QUESTION, "tfidf")
-    assert elm.judge(QUESTION, "tfidf") is first
+def test_a_reranker_is_fitted_once_and_kept(elm: ELM, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = elm.reranker(QUESTION, "tfidf")
+    assert elm.reranker(QUESTION, "tfidf") is first
     fitted: list[int] = []
     monkeypatch.setattr("vectalk.readback.ReadBack.fit", lambda *given, **more: fitted.append(1))
-    again = Judge.of(elm, QUESTION, "tfidf")
+    elm._rerankers.clear()
+    again = elm.reranker(QUESTION, "tfidf")
     vectors = elm.spaces["island"].vectors[:2]
     texts = ["An island of salt and honey.", "Settled in the 1760s."]
     np.testing.assert_allclose(again(texts, vectors), first(texts, vectors), atol=1e-5)

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from film_world import film_space, wine_space
-from vectalk.tasks import Corpus, Suite
-from vectalk.tasks.suite import packaged_suites, packaged_text
+from vectalk.tasks import Corpus, Suite, load_suite
+from vectalk.tasks.packaged import packaged_suites, packaged_text
 from worlds import SUITE, call
 
 MISTAKEN = """\
@@ -184,5 +184,5 @@ def test_a_corpus_of_the_generic_suite(tmp_path: Path, capsys: pytest.CaptureFix
     code, _, _ = call(["corpus", "build", *bound, "--out", str(tmp_path / "corpus"), "--variants", "1"], capsys)
     assert code == 0
     corpus = Corpus.load(tmp_path / "corpus")
-    assert corpus.suite == Suite.load("generic", corpus.spaces)
+    assert corpus.suite == load_suite("generic", corpus.spaces)
     assert {example.task for example in corpus.examples("test")} == {task.name for task in corpus.suite.tasks}

@@ -11,7 +11,7 @@ from film_world import film_space, wine_space
 from vectalk.errors import SuiteError
 from vectalk.space import VectorSpace
 from vectalk.space.split import TRAIN
-from vectalk.tasks import FactsTeacher, Suite
+from vectalk.tasks import FactsTeacher, Suite, load_suite
 from vectalk.tasks.corpus.plan import blocks
 from vectalk.tasks.derive import derive_attributes, label_of
 from vectalk.tasks.generic import plural_of
@@ -104,7 +104,7 @@ def test_odd_names_of_columns_become_attributes() -> None:
     odd = {name: ["red", "white"] * 30 for name in ("class", "2nd colour", "größe", "a-b", "a b", "place", "_x")}
     vectors = np.random.default_rng(0).standard_normal((60, 3)).astype(np.float32)
     space = VectorSpace.create("thing", vectors, {**table, **odd})
-    suite = Suite.load("generic:thing", {"thing": space})
+    suite = load_suite("generic:thing", {"thing": space})
     teacher = FactsTeacher(suite, {"thing": space})
     text = teacher.write(suite.task("describe"), {"thing": 0}, "0") or ""
     for name in suite.task("describe").states:
@@ -119,7 +119,7 @@ WINES = wine_space()
     "space", [WINES, film_space(120), film_space(120, figures=False)], ids=["wine", "film", "bare"]
 )
 def test_every_task_is_written_and_read_back(space: VectorSpace) -> None:
-    suite = Suite.load("generic", {space.name: space})
+    suite = load_suite("generic", {space.name: space})
     trials = {trial.task: trial for trial in try_suite(suite, {space.name: space})}
     assert list(trials) == [task.name for task in suite.tasks]
     for trial in trials.values():
@@ -131,7 +131,7 @@ def test_every_task_is_written_and_read_back(space: VectorSpace) -> None:
 
 
 def test_wines_are_told_from_their_columns_alone() -> None:
-    suite = Suite.load("generic:wine=bottle/bottles of wine", {"wine": WINES})
+    suite = load_suite("generic:wine=bottle/bottles of wine", {"wine": WINES})
     assert suite.spaces == ["wine"]
     teacher = FactsTeacher(suite, {"wine": WINES})
     known = {"grapes", "region", "stars", "organic", "vintage", "price_eur", "retail_price", "points"}
@@ -148,7 +148,7 @@ def test_wines_are_told_from_their_columns_alone() -> None:
 
 
 def test_typical_and_untypical_are_parts_of_what_is_so() -> None:
-    suite = Suite.load("generic:wine", {"wine": WINES})
+    suite = load_suite("generic:wine", {"wine": WINES})
     teacher = FactsTeacher(suite, {"wine": WINES})
     readers = teacher.readers["wine"]
     for row in map(int, WINES.rows(TRAIN)[:60]):
@@ -161,7 +161,7 @@ def test_typical_and_untypical_are_parts_of_what_is_so() -> None:
 
 
 def test_a_derived_suite_can_be_kept_and_edited(tmp_path: Path) -> None:
-    suite = Suite.load("generic:wine", {"wine": WINES})
+    suite = load_suite("generic:wine", {"wine": WINES})
     (tmp_path / "mine.yaml").write_text(suite.dump(), encoding="utf-8")
     assert Suite.load(tmp_path / "mine.yaml") == suite
     assert "when:" not in suite.dump()
@@ -171,19 +171,19 @@ def test_a_space_that_says_nothing_and_a_space_that_is_not_there() -> None:
     vectors = np.random.default_rng(0).standard_normal((40, 3)).astype(np.float32)
     bare = VectorSpace.create("thing", vectors, {"id": [str(n) for n in range(40)], "sku": list(range(40))})
     with pytest.raises(SuiteError, match=r"no column that the generic suite .*sku: it counts up.*--metadata"):
-        Suite.load("generic:thing", {"thing": bare})
+        load_suite("generic:thing", {"thing": bare})
     with pytest.raises(SuiteError, match=r"made from a space, and none is given .*generic:SPACE"):
-        Suite.load("generic")
+        load_suite("generic")
     with pytest.raises(SuiteError, match=r"asks for space 'beer'; there are wine"):
-        Suite.load("generic:beer", {"wine": WINES})
+        load_suite("generic:beer", {"wine": WINES})
     with pytest.raises(SuiteError, match=r"names no space; there are a, b"):
-        Suite.load("generic", {"a": bare, "b": bare})
+        load_suite("generic", {"a": bare, "b": bare})
     with pytest.raises(SuiteError, match=r"calls itself 'wine'; give it .* --space wine=DIR"):
-        Suite.load("generic:item", {"item": WINES})
+        load_suite("generic:item", {"item": WINES})
 
 
 def test_titles_of_wines_without_one_are_their_ids() -> None:
-    suite = Suite.load("generic:wine", {"wine": WINES})
+    suite = load_suite("generic:wine", {"wine": WINES})
     teacher = FactsTeacher(suite, {"wine": WINES})
     names = {WINES.title(int(row)) for row in WINES.rows(TRAIN)}
     task = suite.task("who_wants")

@@ -13,7 +13,7 @@ from taught import build, teacher_of, told
 from vectalk.errors import BudgetError, TeacherError
 from vectalk.llm import Budget, ChatClient, Endpoint
 from vectalk.space import VectorSpace
-from vectalk.tasks import Suite
+from vectalk.tasks import Suite, load_suite
 from vectalk.tasks.corpus.plan import planned
 from vectalk.tasks.teachers.llm import LLMTeacher
 
@@ -88,7 +88,7 @@ def test_users_are_told_by_what_they_liked(tmp_path: Path) -> None:
     }
     vectors = np.random.default_rng(0).standard_normal((rows, 4)).astype(np.float32)
     users = VectorSpace.create("user", vectors, table).save(tmp_path / "users")
-    suite = Suite.load("users")
+    suite = load_suite("users")
     with serving() as fake, ChatClient(Endpoint(model="m", base_url=fake.url), None) as client:
         teacher = LLMTeacher(client, suite, {"user": users})
         text = teacher.messages(suite.task("user_profile"), {"user": 2})[1]["content"]

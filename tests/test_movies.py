@@ -11,7 +11,7 @@ import pytest
 from film_world import film_space
 from vectalk.space import VectorSpace
 from vectalk.space.split import TRAIN
-from vectalk.tasks import FactsTeacher, Suite, Task
+from vectalk.tasks import FactsTeacher, Task, load_suite
 from vectalk.tasks.corpus.plan import blocks
 
 TASKS = (
@@ -20,7 +20,7 @@ TASKS = (
     *("movie_to_viewer", "pitch", "criticize", "convince_1", "convince_2", "convince_3", "dissuade_1", "dissuade_2"),
     *("similarities", "interpolation", "why_like_nn", "diff_than_nn", "common_with_nn"),
 )
-SUITE = Suite.load("movies")
+SUITE = load_suite("movies")
 QUOTED = re.compile("“([^”]*)”")
 WORLDS = pytest.mark.parametrize("figures", [True, False], ids=["with figures", "bare"])
 

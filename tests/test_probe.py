@@ -8,7 +8,7 @@ from vectalk.errors import EvaluationError
 from vectalk.evaluation.metrics.rows import majority, sample_f1
 from vectalk.evaluation.probes.probe import Coding, Probe, known_values, tune
 from vectalk.space import VectorSpace
-from vectalk.tasks import FactsTeacher, Suite
+from vectalk.tasks import FactsTeacher, Suite, load_suite
 from vectalk.tasks.attributes import SURROUNDINGS, Attribute, AttributeReader
 from vectalk.tasks.surroundings import Surroundings
 
@@ -125,7 +125,7 @@ def test_what_cannot_be_probed_is_named(space: VectorSpace) -> None:
 
 
 def test_what_lies_around_is_looked_up_for_all_at_once(space: VectorSpace, monkeypatch: pytest.MonkeyPatch) -> None:
-    readers = FactsTeacher(Suite.load("movies"), {"film": space}).readers["film"]
+    readers = FactsTeacher(load_suite("movies"), {"film": space}).readers["film"]
     around = next(found for found in readers.values() if found.kind in SURROUNDINGS and found.present)
     sizes, at = list[int](), Surroundings.at
 

@@ -10,8 +10,9 @@ import yaml
 
 from vectalk.demo.world import islands_suite
 from vectalk.errors import SuiteError
-from vectalk.tasks import Suite
-from vectalk.tasks.suite import packaged_suites, pieces_of, slots_in
+from vectalk.tasks import Suite, load_suite
+from vectalk.tasks.packaged import packaged_suites
+from vectalk.tasks.suite import pieces_of, slots_in
 from worlds import SUITE
 
 # ---- prompts
@@ -28,7 +29,7 @@ def test_slots_are_single_braces_only() -> None:
 
 @pytest.mark.parametrize(("name", "spaces"), [("movies", ["film"]), ("users", ["user"])])
 def test_packaged_suites_load(name: str, spaces: list[str]) -> None:
-    suite = Suite.load(name)
+    suite = load_suite(name)
     assert (suite.name, suite.spaces) == (name, spaces)
     assert name in packaged_suites()
     assert all(task.facts for task in suite.tasks)
@@ -42,7 +43,7 @@ def test_the_suite_of_islands_loads() -> None:
 
 @pytest.mark.parametrize("name", [*packaged_suites(), "islands"])
 def test_a_written_suite_reads_as_itself(name: str, tmp_path: Path) -> None:
-    suite = islands_suite() if name == "islands" else Suite.load(name)
+    suite = islands_suite() if name == "islands" else load_suite(name)
     (tmp_path / "suite.yaml").write_text(suite.dump(), encoding="utf-8")
     assert Suite.load(tmp_path / "suite.yaml") == suite
 
@@ -68,13 +69,13 @@ def test_conditions_are_printed_as_they_are_written() -> None:
 
 
 def test_joining_and_choosing() -> None:
-    both = Suite.join([Suite.load("movies"), Suite.load("users")])
+    both = Suite.join([load_suite("movies"), load_suite("users")])
     assert both.spaces == ["film", "user"]
     assert [task.name for task in both.only(["user_profile", "summary"]).tasks] == ["user_profile", "summary"]
     with pytest.raises(SuiteError, match=r"no task 'sumary'; it has summary"):
         both.only(["sumary"])
     with pytest.raises(SuiteError, match=r"'summary' stands more than once"):
-        Suite.join([Suite.load("movies"), Suite.load("movies")])
+        Suite.join([load_suite("movies"), load_suite("movies")])
 
 
 def changed(change: Callable[[dict[str, Any]], Any]) -> str:
@@ -119,7 +120,7 @@ def test_a_malformed_suite_is_refused_by_file_and_field(change, message: str, tm
     path = tmp_path / "mine.yaml"
     path.write_text(changed(change), encoding="utf-8")
     with pytest.raises(SuiteError, match=message) as refused:
-        Suite.load(path)
+        load_suite(path)
     assert str(path) in str(refused.value)
 
 
@@ -128,21 +129,21 @@ def test_bad_yaml_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(SuiteError, match=re.escape(str(path))):
-        Suite.load(path)
+        load_suite(path)
 
 
 def test_a_file_of_bytes_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_bytes(b"\xff\xfe\x00name")
     with pytest.raises(SuiteError, match=re.escape(str(path))):
-        Suite.load(path)
+        load_suite(path)
 
 
 def test_an_unknown_suite_names_those_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SuiteError, match=r"no suite 'music'; the package has .*movies"):
-        Suite.load("music")
+        load_suite("music")
     with pytest.raises(SuiteError, match=r"music\.yaml does not exist"):
-        Suite.load("music.yaml")
+        load_suite("music.yaml")
     (tmp_path / "movies").mkdir()  # a folder of that name does not hide the suite
     monkeypatch.chdir(tmp_path)
-    assert Suite.load("movies").name == "movies"
+    assert load_suite("movies").name == "movies"

@@ -10,7 +10,7 @@ import pytest
 from vectalk.demo.world import RICHES, World, islands_suite
 from vectalk.errors import CorpusError, SuiteError
 from vectalk.space import VectorSpace
-from vectalk.tasks import FactsTeacher, Suite
+from vectalk.tasks import FactsTeacher, Suite, load_suite
 from vectalk.tasks.attributes import Attribute, AttributeReader
 from worlds import SUITE, space_of
 
@@ -158,7 +158,7 @@ def test_tasks_without_grammar_and_suites_without_their_spaces_are_refused(islan
     with pytest.raises(CorpusError, match="'summary' has no `facts`"):
         teacher.write(task, {"island": 0}, "0")
     with pytest.raises(CorpusError, match="--space film=DIR"):
-        FactsTeacher(Suite.load("movies"), {"island": islands})
+        FactsTeacher(load_suite("movies"), {"island": islands})
 
 
 def test_the_brief_names_no_titles_and_no_numbers(islands: VectorSpace) -> None:
@@ -204,7 +204,7 @@ def test_every_stated_attribute_of_the_packaged_films_is_read_back() -> None:
         mean_rating=[float(x) for x in rng.uniform(1, 5, rows)],
         rating_sd=[float(x) for x in rng.uniform(0, 2, rows)],
     )
-    suite = Suite.load("movies")
+    suite = load_suite("movies")
     teacher = FactsTeacher(suite, {"film": space})
     checked = 0
     for task in suite.tasks:
@@ -238,7 +238,7 @@ def test_every_stated_attribute_of_the_packaged_users_is_read_back() -> None:
         "n_ratings": [int(n) for n in rng.integers(1, 1000, rows)],
         "liked_titles": [["War and Comedy (1990)", "Drama"]] * rows,
     }
-    suite = Suite.load("users")
+    suite = load_suite("users")
     teacher = FactsTeacher(suite, {"user": VectorSpace.create("user", vectors, table)})
     task = suite.task("user_profile")
     for row in range(rows):
@@ -267,7 +267,7 @@ def test_a_title_that_holds_a_value_is_not_read_as_one() -> None:
             "split": ["train"] * 4,
         },
     )
-    suite = Suite.load("movies")
+    suite = load_suite("movies")
     teacher, task = FactsTeacher(suite, {"film": space}), suite.task("movie_to_viewer")
     named = set()
     for row in range(4):
@@ -298,7 +298,7 @@ def test_numbers_and_parts_of_a_text(islands: VectorSpace) -> None:
 
 def test_a_list_is_said_commonest_first_where_the_suite_asks_for_it() -> None:
     space = space_of(genres=[["Crime", "Drama"]] * 30 + [["Animation", "Drama"]] * 20 + [["Crime", "Animation"]] * 10)
-    teacher = FactsTeacher(Suite.load("movies"), {"film": space})
+    teacher = FactsTeacher(load_suite("movies"), {"film": space})
     reader = teacher.readers["film"]["genres"]
     order = [reader.say(value) for value in reader.vocabulary]
     assert reader.words(["Animation", "Crime", "Drama"]) == order

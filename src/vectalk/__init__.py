@@ -6,7 +6,7 @@ Heavy modules load on first use, so that `import vectalk` stays as quick as `imp
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from vectalk.version import __version__
 
 _HOMES = {
     "VectorSpace": "vectalk.space",

@@ -50,8 +50,8 @@ def ask(
     candidates: Annotated[
         int, typer.Option("--candidates", help="Answers to write; the one that reads back nearest is kept.")
     ] = 1,
-    judge: Annotated[
-        str, typer.Option("--judge", help="Text encoder that compares candidates: minilm, tfidf or another.")
+    encoder: Annotated[
+        str, typer.Option("--encoder", help="Text encoder that compares candidates: minilm, tfidf or another.")
     ] = "minilm",
     seed: Seed = 0,
     device: Device = "auto",
@@ -78,7 +78,7 @@ def ask(
         "stop": tuple(stop or ()),
     }
     if as_json or beams > 1 or candidates > 1:  # a beam, or the best of several, is known only at its end
-        answer = elm.ask(question, bindings, candidates=candidates, judge=judge, **settings)
+        answer = elm.ask(question, bindings, candidates=candidates, encoder=encoder, **settings)
         emit(answer.to_dict(), answer.text, as_json)
     else:
         for piece in elm.stream(question, bindings, **settings):

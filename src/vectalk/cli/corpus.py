@@ -55,12 +55,12 @@ def build(
     """Build a corpus: questions about entities, with targets written by a teacher."""
     from vectalk.files import check_free
     from vectalk.space import VectorSpace
-    from vectalk.tasks import Suite, build_corpus
+    from vectalk.tasks import Suite, build_corpus, load_suite
     from vectalk.tasks.corpus.plan import planned
     from vectalk.tasks.teachers.llm import LLMTeacher
 
     spaces = {name: VectorSpace.load(place) for name, place in pairs(space, "--space").items()}
-    joined = Suite.join([Suite.load(name, spaces) for name in suite])
+    joined = Suite.join([load_suite(name, spaces) for name in suite])
     if tasks:
         joined = joined.only([name.strip() for name in tasks.split(",")])
     options = {

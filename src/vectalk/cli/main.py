@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vectalk import __version__
 from vectalk.errors import VectalkError
+from vectalk.version import __version__
 
 VERBS = {
     "demo": "embedded data: trains, evaluates, asks; what to try next",

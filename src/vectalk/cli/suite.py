@@ -15,10 +15,10 @@ Spaces = Annotated[list[str] | None, typer.Option("--space", help="NAME=DIR; may
 @app.command("list")
 def list_suites(as_json: Json = False, quiet: Quiet = False) -> None:
     """List the suites of the package."""
-    from vectalk.tasks import Suite
-    from vectalk.tasks.suite import GENERIC, packaged_suites
+    from vectalk.tasks import load_suite
+    from vectalk.tasks.packaged import GENERIC, packaged_suites
 
-    suites = [Suite.load(name) for name in packaged_suites()]
+    suites = [load_suite(name) for name in packaged_suites()]
     rows: list[dict[str, Any]] = [
         {
             "name": suite.name,
@@ -47,12 +47,12 @@ def show(
 ) -> None:
     """Print a suite as YAML, to be kept and edited."""
     from vectalk.space import VectorSpace
-    from vectalk.tasks import Suite
+    from vectalk.tasks import load_suite
     from vectalk.tasks.derive import derive_attributes
-    from vectalk.tasks.suite import packaged_suites, packaged_text
+    from vectalk.tasks.packaged import packaged_suites, packaged_text
 
     spaces = {name: VectorSpace.load(place) for name, place in pairs(space or [], "--space").items()}
-    loaded = Suite.load(suite, spaces)
+    loaded = load_suite(suite, spaces)
     if suite in packaged_suites():
         text = packaged_text(suite)
     elif Path(suite).is_file():
@@ -80,7 +80,7 @@ def check(
     """
     from vectalk.errors import SuiteError
     from vectalk.space import VectorSpace
-    from vectalk.tasks import FactsTeacher, Suite
+    from vectalk.tasks import FactsTeacher, Suite, load_suite
     from vectalk.tasks.suite import read_text
     from vectalk.tasks.teachers.trial import try_suite
 
@@ -95,7 +95,7 @@ def check(
                 typer.echo(f"{suite}: and {len(problems) - SHOWN} more (--json names all)", err=True)
             raise typer.Exit(2)
     spaces = {name: VectorSpace.load(place) for name, place in pairs(space or [], "--space").items()}
-    loaded = Suite.load(suite, spaces)
+    loaded = load_suite(suite, spaces)
     result: dict[str, Any] = {"suite": suite, "problems": [], "tasks": [task.name for task in loaded.tasks]}
     if not spaces:
         emit(result, f"{suite}: {len(loaded.tasks)} tasks over {', '.join(loaded.spaces)}; no mistakes", as_json)

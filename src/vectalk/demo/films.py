@@ -19,7 +19,7 @@ from vectalk.evaluation.probes.facts import Facts
 from vectalk.files import new_folder, write_json
 from vectalk.space import VectorSpace
 from vectalk.talk import ELM
-from vectalk.tasks import FactsTeacher, Suite, build_corpus
+from vectalk.tasks import FactsTeacher, Suite, build_corpus, load_suite
 from vectalk.training import TrainConfig, Trainer
 from vectalk.training.reporter import Reporter, Silent
 
@@ -83,7 +83,7 @@ def config_for(size: Size, seed: int = 0) -> TrainConfig:
 
 def film_suite(size: Size) -> Suite:
     """Return the tasks of the demo."""
-    suite = Suite.join([Suite.load("movies"), Suite.load("users")])
+    suite = Suite.join([load_suite("movies"), load_suite("users")])
     return suite.only(list(size.tasks)) if size.tasks else suite
 
 

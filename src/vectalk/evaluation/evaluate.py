@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from vectalk import __version__
 from vectalk.errors import EvaluationError, VectalkError
 from vectalk.evaluation.answers import Answers, Ask, Generator, Kept, Progress, run_identity, run_path
 from vectalk.evaluation.conditions import EXTRA, Conditions
@@ -34,6 +33,7 @@ from vectalk.files import read_json, write_json, write_jsonl, write_text
 from vectalk.readback import CachedEncoder, ReadBack, SameEncoder, TextEncoder, check_encoder, get_encoder
 from vectalk.space.split import TEST, TRAIN, VALIDATION
 from vectalk.tasks import Corpus, Example, Task
+from vectalk.version import __version__
 
 Metric = dict[str, Any]
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,17 +16,13 @@ from vectalk.readback import ReadBack
 from vectalk.space import Point
 from vectalk.space.expression import evaluate
 from vectalk.talk.engine import Engine, Progress, Slots
-from vectalk.tasks import Corpus, Task
-from vectalk.tasks.suite import slots_in
+from vectalk.tasks import Corpus, Suite, Task
 
-if TYPE_CHECKING:
-    from vectalk.talk.elm import ELM
-
-TEXTS = 2_000  # reference texts that a judge is fitted on at most
+TEXTS = 2_000  # reference texts that a reranker is fitted on at most
 TEMPERATURE = 0.7  # of the candidates beside the greedy one, where no temperature is asked for
 
 
-class Judge:
+class Reranker:
     """Says how near to a vector a text reads back; fitted on reference texts of training entities alone.
 
     Args:
@@ -39,27 +34,26 @@ class Judge:
         self.readback, self.task = readback, task
 
     @classmethod
-    def of(cls, elm: ELM, question: str, encoder: str) -> Judge:
-        """Return the judge of a question: of the task that has this wording, else of one about the same kind of vector.
+    def fit(cls, corpus: Corpus, task: Task, encoder: str, cache: Path) -> Reranker:
+        """Fit the reranker of a task, or load it from the cache.
 
-        What was fitted is kept in the run's folder.
-
-        Raises:
-            PromptError: no task of the run is about the one vector that the question is about.
+        Args:
+            corpus: whose training texts it is fitted on.
+            task: about one vector.
+            encoder: text encoder: `minilm`, `tfidf`, or a sentence transformer.
+            cache: folder that keeps what was fitted.
         """
-        task = task_of(elm, question)
-        corpus = Corpus.load(elm.corpus_path, {name: str(space.path) for name, space in elm.spaces.items()})
-        space = elm.spaces[next(iter(task.slots.values()))]
+        space = corpus.spaces[next(iter(task.slots.values()))]
         key = hashlib.sha256(f"{encoder}\0{TEXTS}\0".encode() + (corpus.path / "corpus.json").read_bytes())
-        folder = Path(elm.run.path) / "readback" / f"{task.name}-{key.hexdigest()[:12]}"
+        folder = cache / f"{task.name}-{key.hexdigest()[:12]}"
         try:
             return cls(ReadBack.load(folder, space), task)
         except (ValueError, OSError, KeyError):  # never fitted, or half written
             examples = list(corpus.examples("train", task.name))
-            made = ReadBack.fit(space, examples, encoder, about=task.about, most_texts=TEXTS)
+            readback = ReadBack.fit(space, examples, encoder, about=task.about, most_texts=TEXTS)
         with suppress(OSError):  # for a run that cannot be written to it is fitted anew each time
-            made.save(folder)
-        return cls(made, task)
+            readback.save(folder)
+        return cls(readback, task)
 
     def __call__(self, texts: Sequence[str], vectors: np.ndarray) -> np.ndarray:
         """Return the cosine [N] of what each text reads back as with its vector [N, D], both from the space's mean."""
@@ -77,21 +71,24 @@ class Judge:
         return evaluate(self.task.about, self.readback.space, names=points).values
 
 
-def task_of(elm: ELM, question: str) -> Task:
-    """Return the task whose texts judge answers to a question.
+def task_of(suite: Suite, question: str, spaces: Sequence[str]) -> Task:
+    """Return the task whose texts rerank answers to a question.
+
+    Args:
+        suite: the tasks that there are.
+        question: text with slots.
+        spaces: names of the spaces of its slots, in their order.
 
     Raises:
         PromptError: there is none, or the question is about no one vector.
     """
-    for task in elm.suite.tasks:
+    for task in suite.tasks:
         if question in task.prompts:
             if task.about is None:
                 raise PromptError(f"candidates of {question!r} cannot be compared: its task is about no one vector")
             return task
-    slots = list(dict.fromkeys(slots_in(question)))
-    spaces = [elm.space_of(slot, question).name for slot in slots]
-    for task in elm.suite.tasks:
-        if len(slots) == 1 and list(task.slots.values()) == spaces and task.about in task.slots:
+    for task in suite.tasks:
+        if len(spaces) == 1 and list(task.slots.values()) == list(spaces) and task.about in task.slots:
             return task
     raise PromptError(
         f"candidates of {question!r} cannot be compared: no task of the run is about the same kind of vector; ask "
@@ -124,9 +121,9 @@ def generate_candidates(
     return [[one, *rest[i * (count - 1) : (i + 1) * (count - 1)]] for i, one in enumerate(first)]
 
 
-def keep_nearest(judge: Judge, answers: Sequence[Generated], vector: np.ndarray) -> tuple[Generated, float]:
+def keep_nearest(reranker: Reranker, answers: Sequence[Generated], vector: np.ndarray) -> tuple[Generated, float]:
     """Return the answer that reads back nearest to a vector, the first of equals, with its cosine."""
-    scores = judge([made.text for made in answers], np.tile(vector, (len(answers), 1)))
+    scores = reranker([made.text for made in answers], np.tile(vector, (len(answers), 1)))
     if not np.isfinite(scores).all():
         raise EvaluationError("an answer reads back as no number")
     best = int(scores.argmax())

@@ -22,9 +22,10 @@ from vectalk.model.run import Run
 from vectalk.readback import text_functions
 from vectalk.space import Point, VectorSpace
 from vectalk.talk.answer import Answer, Neighbor, SlotReport
-from vectalk.talk.candidates import Judge, generate_candidates, keep_nearest, task_of
+from vectalk.talk.candidates import Reranker, generate_candidates, keep_nearest, task_of
 from vectalk.talk.engine import Engine, TransformersEngine
 from vectalk.talk.influence import influence as influence_of
+from vectalk.tasks import Corpus
 from vectalk.tasks.suite import SLOT, Suite, slots_in
 
 Binding = Point | str | np.ndarray | Sequence[float]
@@ -53,8 +54,8 @@ class ELM:
         self.run, self.spaces = run, spaces
         self._model, self._prompts = model, prompts
         self.engine: Engine = engine or TransformersEngine(self.model, self.prompts)
-        self._judges: dict[tuple[str, str], Judge] = {}
-        self._judging = threading.Lock()
+        self._rerankers: dict[tuple[str, str], Reranker] = {}
+        self._fitting = threading.Lock()
 
     @classmethod
     def from_pretrained(
@@ -204,7 +205,7 @@ class ELM:
         strict: bool = False,
         influence: bool = False,
         candidates: int = 1,
-        judge: str = "minilm",
+        encoder: str = "minilm",
         progress: Callable[[int, int], None] = lambda done, total: None,
         **settings: Any,
     ) -> Answer | list[Answer]:
@@ -218,7 +219,7 @@ class ELM:
             influence: tell which words come from which vector (one more pass).
             candidates: answers that are written to each question; the one that reads back nearest to its vector is
                 kept, the first of them being what a single answer would be.
-            judge: text encoder of that read-back: `minilm`, `tfidf`, or a sentence transformer.
+            encoder: text encoder of that read-back: `minilm`, `tfidf`, or a sentence transformer.
             progress: called with answers done and answers in all.
             settings: fields of `Decoding`: `max_new_tokens`, `temperature`, `top_p`, `beams`, `seed`, `stop`.
 
@@ -244,12 +245,12 @@ class ELM:
             for i, made in zip(chosen, self.engine.generate(asked, slots, decoding, progress), strict=True):
                 answers[i] = self._filled(answers[i], points[i], made, influence)
             return answers[0] if single else answers
-        judges = [self.judge(question, judge) for question in asked]  # first, since this may fail
+        rerankers = [self.reranker(question, encoder) for question in asked]  # first, since this may fail
         several = generate_candidates(self.engine, asked, slots, decoding, candidates, progress)
-        for i, weigh, written in zip(chosen, judges, several, strict=True):
-            made, nearness = keep_nearest(weigh, written, weigh.about(points[i]))
+        for i, reranker, written in zip(chosen, rerankers, several, strict=True):
+            made, nearness = keep_nearest(reranker, written, reranker.about(points[i]))
             filled = self._filled(answers[i], points[i], made, influence)
-            how = {**filled.settings, "candidates": candidates, "judge": judge}
+            how = {**filled.settings, "candidates": candidates, "encoder": encoder}
             answers[i] = replace(filled, consistency=nearness, settings=how)
         return answers[0] if single else answers
 
@@ -257,13 +258,28 @@ class ELM:
         """Ask as `ask` does, without keeping an event loop waiting; calls that overlap are decoded together."""
         return await asyncio.to_thread(self.ask, *given, **settings)
 
-    def judge(self, question: str, encoder: str = "minilm") -> Judge:
-        """Return what tells how near to its vector an answer to a question reads back; fitted when first asked for."""
-        key = (task_of(self, question).name, encoder)
-        with self._judging:
-            if key not in self._judges:
-                self._judges[key] = Judge.of(self, question, encoder)
-            return self._judges[key]
+    def reranker(self, question: str, encoder: str = "minilm") -> Reranker:
+        """Return what tells how near to its vector an answer to a question reads back.
+
+        It is fitted when it is first asked for, and kept in the run's folder.
+
+        Args:
+            question: text with slots.
+            encoder: text encoder of the read-back.
+
+        Raises:
+            PromptError: no task of the run is about the same kind of vector.
+        """
+        spaces = [self.space_of(slot, question).name for slot in dict.fromkeys(slots_in(question))]
+        task = task_of(self.suite, question, spaces)
+        with self._fitting:
+            if (task.name, encoder) not in self._rerankers:
+                places = {name: str(space.path) for name, space in self.spaces.items()}
+                corpus = Corpus.load(self.corpus_path, places)
+                self._rerankers[task.name, encoder] = Reranker.fit(
+                    corpus, task, encoder, Path(self.run.path) / "readback"
+                )
+            return self._rerankers[task.name, encoder]
 
     def bind(self, question: str, bindings: Bindings) -> dict[str, Point]:
         """Return the point of each slot of a question."""

@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vectalk import __version__
 from vectalk.decoding.settings import Decoding
 from vectalk.errors import EngineError, PromptError
 from vectalk.files import atomic_file, read_json, write_json
@@ -24,6 +23,7 @@ from vectalk.space import VectorSpace
 from vectalk.talk.elm import ELM
 from vectalk.talk.engine import TransformersEngine
 from vectalk.tasks.suite import slots_in
+from vectalk.version import __version__
 
 MANIFEST = "manifest.json"
 ROWS = 2_048  # of a part

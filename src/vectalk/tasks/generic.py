@@ -12,7 +12,8 @@ from vectalk.errors import SuiteError
 from vectalk.space import VectorSpace
 from vectalk.tasks.attributes import Attribute
 from vectalk.tasks.derive import Derived, derive_attributes
-from vectalk.tasks.suite import GENERIC, Suite, packaged_text
+from vectalk.tasks.packaged import GENERIC, packaged_text
+from vectalk.tasks.suite import Suite
 
 HOW = f"write {GENERIC}:SPACE, or {GENERIC}:SPACE=NOUN/PLURAL where its entities are called otherwise"
 _CLAUSES = re.compile(r"\[\[(each|numbers): (.*?)\]\]")

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Literal
 
@@ -11,15 +10,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vectalk.errors import SuiteError
-from vectalk.space import VectorSpace
 from vectalk.space.titles import closest
 from vectalk.tasks.attributes import MADE, SURROUNDINGS, UNREAD, Attribute
 from vectalk.tasks.suite_file import Misplaced, Problem, Several, dump, problems_of, repeated_keys
 from vectalk.tasks.teachers import grammar
 
 ABOUT = "about"  # in `facts`: the point that a two-slot task is about, of which only its surroundings are known
-
-GENERIC = "generic"
 SHOWN = 5  # mistakes named in one error
 SLOT = re.compile(r"(?<!\{)\{([A-Za-z_]\w*)\}(?!\})")  # {film} is a slot, {{film}} is the text "{film}"
 
@@ -182,31 +178,13 @@ class Suite(BaseModel):
         return self.model_copy(update={"tasks": [self.task(name) for name in names]})
 
     @classmethod
-    def load(cls, name_or_path: str | Path, spaces: Mapping[str, VectorSpace] | None = None) -> "Suite":
-        """Load a suite of the package by name, a YAML file, or `generic:SPACE`, which is made for that space.
-
-        Args:
-            name_or_path: `movies`; `my.yaml`; `generic:wine`, `generic:item=wine` (what an entity is called),
-                `generic:item=person/people` (what several are called).
-            spaces: spaces by name, for the generic suite.
+    def load(cls, path: str | Path) -> "Suite":
+        """Load a suite from a YAML file; `load_suite` also takes the names of packaged and generic suites.
 
         Raises:
-            SuiteError: there is no such suite, or it is malformed; names file, line and field.
+            SuiteError: there is no such file, or it is malformed; names file, line and field.
         """
-        path = Path(name_or_path)
-        if path.suffix in (".yaml", ".yml") or path.is_file():
-            return cls.parse(read_text(path), str(path))
-        if str(name_or_path).partition(":")[0] == GENERIC:
-            from vectalk.tasks.generic import load_generic  # it makes suites itself
-
-            return load_generic(str(name_or_path), spaces)
-        packaged = resources.files("vectalk.tasks") / "suites" / f"{name_or_path}.yaml"
-        if not packaged.is_file():
-            raise SuiteError(
-                f"no suite {str(name_or_path)!r}; the package has {', '.join(packaged_suites())} and {GENERIC}:SPACE, "
-                "or name a YAML file"
-            )
-        return cls.parse(packaged.read_text(encoding="utf-8"), str(name_or_path))
+        return cls.parse(read_text(Path(path)), str(path))
 
     @classmethod
     def parse(cls, text: str, source: str) -> "Suite":
@@ -288,14 +266,3 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise SuiteError(f"suite {path}: not a text in UTF-8: {error}") from None
-
-
-def packaged_suites() -> list[str]:
-    """Return the names of the suites in the package; `generic`, which needs a space, is not among them."""
-    files = (resources.files("vectalk.tasks") / "suites").iterdir()
-    return sorted(f.name[:-5] for f in files if f.name.endswith(".yaml") and f.name != f"{GENERIC}.yaml")
-
-
-def packaged_text(name: str) -> str:
-    """Return the YAML of a suite of the package, with its comments."""
-    return (resources.files("vectalk.tasks") / "suites" / f"{name}.yaml").read_text(encoding="utf-8")
