@@ -42,8 +42,8 @@ nearest user's text.
   reference texts, which are true, have {at["own"]} at the ends, and what a probe reads from the vectors, spelled out,
   {at["probe"]} in the middle; copying has {at["copy"]}, the model {at["middle"]}.
 - *The judge was mended first.* A read-back knows by heart the very texts that copying copies; with few users this was
-  worth much. It now reads each such text by what was fitted without its user (docs/evaluation.md); docs/log.md has the
-  figures of before.
+  worth much. It now reads each such text by what was fitted without its user (docs/evaluation.md); benchmarks/log.md
+  has the figures of before.
 """
     if more is None:
         return text
@@ -76,7 +76,7 @@ def walks_in_paragraphs(result: Result | None) -> str:
 that of the nearest film's text {at["copy"]}: {at["gap"]}. At the ends the difference is
 {at["ends"]}. The judge there is the text encoder that made the space, and it weighs wordings beside
 facts: what a probe reads, spelled out, has {at["probe"]}. The model's greedy answers mostly take one
-wording, which does not call the film a film; docs/log.md has the SC by wording.
+wording, which does not call the film a film; benchmarks/log.md has the SC by wording.
 """
 
 

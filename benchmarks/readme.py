@@ -1,4 +1,4 @@
-"""Write benchmarks/README.md from benchmarks/results/*.json; `--check` says whether it is up to date."""
+"""Write benchmarks/README.md and the tables in benchmarks/results from the results; `--check` compares them."""
 
 from __future__ import annotations
 
@@ -8,41 +8,85 @@ from pathlib import Path
 from typing import Any
 
 from common import ROOT
+from overview import FAST, GOOD, Headline
 from vectalk.evaluation.table import markdown, markdown_summary
 from vectalk.files import write_text
 
 PLACE = ROOT / "benchmarks" / "README.md"
 HEAD = """# Benchmarks
 
-Each is one command, run from the root of the repository after `make bench` has installed what it needs. This page is
-made from `benchmarks/results/*.json` by `python benchmarks/readme.py`; no figure is typed by hand. Benchmarks on real
-data take its folder as `--data`; the data are not part of this repository. MovieLens is by GroupLens (F. M. Harper and
-J. A. Konstan, *The MovieLens Datasets: History and Context*, 2015), who ask that results on the small data set not be
-taken for research results.
+How good, how fast, against whom: one line a benchmark, with the command that makes it again (`python benchmarks/...`,
+from the root of the repository, after `make bench` has installed what it needs). A name leads to the whole table with
+its commit and its settings. `python benchmarks/readme.py` makes this page and those tables from
+`benchmarks/results/*.json`; no figure is typed by hand. [paper.md](paper.md) compares with the paper's experiments,
+and [log.md](log.md) tells what was tried and what failed.
 
-Columns: recovery of an attribute (0 is a guess of the majority, 1 a direct probe of the vector) and of all of them,
-true statements (true) and true values that are told (told), titles that do not exist (unknown), SC (cosine between the
-vector and what the text reads back as), nSC (SC between shuffled and own text), R@10 (share of answers whose read-back
-has its own vector among the 10 nearest of the test set), behaviour of users (AUC; rho, a rank correlation; NDCG),
-distinct answers, how alike they are. [docs/evaluation.md](../docs/evaluation.md) says what each means, and
-[paper.md](paper.md) what they show of the paper's experiments. Intervals are
-95 % bootstraps over test entities.
+Benchmarks on real data take its folder as `--data`; the data are not part of this repository. MovieLens is by
+GroupLens (F. M. Harper and J. A. Konstan, *The MovieLens Datasets: History and Context*, 2015), who ask that results
+on the small data set not be taken for research results.
+
+**Recovery** of an attribute is 0 for a guess of the majority and 1 for the best direct probe of the vector. **SC** is
+the cosine between the vector and what the answer reads back as. **Copying** gives the text of the nearest training
+entity. **Shuffled** is the same model with another entity's vector. [docs/evaluation.md](../docs/evaluation.md)
+defines each metric.
+"""
+LEGEND = """Columns: recovery of an attribute (0 is a guess of the majority, 1 a direct probe of the vector) and of all
+of them; share of statements that are true (true) and of true values that are stated (told); titles that do not exist
+(unknown); SC (cosine between the vector and what the text reads back as); nSC (SC on a scale from shuffled to own
+text); R@10 (share of answers whose read-back has its own vector among the 10 nearest of the test set); behaviour of
+users (AUC; rho, a rank correlation; NDCG); distinct answers; how alike they are. Intervals are 95 % bootstraps over
+test entities.
 """
 DETAILED = 4  # tasks whose own tables are shown; of more, the main figures side by side, and the tables of these:
 SHOWN = ("summary", "user_profile")
 
 
-def page() -> str:
-    """Return the page."""
+def results() -> dict[str, dict[str, Any]]:
+    """Return every result by its name."""
+    paths = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def pages() -> dict[Path, str]:
+    """Return the text of each page: the overview, and the whole tables of each result."""
+    found = results()
+    tables_of = {
+        ROOT / "benchmarks" / "results" / f"{name}.md": f"# {name}\n\n" + section(name, result)
+        for name, result in found.items()
+    }
+    return {PLACE: overview(found), **tables_of}
+
+
+def overview(found: dict[str, dict[str, Any]]) -> str:
+    """Return the overview page: one line a benchmark.
+
+    Raises:
+        SystemExit: a result has no line in `overview.py`.
+    """
+    missing = found.keys() - GOOD.keys() - FAST.keys()
+    if missing:
+        sys.exit(f"benchmarks/overview.py has no line for {', '.join(sorted(missing))}")
     parts = [HEAD]
-    for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
-        parts.append(section(path.stem, json.loads(path.read_text(encoding="utf-8"))))
+    for title, lines in (("How good", GOOD), ("How fast, against whom", FAST)):
+        columns = "| benchmark | what it asks | what came out | made | command |"
+        parts += [f"## {title}", "", columns, "| --- | --- | --- | --- | --- |"]
+        parts += [line(name, headline, found[name]) for name, headline in lines.items() if name in found]
+        parts.append("")
     return "\n".join(parts)
+
+
+def line(name: str, headline: Headline, result: dict[str, Any]) -> str:
+    """Return the overview's line of one benchmark."""
+    figures = result["figures"]
+    shown = [f"{label.strip()} {figures[key]:.3g}" for label, key in headline.figures.items() if key in figures]
+    when = f"{result['date']}, {result['commit']}"
+    command = result["command"].removeprefix("python benchmarks/")
+    return f"| [{name}](results/{name}.md) | {headline.question} | {', '.join(shown)} | {when} | `{command}` |"
 
 
 def section(name: str, result: dict[str, Any]) -> str:
     """Return one benchmark's section."""
-    lines = [f"## {name}", "", f"{result['date']}, {result['device']}, commit {result['commit']}.", ""]
+    lines = [f"{result['date']}, {result['device']}, commit {result['commit']}.", ""]
     if "note" in result:
         lines[-1:] = [result["note"], ""]
     lines += ["```", *result.get("steps", [result["command"]]), "```", ""]
@@ -52,11 +96,11 @@ def section(name: str, result: dict[str, Any]) -> str:
         seeds = (
             f"Seed 0 of {result['seeds']}; the figures below are means over the seeds.\n" if result["seeds"] > 1 else ""
         )
-        lines += [seeds + tables(result["tables"][0])]
+        lines += [seeds + LEGEND, tables(result["tables"][0])]
     if "rows" in result:
         lines += [plain_table(result["columns"], result["rows"]), ""]
     if "plot" in result:
-        lines += [f"![{name}](results/{result['plot']})", ""]
+        lines += [f"![{name}]({result['plot']})", ""]
     listed = result.get("listed", result["figures"])  # where a table of rows shows the others
     figures = {k: v for k, v in result["figures"].items() if k in listed and ("tables" not in result or _kept(k))}
     if figures:
@@ -96,13 +140,16 @@ def _kept(key: str) -> bool:
 
 
 def main() -> None:
-    """Write or check the page."""
-    text = page()
+    """Write or check the pages."""
+    texts = pages()
     if "--check" in sys.argv:
-        if not PLACE.is_file() or Path(PLACE).read_text(encoding="utf-8") != text:
-            sys.exit("benchmarks/README.md does not match benchmarks/results; run `python benchmarks/readme.py`")
+        stale = [path for path, text in texts.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
+        if stale:
+            names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
+            sys.exit(f"{names}: not what benchmarks/results say; run `python benchmarks/readme.py`")
         return
-    write_text(PLACE, text)
+    for path, text in texts.items():
+        write_text(path, text)
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ class TrainConfig(BaseModel):
             instead of padding them.
         gradient_checkpointing: forget the LLM's activations and compute them again; less memory, a third more time.
         compile: compile the LLM's layers with `torch.compile`, which takes a minute at the start; off because it did
-            not pay on CPUs (see docs/log.md).
+            not pay on CPUs (see benchmarks/log.md).
         shard: spread weights, gradients and the optimiser's moments over the processes (FSDP2) instead of giving each a
             copy; also on where `accelerate launch` says so.
         weight_decay: of AdamW, on matrices only.

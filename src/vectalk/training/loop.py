@@ -21,7 +21,7 @@ from vectalk.training.data import Examples
 from vectalk.training.order import length_grouped
 from vectalk.training.stage import make_optimizer
 
-# On a CPU, casting costs what half as wide products save, until these are large enough (see docs/log.md).
+# On a CPU, casting costs what half as wide products save, until these are large enough (see benchmarks/log.md).
 HALF_FROM = 256
 
 
