@@ -11,7 +11,7 @@ ROOMS = [
     "version",
     "errors",
     "files",
-    "logs",
+    "display",
     "space",
     "concepts",
     "llm",

@@ -4,12 +4,15 @@ import sys
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group
 
 from vectalk.cli.common import Device, Json, Overwrite, Quiet, Seed, emit, note, out, progress
+
+if TYPE_CHECKING:
+    from vectalk.evaluation import Evaluation
 
 app = typer.Typer(add_completion=False)
 
@@ -93,7 +96,7 @@ def _telling(quiet: bool) -> Any:
 
 def _films(
     folder: Path, full: bool, quick: bool, llm: str | None, seed: int, overwrite: bool, device: str, quiet: bool
-) -> tuple[list[dict[str, Any]], list[Any]]:
+) -> tuple["Evaluation", list[Any]]:
     from vectalk.demo.films import FULL, QUICK, USUAL, run_demo
 
     size = FULL if full else QUICK if quick else USUAL
@@ -104,12 +107,12 @@ def _films(
 
 
 def _show_films(
-    folder: Path, rows: list[dict[str, Any]], samples: Sequence[Any], quick: bool, as_json: bool, quiet: bool
+    folder: Path, rows: "Evaluation", samples: Sequence[Any], quick: bool, as_json: bool, quiet: bool
 ) -> None:
     from vectalk.evaluation import table
 
     if as_json:
-        emit({"metrics": rows, "samples": [sample.to_dict() for sample in samples]}, "", True)
+        emit({"metrics": list(rows), "samples": [sample.to_dict() for sample in samples]}, "", True)
         return
     shown = [row for row in rows if row["task"] in ("summary", "user_profile")]
     out.print(Group(*table.rich_tables(shown)))
@@ -183,7 +186,7 @@ def _islands(folder: Path, quick: bool, seed: int, overwrite: bool, device: str,
             progress=tell,
         )
     if as_json:
-        emit({"metrics": rows, "samples": [sample.__dict__ for sample in samples]}, "", True)
+        emit({"metrics": list(rows), "samples": [sample.__dict__ for sample in samples]}, "", True)
         return
     out.print(Group(*table.rich_tables(rows)))
     for sample in samples:

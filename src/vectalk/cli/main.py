@@ -12,46 +12,36 @@ from typer.core import TyperGroup
 from vectalk.errors import VectalkError
 from vectalk.version import __version__
 
-VERBS = {
-    "demo": "embedded data: trains, evaluates, asks; what to try next",
-    "space": "make, look at and check spaces of vectors",
-    "concept": "fit directions that mean something, look at them",
-    "suite": "look at suites of tasks, and check your own",
-    "corpus": "build and look at training examples",
-    "train": "train an adapter, then the LLM with it",
-    "export": "write a run as a plain LLM folder, for servers",
-    "push": "upload a run to the Hugging Face hub",
-    "ask": "ask about any point of a space",
-    "chat": "talk about points that stay bound",
-    "narrate": "write one text for each vector of a space",
-    "evaluate": "measure answers beside their controls and rivals",
-    "curves": "measure answers along lines, concepts and ratings",
-    "judge": "have texts rated blind, by people and by LLMs",
-    "report": "write an evaluation's report anew, with its curves",
+GROUPS = {
+    "Start": {
+        "demo": "embedded data: trains, evaluates, asks; what to try next",
+    },
+    "Vectors": {
+        "space": "make, inspect and verify spaces of vectors",
+        "concept": "fit concept directions and inspect them",
+    },
+    "Training data": {
+        "suite": "inspect suites of tasks, and check your own",
+        "corpus": "build and inspect training examples",
+    },
+    "Models": {
+        "train": "train an adapter, then the LLM with it",
+        "export": "write a run as a plain LLM folder, for servers",
+        "push": "upload a run to the Hugging Face hub",
+    },
+    "Talk": {
+        "ask": "ask about any point of a space",
+        "chat": "talk about points that stay bound",
+        "narrate": "write one text for each vector of a space",
+    },
+    "Evaluation": {
+        "evaluate": "measure answers beside controls and baselines",
+        "curves": "measure answers along interpolations, concept shifts and ratings",
+        "judge": "have texts rated blind, by people and by LLMs",
+        "report": "write an evaluation's report again, with its curves",
+    },
 }
-
-
-def _take_shared(command: Any) -> None:
-    """Let a verb, or all the verbs of a group, take the shared options that it has no use for.
-
-    A script may then pass them to every verb.
-    """
-    from vectalk.cli.common import Device, Quiet, Seed
-
-    if isinstance(command, TyperGroup):
-        for verb in command.commands.values():
-            _take_shared(verb)
-        return
-    shared = typer.Typer(add_completion=False)
-
-    @shared.command()
-    def _(seed: Seed = 0, device: Device = "auto", quiet: Quiet = False) -> None: ...
-
-    taken = {parameter.name for parameter in command.params}
-    for option in typer.main.get_command(shared).params:
-        if option.name not in taken and option.name != "help":
-            option.expose_value, option.help = False, "No effect here."  # type: ignore[attr-defined]
-            command.params.append(option)
+VERBS = {verb: job for group in GROUPS.values() for verb, job in group.items()}
 
 
 class LazyGroup(TyperGroup):
@@ -63,22 +53,26 @@ class LazyGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(f"vectalk.cli.{cmd_name}")
+        module = importlib.import_module(f"vectalk.cli.{cmd_name.replace('-', '_')}")
         command = typer.main.get_command(module.app)
         command.name = cmd_name
         command.help = command.help or VERBS[cmd_name]
-        _take_shared(command)
         return command
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         width = max(map(len, VERBS))
-        typer.echo("vectalk: talk to any point of an embedding space\n\nUsage: vectalk VERB ...\n")
-        for verb, job in VERBS.items():
-            typer.echo(f"  {verb:<{width}}  {job}")
-        typer.echo("\n`vectalk VERB --help` tells more; `vectalk --version` prints the version.")
+        typer.echo("vectalk: talk to any point of an embedding space\n\nUsage: vectalk VERB ...")
+        for group, verbs in GROUPS.items():
+            typer.echo(f"\n{group}")
+            for verb, job in verbs.items():
+                typer.echo(f"  {verb:<{width}}  {job}")
+        typer.echo(
+            "\n`vectalk VERB --help` explains a verb and ends with an example. `vectalk --version` prints the version, "
+            "`vectalk --install-completion` sets up completion in your shell."
+        )
 
 
-app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def _version(wanted: bool) -> None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,10 +18,14 @@ from vectalk.concepts.directions import Method
 from vectalk.concepts.examples import Entities, Examples
 from vectalk.concepts.fitting import BOOTSTRAPS, RANDOM_CONCEPTS, fit_direction
 from vectalk.concepts.statistics import Statistics
+from vectalk.display import html_table, to_pandas
 from vectalk.errors import ConceptError
 from vectalk.files import atomic_folder, read_json, write_json
 from vectalk.space import Point, VectorSpace
 from vectalk.space.expression import quoted
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FORMAT = 1
 BLOCK_FLOATS = 4_000_000
@@ -180,6 +185,34 @@ class Concept:
         s = self.statistics
         measured = "not measured" if s.auc is None else f"AUC {s.auc:.2f} [{s.low:.2f}, {s.high:.2f}]"
         return f"concept {self.name!r} of space {self.space.name!r}: {s.positives} positives, {measured}"
+
+    def to_arrow(self, k: int | None = None) -> pa.Table:
+        """Return the entities from the highest score down: id, title, score in standard deviations, split.
+
+        Args:
+            k: how many; all when omitted.
+        """
+        import pyarrow as pa
+
+        rows, scores = self.rank(len(self.space) if k is None else k)
+        ids, splits = (self.space.column(name).take(pa.array(rows)) for name in ("id", "split"))
+        titles = [self.space.title(int(row)) for row in rows]
+        return pa.table({"id": ids, "title": titles, "score": np.asarray(scores, float), "split": splits})
+
+    def to_pandas(self, k: int | None = None) -> Any:
+        """Return `to_arrow` as a data frame; needs pandas."""
+        return to_pandas(self.to_arrow(k))
+
+    def _repr_html_(self) -> str:
+        """Show in a notebook how sure one can be of it, and the entities at both ends."""
+        ends = [self.rank(5), self.rank(5, lowest=True)]
+        rows = [
+            [self.space.title(int(row)), float(score)]
+            for number, (rows, scores) in enumerate(ends)
+            for row, score in (list(zip(rows, scores, strict=True))[:: -1 if number else 1])
+        ]
+        warnings = "".join(f"<p>{escape(warning)}</p>" for warning in self.statistics.warnings)
+        return html_table(["entity", "standard deviations from the mean"], rows, str(self)) + warnings
 
     # ---- files
 

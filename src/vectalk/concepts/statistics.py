@@ -101,12 +101,9 @@ def permutation_p(scores: np.ndarray, labels: np.ndarray, rng: np.random.Generat
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     """Return q values: the share of false finds among all concepts that are at least as significant."""
-    p = np.asarray(p_values, float)
-    order = np.argsort(p)[::-1]
-    scaled = p[order] * len(p) / np.arange(len(p), 0, -1)
-    found = np.empty(len(p))
-    found[order] = np.minimum(np.minimum.accumulate(scaled), 1.0)
-    return [float(q) for q in found]
+    from scipy.stats import false_discovery_control
+
+    return false_discovery_control(p_values, method="bh").tolist() if p_values else []
 
 
 def _chunks(total: int, width: int) -> list[int]:

@@ -10,11 +10,10 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from vectalk.demo.showcase import Sample, showcase
 from vectalk.errors import SpaceError
-from vectalk.evaluation import evaluate
+from vectalk.evaluation import Evaluation, evaluate
 from vectalk.evaluation.probes.facts import Facts
 from vectalk.files import new_folder, write_json
 from vectalk.space import VectorSpace
@@ -97,7 +96,7 @@ def run_demo(
     device: str = "auto",
     reporter: Reporter | None = None,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
-) -> tuple[list[dict[str, Any]], list[Sample]]:
+) -> tuple[Evaluation, list[Sample]]:
     """Write texts, train on them, evaluate, and ask about points that training never saw.
 
     Args:

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from vectalk.demo.world import World, islands_suite
-from vectalk.evaluation import evaluate
+from vectalk.evaluation import Evaluation, evaluate
 from vectalk.files import new_folder, write_json
 from vectalk.space import Point, VectorSpace
 from vectalk.space.split import TEST
@@ -82,7 +81,7 @@ def run_demo(
     device: str = "auto",
     reporter: Reporter | None = None,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
-) -> tuple[list[dict[str, Any]], list[Sample]]:
+) -> tuple[Evaluation, list[Sample]]:
     """Make the world, train on it, evaluate, and ask about points that are nobody.
 
     Args:

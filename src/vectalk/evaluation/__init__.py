@@ -5,7 +5,19 @@ from vectalk.evaluation.conditions import CONDITIONS
 from vectalk.evaluation.evaluate import evaluate
 from vectalk.evaluation.probes.probe import Probe
 from vectalk.evaluation.ratings import Ratings, find_ratings
+from vectalk.evaluation.result import Evaluation
 from vectalk.evaluation.settings import Settings
 from vectalk.evaluation.told import Chat, open_chat
 
-__all__ = ["CONDITIONS", "Chat", "Generator", "Probe", "Ratings", "Settings", "evaluate", "find_ratings", "open_chat"]
+__all__ = [
+    "CONDITIONS",
+    "Chat",
+    "Evaluation",
+    "Generator",
+    "Probe",
+    "Ratings",
+    "Settings",
+    "evaluate",
+    "find_ratings",
+    "open_chat",
+]

@@ -25,6 +25,7 @@ from vectalk.evaluation.metrics.recovery import recovery
 from vectalk.evaluation.probes.facts import Facts, NotRunError
 from vectalk.evaluation.ratings import find_ratings
 from vectalk.evaluation.report import write_report
+from vectalk.evaluation.result import Evaluation, Metric
 from vectalk.evaluation.settings import PARTIAL, STARTED, Settings, claim
 from vectalk.evaluation.space_map import space_maps
 from vectalk.evaluation.texts import Figure, TaskTexts
@@ -34,8 +35,6 @@ from vectalk.readback import CachedEncoder, ReadBack, SameEncoder, TextEncoder, 
 from vectalk.space.split import TEST, TRAIN, VALIDATION
 from vectalk.tasks import Corpus, Example, Task
 from vectalk.version import __version__
-
-Metric = dict[str, Any]
 
 
 def evaluate(
@@ -49,7 +48,7 @@ def evaluate(
     overwrite: bool = False,
     progress: Progress = lambda what, done, total: None,
     **settings: Any,
-) -> list[Metric]:
+) -> Evaluation:
     """Evaluate a model and write `metrics.jsonl`, `answers.jsonl`, `config.json` and `report.html`.
 
     Interrupted, it goes on where it stopped: answers are kept as they come.
@@ -67,7 +66,7 @@ def evaluate(
         settings: fields of `Settings`: `tasks`, `limit`, `encoder`, `conditions`, `ratings`, `seed`, ...
 
     Returns:
-        The rows of `metrics.jsonl`: space, task, metric, condition, value, low, high, n.
+        What was measured: a sequence of the rows of `metrics.jsonl`.
 
     Raises:
         EvaluationError: an unknown condition, too few test examples, spaces that do not fit, or a folder in the way.
@@ -75,11 +74,12 @@ def evaluate(
     chosen = Settings.make(**settings)
     _check_spaces(generator, corpus)
     check_encoder(chosen.encoded_by(corpus.spaces)[0])
-    return _Evaluation(generator, corpus, Path(out), chosen, stage1, chat, progress, facts).run(overwrite)
+    rows = _Measurement(generator, corpus, Path(out), chosen, stage1, chat, progress, facts).run(overwrite)
+    return Evaluation(rows, Path(out))
 
 
-class _Evaluation:
-    """One evaluation: what is shared by its tasks, and what it has found so far."""
+class _Measurement:
+    """One evaluation under way: what is shared by its tasks, and what it has found so far."""
 
     def __init__(
         self,

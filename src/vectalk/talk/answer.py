@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any
 
+from vectalk.display import html_table, to_pandas
 from vectalk.space import Support
 
 if TYPE_CHECKING:
@@ -107,6 +109,29 @@ class Answer:
     def to_json(self) -> str:
         """Return everything as one line of JSON."""
         return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    def to_arrow(self) -> pa.Table:
+        """Return the answer as a table of one row (see `to_arrow` for several)."""
+        return to_arrow([self])
+
+    def to_pandas(self) -> Any:
+        """Return the answer as a data frame of one row; needs pandas."""
+        return to_pandas(self.to_arrow())
+
+    def _repr_html_(self) -> str:
+        """Show the text in a notebook, with its grounds: each vector's support and nearest entities."""
+        rows = [
+            [
+                slot,
+                report.source,
+                str(report.support),
+                ", ".join(f"{near.title} ({near.similarity:.2f})" for near in report.neighbors),
+            ]
+            for slot, report in self.slots.items()
+        ]
+        text = self.text if self.abstained is None else f"no answer: {self.abstained}"
+        cut = "" if self.finished or self.abstained else " <i>(cut)</i>"
+        return f"<p>{escape(text)}{cut}</p>" + html_table(["slot", "vector", "support", "nearest entities"], rows)
 
 
 def to_arrow(answers: Sequence[Answer]) -> pa.Table:
