@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,7 @@ BANDS, ROWS, ALIKE = 16, 3, 6
 WORDS = 3  # in a row
 MOST = 2_000_000  # examples compared for near duplicates; of more, a share drawn by their entities
 SHARED, NEAR, CROSS = 0.05, 0.2, 0.01  # shares above which something is said
-_PRIME = np.uint64(2**31 - 1)
-_RANDOM = np.random.default_rng(20231006).integers(1, 2**31 - 1, (2, BANDS * ROWS, 1), dtype=np.uint64)
+SEED = 20231006
 
 
 def normalised(text: str) -> str:
@@ -32,15 +31,20 @@ def normalised(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def signature(text: str) -> np.ndarray:
-    """Return the band hashes [16] (uint32) of a normalised text: similar texts share many."""
-    words = text.split()
-    runs = {" ".join(words[i : i + WORDS]) for i in range(max(1, len(words) - WORDS + 1))}
-    hashes = np.fromiter((zlib.crc32(run.encode()) for run in runs), np.uint64, len(runs)) % _PRIME
-    # 31-bit factors, so that products stay within 64 bits.
-    least = ((_RANDOM[0] * hashes + _RANDOM[1]) % _PRIME).min(1).reshape(BANDS, ROWS)
-    mixed = (least[:, 0] * np.uint64(0x9E3779B1) + least[:, 1]) * np.uint64(0x85EBCA6B) + least[:, 2]
+def signatures(texts: Sequence[str]) -> np.ndarray:
+    """Return the band hashes [n, 16] (uint32) of normalised texts: similar texts share many."""
+    from datasketch import MinHash
+
+    hashes = MinHash.bulk([_shingles(text) for text in texts], num_perm=BANDS * ROWS, seed=SEED, hashfunc=zlib.crc32)
+    least = np.array([each.hashvalues for each in hashes], np.uint64).reshape(len(texts), BANDS, ROWS)
+    mixed = (least[..., 0] * np.uint64(0x9E3779B1) + least[..., 1]) * np.uint64(0x85EBCA6B) + least[..., 2]
     return (mixed ^ (mixed >> np.uint64(32))).astype(np.uint32)
+
+
+def _shingles(text: str) -> set[bytes]:
+    """Return the runs of words in a row that a text holds."""
+    words = text.split()
+    return {" ".join(words[i : i + WORDS]).encode() for i in range(max(1, len(words) - WORDS + 1))}
 
 
 class Duplicates:
@@ -66,7 +70,7 @@ class Duplicates:
         texts = [normalised(target or "") for target in batch.targets]
         facts = np.array([teacher.startswith("facts") for teacher in batch.teachers])
         banded = ~facts & (slots % np.uint64(2**20) < self.share * 2**20)
-        bands = [signature(texts[i]) for i in np.flatnonzero(banded)]
+        bands = signatures([texts[i] for i in np.flatnonzero(banded)])
         digests = b"".join(hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
         task = [self.tasks.setdefault(name, len(self.tasks)) for name in batch.tasks]
         made: dict[str, np.ndarray] = {
@@ -76,7 +80,7 @@ class Duplicates:
             "slots": slots,
             "target": np.frombuffer(digests, np.uint64),
             "facts": facts,
-            "bands": np.array(bands, np.uint32).reshape(-1, BANDS),
+            "bands": bands,
             "banded": banded,
         }
         for name, values in made.items():
