@@ -14,9 +14,6 @@ from pathlib import Path
 import numpy as np
 
 import vectalk as vt
-from vectalk.tasks import FactsTeacher, Suite, build_corpus
-from vectalk.training import TrainConfig, train
-from vectalk.training.base_llm import make_base_llm
 
 # What may be asked of a wine, and how its facts are put into words; see docs/suites.md.
 SUITE = """
@@ -73,19 +70,19 @@ def main() -> None:
     print(wines, {split: len(wines.rows(split)) for split in ("train", "validation", "test")})
 
     # Questions and answers about the entities of the train split, written from the metadata.
-    suite = Suite.parse(SUITE, "wines")
-    teacher = FactsTeacher(suite, {"wine": wines})
-    corpus = build_corpus({"wine": wines}, suite, teacher, given.out / "corpus")
+    suite = vt.Suite.parse(SUITE, "wines")
+    teacher = vt.FactsTeacher(suite, {"wine": wines})
+    corpus = vt.build_corpus({"wine": wines}, suite, teacher, given.out / "corpus")
     example = next(corpus.examples("train"))
     print(f"{example.prompt}  ->  {example.target}")
 
     # Any decoder LLM does; with none at hand, a tiny one learns the texts of the corpus, without the vectors.
-    llm = given.llm or str(make_base_llm(corpus, given.out / "llm", hidden=64, layers=2, vocabulary=512, steps=150))
+    llm = given.llm or str(vt.make_base_llm(corpus, given.out / "llm", hidden=64, layers=2, vocabulary=512, steps=150))
 
     # First the adapter alone, then the LLM with it.
     settings = {"adapter.width": 128, "stage1.steps": 100, "stage2.steps": given.steps, "eval_every": 100}
     rates = {"stage1.lr_adapter": 5e-3, "stage2.lr_adapter": 3e-3, "stage2.lr_llm": 5e-4 if given.llm else 3e-3}
-    train(corpus, llm, given.out / "run", TrainConfig.load(None, {**settings, **rates}))
+    vt.train(corpus, llm, given.out / "run", vt.TrainConfig.load(None, {**settings, **rates}))
 
     # Ask about a wine that training never saw, a point half way to another, and one that is a move, not a place.
     elm = vt.ELM.from_pretrained(given.out / "run")

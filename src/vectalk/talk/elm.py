@@ -19,6 +19,7 @@ from vectalk.model import ElmModel, PromptFormat
 from vectalk.model.hub import fetch, push
 from vectalk.model.prompt import check_slots
 from vectalk.model.run import Run
+from vectalk.model.run_copy import copy_run
 from vectalk.readback import text_functions
 from vectalk.space import Point, VectorSpace
 from vectalk.talk.answer import Answer, Neighbor, SlotReport
@@ -107,6 +108,16 @@ class ELM:
         if self._prompts is None:
             raise EngineError("this needs the LLM in this process; load the run without another engine")
         return self._prompts
+
+    def save_pretrained(self, path: str | Path, *, spaces: bool = False, overwrite: bool = False) -> Path:
+        """Copy the run to another folder, from which `from_pretrained` loads the same model; returns the folder.
+
+        Args:
+            path: folder to make.
+            spaces: copy the spaces into it too; else the copy names them where they are.
+            overwrite: replace another run in `path`.
+        """
+        return copy_run(self.run, path, spaces=spaces, overwrite=overwrite).path
 
     def push_to_hub(self, repository: str, **options: Any) -> str:
         """Upload the run with a model card; returns its address. Options are those of `vectalk.model.hub.push`."""
