@@ -1,12 +1,17 @@
 """The world's law, and the demo from end to end at its smallest."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import vectalk
 from vectalk.cli.main import main
 from vectalk.demo import films, islands, likes
 from vectalk.demo.world import RICHES, World, islands_suite
@@ -175,3 +180,36 @@ def test_without_its_data_the_demo_says_where_they_are(tmp_path, monkeypatch) ->
     monkeypatch.setenv("VECTALK_DEMO_DATA", str(tmp_path))
     with pytest.raises(SpaceError, match="VECTALK_DEMO_DATA"):
         films.demo_data()
+
+
+def installed(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    """Run the command line from a copy of the package alone, as a wheel installs it."""
+    package = Path(vectalk.__file__).parent
+    if not (tmp_path / "site").exists():
+        shutil.copytree(package, tmp_path / "site" / "vectalk", ignore=shutil.ignore_patterns("__pycache__"))
+    inherited = {name: value for name, value in os.environ.items() if name != "VECTALK_DEMO_DATA"}
+    return subprocess.run(
+        [sys.executable, "-m", "vectalk.cli.main", *arguments],
+        cwd=tmp_path,
+        env={**inherited, "PYTHONPATH": str(tmp_path / "site"), **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_from_a_wheel_the_demo_invents_its_world_and_says_so(tmp_path: Path) -> None:
+    done = installed(tmp_path, "demo", "--quick", "--json", "--out", "demo")
+    assert done.returncode == 0, done.stderr
+    assert "showing an invented world of islands: the demo's film data are in the folder demo-data" in done.stderr
+    assert {row["space"] for row in json.loads(done.stdout)["metrics"]} == {"island"}
+
+
+def test_from_a_wheel_films_that_are_asked_for_are_missed(tmp_path: Path) -> None:
+    done = installed(tmp_path, "demo", "--world", "films", "--out", "demo")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "get that folder and name it in VECTALK_DEMO_DATA" in done.stderr
+    assert not (tmp_path / "demo").exists()
+    done = installed(tmp_path, "demo", "--out", "demo", VECTALK_DEMO_DATA=str(tmp_path))
+    assert done.returncode == 2
+    assert f"VECTALK_DEMO_DATA={tmp_path} holds no film data" in done.stderr

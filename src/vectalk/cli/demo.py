@@ -40,8 +40,13 @@ def demo(
     full: Annotated[bool, typer.Option("--full", help="All 25 tasks; takes several times as long.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Less training, too little for good answers.")] = False,
     world: Annotated[
-        str, typer.Option("--world", help="`films`, or `islands`: invented, so that all truth is known.")
-    ] = "films",
+        str | None,
+        typer.Option(
+            "--world",
+            help="`films`, or `islands`: invented, so that all truth is known. Default: films where their data are at "
+            "hand, else islands.",
+        ),
+    ] = None,
     llm: Annotated[
         str | None, typer.Option("--llm", help="Base LLM: hub name or folder; the demo's own when omitted.")
     ] = None,
@@ -52,6 +57,13 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Real vectors, talking: trains, evaluates, and shows answers side by side, in minutes on two cores."""
+    from vectalk.demo.data import WHERE, has_demo_data
+
+    if world is None:
+        about_films = has_demo_data() or likes or full or llm
+        world = "films" if about_films else "islands"
+        if not about_films:
+            note(f"showing an invented world of islands: {WHERE}", quiet)
     if world not in ("films", "islands"):
         raise typer.BadParameter(f"--world is `films` or `islands`, not {world!r}")
     if full and quick:
@@ -130,7 +142,7 @@ def _show_films(
 
 def _check(titles: list[str]) -> None:
     """Raise an error for unknown films now, and not after minutes of training."""
-    from vectalk.demo.films import demo_data
+    from vectalk.demo.data import demo_data
     from vectalk.space import VectorSpace
 
     films = VectorSpace.load(demo_data() / "films")
@@ -139,7 +151,7 @@ def _check(titles: list[str]) -> None:
 
 
 def _likes(folder: Path, titles: list[str], device: str, as_json: bool, quiet: bool) -> None:
-    from vectalk.demo.films import demo_data
+    from vectalk.demo.data import demo_data
     from vectalk.demo.likes import who_likes
     from vectalk.demo.showcase import VIEWER
     from vectalk.talk import ELM

@@ -6,13 +6,12 @@ base LLM there has read texts about training films and viewers, and has seen no 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from vectalk.demo.data import demo_data
 from vectalk.demo.showcase import Sample, showcase
-from vectalk.errors import SpaceError
 from vectalk.evaluation import Evaluation, evaluate
 from vectalk.evaluation.probes.facts import Facts
 from vectalk.files import new_folder, write_json
@@ -41,23 +40,6 @@ class Size:
 USUAL = Size((*SIX, PROFILE), variants=4, stage1=80, stage2=900, test=150)
 QUICK = Size(("summary", "similarities", PROFILE), variants=2, stage1=60, stage2=240, test=40)
 FULL = Size((), variants=4, stage1=100, stage2=3000, test=150)
-
-
-def demo_data() -> Path:
-    """Return the folder of the demo's data.
-
-    Raises:
-        SpaceError: it is not there, as in an installed wheel; says where to get it.
-    """
-    given = os.environ.get("VECTALK_DEMO_DATA")
-    folder = Path(given) if given else Path(__file__).parents[3] / "demo-data"
-    if not (folder / "films" / "space.json").is_file():
-        raise SpaceError(
-            f"the demo's data are not at {folder}: they are not part of the package, since their licence differs. "
-            "Get the folder demo-data of vectalk's repository and name it in VECTALK_DEMO_DATA, or run "
-            "`vectalk demo --world islands`, which invents its data"
-        )
-    return folder
 
 
 def config_for(size: Size, seed: int = 0) -> TrainConfig:
