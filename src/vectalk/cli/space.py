@@ -232,7 +232,8 @@ def neighbors(
     """List the nearest entities of a point."""
     space, point = _point(folder, expression)
     found = _neighbors(space, point, k, split)
-    emit({"point": point.source, "neighbors": found}, _neighbor_table(point.title, found), as_json)
+    document = {"point": point.source, "notes": point.notes, "neighbors": found}
+    emit(document, _neighbor_table(point.title, found), as_json)
 
 
 @app.command()
@@ -260,6 +261,7 @@ def point(
     lines += [f"{name}: {_short(value)}" for name, value in (metadata or {}).items() if name != "title"]
     document = {
         "point": at.source,
+        "notes": at.notes,
         "row": at.row,
         "metadata": metadata,
         "support": asdict(support),
@@ -303,7 +305,10 @@ def _point(folder: Path, expression: str) -> tuple[VectorSpace, Point]:
     from vectalk.space import VectorSpace
 
     space = VectorSpace.load(folder)
-    return space, space.point(expression, {**FUNCTIONS, **text_functions(space)})
+    point = space.point(expression, {**FUNCTIONS, **text_functions(space)})
+    for taken in point.notes:
+        note(f"note: {taken}")
+    return space, point
 
 
 def _short(value: Any) -> str:
@@ -350,6 +355,7 @@ def _card(space: VectorSpace, folder: Path) -> dict[str, Any]:
         "dtype": str(space.vectors.dtype),
         "metric": space.metric,
         "split_by": space.split_by,
+        "split_rule": space.split_rule,
         "splits": {name: len(space.rows(name)) for name in SPLITS},
         "columns": {name: str(space.column(name).type) for name in space.column_names},
         "fingerprint": space.fingerprint,
