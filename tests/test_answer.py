@@ -8,12 +8,14 @@ import pytest
 import torch
 
 import vectalk as vt
+from vectalk.cli.ask import _grounds
 from vectalk.decoding.settings import Generated
 from vectalk.errors import PromptError
 from vectalk.model import Prompt, collate
 from vectalk.model.run import Run
 from vectalk.talk import ELM, Answer, to_arrow
 from vectalk.talk.candidates import keep_nearest, task_of
+from vectalk.talk.chat import Chat
 from vectalk.talk.influence import OTHERS
 from worlds import call
 
@@ -193,6 +195,19 @@ def test_answers_are_a_table(elm: ELM) -> None:
     assert [slot["slot"] for slot in rows[1]["slots"]] == ["a", "b"]
     assert json.loads(rows[0]["settings"])["seed"] == 0
     assert json.loads(answers[0].to_json()) == json.loads(json.dumps(answers[0].to_dict()))
+
+
+def test_an_answer_says_which_title_was_taken(elm: ELM, capsys: pytest.CaptureFixture[str]) -> None:
+    title = elm.spaces["island"].title(3)
+    answer = elm.ask(QUESTION, {"island": title.upper()})
+    taken = f"{title.upper()!r} is taken as another spelling of {title!r}"
+    assert answer.slots["island"].notes == (taken,)
+    assert answer.slots["island"].source == repr(title)
+    assert to_arrow([answer]).to_pylist()[0]["slots"][0]["notes"] == [taken]
+    assert elm.ask(QUESTION, {"island": title}).slots["island"].notes == ()
+    assert next(iter(Chat(elm).hear(f"/bind island = {title.upper()}"))) == f"({taken})\n"
+    _grounds(elm, answer, 128)
+    assert f"({taken})" in capsys.readouterr().err
 
 
 def test_asking_from_an_event_loop(elm: ELM) -> None:

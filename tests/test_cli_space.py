@@ -112,6 +112,16 @@ def test_neighbors(films: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {space.find(name) for name in found} <= set(space.rows("test").tolist())
 
 
+@pytest.mark.parametrize("verb", ["neighbors", "point"])
+def test_a_note_says_which_title_was_taken(films: Path, verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = "the film b8 (1968)"
+    taken = f"{asked!r} is taken as another spelling of 'Film [b8], The (1968)'"
+    code, out, err = call(["space", verb, str(films), f"lerp('{asked}', '7', 0.5)", "--json"], capsys)
+    assert (code, err) == (0, f"note: {taken}\n")
+    assert json.loads(out)["notes"] == [taken]
+    assert call(["space", verb, str(films), "Film [b8], The (1968)"], capsys)[2] == ""
+
+
 def test_point(films: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(["space", "point", str(films), "mean('7', '8')", "--json"], capsys)
     assert code == 0

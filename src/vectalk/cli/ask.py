@@ -102,6 +102,8 @@ def _grounds(elm: "ELM", answer: "Answer", max_new_tokens: int) -> None:
         err.print(f"(no answer: {answer.abstained})", markup=False, soft_wrap=True)
     for slot, report in answer.slots.items():
         err.print(f"\n{{{slot}}} = {report.source}: {report.support}", markup=False, style="dim", soft_wrap=True)
+        for note in report.notes:
+            err.print(f"  ({note})", markup=False, soft_wrap=True)
         for near in report.neighbors:
             err.print(f"  {near.similarity:6.3f}  {near.title}", markup=False, style="dim", soft_wrap=True)
         if answer.influence is not None and answer.influence.tokens:

@@ -106,6 +106,8 @@ def _examples(
         return {name: examples.by_metadata(space, where)}, " and ".join(where)
     if positive:
         one = examples.Examples.of(space, positive, negative or None)
+        for taken in dict.fromkeys(taken for entity in (*positive, *negative) for taken in space[entity].notes):
+            note(f"note: {taken}")
         return {positive[0]: one}, f"{len(positive)} entities by name"
     if every is not None:
         found, given = examples.every_value(space, every, least), f"{every}={{}}"
@@ -171,6 +173,8 @@ def show(
         lines.append("nearest concepts: " + ", ".join(f"{n} {c:+.2f}" for n, c in others[:8]))
     if at is not None:
         point = space.point(at, {**FUNCTIONS, **text_functions(space)})
+        for taken in point.notes:
+            note(f"note: {taken}")
         low, high = concept.reach(point)
         document["at"] = {"point": point.source, "score": concept.score(point), "reach": [low, high]}
         lines.append(

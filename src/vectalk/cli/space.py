@@ -8,6 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vectalk.cli.common import Json, Overwrite, Quiet, Seed, emit, note, pairs, progress
+from vectalk.cli.rating_options import (
+    Header,
+    ItemColumn,
+    RatingColumn,
+    Repeated,
+    Separator,
+    Unrated,
+    UserColumn,
+    Valid,
+)
 
 if TYPE_CHECKING:
     from vectalk.space import Point, VectorSpace
@@ -139,15 +149,19 @@ def encode(
 
 @app.command()
 def factorize(
-    ratings: Annotated[Path, typer.Argument(help="Ratings: csv, tsv, parquet or jsonl.")],
+    ratings: Annotated[Path, typer.Argument(help="Ratings, plays or clicks: text of any layout, parquet or json.")],
     out: Out,
     items: Annotated[Path | None, typer.Option("--items", help="Metadata of the items, joined by id.")] = None,
     id_column: IdColumn = None,
-    user_column: Annotated[str | None, typer.Option("--user-column")] = None,
-    item_column: Annotated[str | None, typer.Option("--item-column")] = None,
-    rating_column: Annotated[str | None, typer.Option("--rating-column")] = None,
+    user_column: UserColumn = None,
+    item_column: ItemColumn = None,
+    rating_column: RatingColumn = None,
+    separator: Separator = None,
+    header: Header = None,
+    valid: Valid = [],  # noqa: B006
+    repeated: Repeated = None,
     list_column: ListColumn = [],  # noqa: B006
-    null: Null = [],  # noqa: B006
+    null: Unrated = [],  # noqa: B006
     extract: Extract = [],  # noqa: B006
     rename: Rename = [],  # noqa: B006
     item_name: Annotated[str, typer.Option("--item-name", help="Name of the item space, e.g. film.")] = "item",
@@ -195,6 +209,10 @@ def factorize(
             user_column=user_column,
             item_column=item_column,
             rating_column=rating_column,
+            separator=separator,
+            header=header,
+            valid=valid,
+            repeated=repeated,  # type: ignore[arg-type]
             holdout=holdout,
             min_ratings=min_ratings,
             item_name=item_name,
@@ -202,6 +220,7 @@ def factorize(
             licence=licence,
             overwrite=overwrite,
             on_iteration=lambda number, loss: bar.update(job, completed=number, note=f"loss {loss:.6g}"),
+            tell=lambda message: note(message, quiet),
         )
     figures = made.summary
     shown = (
@@ -232,7 +251,8 @@ def neighbors(
     """List the nearest entities of a point."""
     space, point = _point(folder, expression)
     found = _neighbors(space, point, k, split)
-    emit({"point": point.source, "neighbors": found}, _neighbor_table(point.title, found), as_json)
+    document = {"point": point.source, "notes": point.notes, "neighbors": found}
+    emit(document, _neighbor_table(point.title, found), as_json)
 
 
 @app.command()
@@ -260,6 +280,7 @@ def point(
     lines += [f"{name}: {_short(value)}" for name, value in (metadata or {}).items() if name != "title"]
     document = {
         "point": at.source,
+        "notes": at.notes,
         "row": at.row,
         "metadata": metadata,
         "support": asdict(support),
@@ -303,7 +324,10 @@ def _point(folder: Path, expression: str) -> tuple[VectorSpace, Point]:
     from vectalk.space import VectorSpace
 
     space = VectorSpace.load(folder)
-    return space, space.point(expression, {**FUNCTIONS, **text_functions(space)})
+    point = space.point(expression, {**FUNCTIONS, **text_functions(space)})
+    for taken in point.notes:
+        note(f"note: {taken}")
+    return space, point
 
 
 def _short(value: Any) -> str:
@@ -350,6 +374,7 @@ def _card(space: VectorSpace, folder: Path) -> dict[str, Any]:
         "dtype": str(space.vectors.dtype),
         "metric": space.metric,
         "split_by": space.split_by,
+        "split_rule": space.split_rule,
         "splits": {name: len(space.rows(name)) for name in SPLITS},
         "columns": {name: str(space.column(name).type) for name in space.column_names},
         "fingerprint": space.fingerprint,

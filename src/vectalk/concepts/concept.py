@@ -23,6 +23,8 @@ from vectalk.errors import ConceptError
 from vectalk.files import atomic_folder, read_json, write_json
 from vectalk.space import Point, VectorSpace
 from vectalk.space.expression import quoted
+from vectalk.space.frame import Frame
+from vectalk.space.point import blended
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -147,7 +149,7 @@ class Concept:
         if keep_norm:
             moved = moved * (np.linalg.norm(start.values) / max(float(np.linalg.norm(moved)), 1e-12))
             source = f"turn({start.source}, {quoted(self.name)}, {steps:g})"
-        return Point(moved, start.space, source, None, start.sources)
+        return blended([start], moved, source)
 
     def reach(self, point: Point | str, most: float = 8.0, every: float = 0.25) -> tuple[float, float]:
         """Return how many steps down and up a point can be shifted before it is far from anything real.
@@ -176,7 +178,7 @@ class Concept:
         self.check(other.space)
         return float(self.vector @ other.vector)
 
-    def check(self, space: VectorSpace) -> None:
+    def check(self, space: Frame) -> None:
         """Raise a ConceptError where `space` is not the one that the concept was fitted on."""
         if space.fingerprint != self.space.fingerprint:
             raise ConceptError(_foreign(self.name, self.space.fingerprint, space))
@@ -320,7 +322,7 @@ def with_q_values(concepts: Sequence[Concept]) -> list[Concept]:
     ]
 
 
-def _foreign(name: str, fingerprint: str, space: VectorSpace) -> str:
+def _foreign(name: str, fingerprint: str, space: Frame) -> str:
     return (
         f"concept {name!r} was fitted on a space with fingerprint {fingerprint[:12]}; space {space.name!r} has "
         f"{space.fingerprint[:12]}: a direction means nothing in another space; fit it there"

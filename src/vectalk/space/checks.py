@@ -58,9 +58,9 @@ def check_vectors(name: str, vectors: np.ndarray) -> np.ndarray:
     return vectors
 
 
-def splits(table: pa.Table, rule: str) -> np.ndarray:
-    """Return the split of each row; one whose value is unknown is split by its id."""
-    return split.assign_splits(pc.coalesce(table[rule].cast(pa.string()), table["id"]).to_pylist(), rule)
+def splits(table: pa.Table, column: str, rule: int) -> np.ndarray:
+    """Return the split of each row by a column; one whose value is unknown is split by its id."""
+    return split.assign_splits(pc.coalesce(table[column].cast(pa.string()), table["id"]).to_pylist(), column, rule)
 
 
 def repeated(ids: pa.ChunkedArray) -> list[str]:

@@ -16,23 +16,29 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from vectalk.errors import ExpressionError, VectalkError
 from vectalk.space import geometry
-from vectalk.space.point import Point
+from vectalk.space.frame import Frame
+from vectalk.space.point import Point, blended
 from vectalk.space.titles import closest
-
-if TYPE_CHECKING:
-    from vectalk.space.vector_space import VectorSpace
 
 _TOKEN = re.compile(
     r"""\s*(?:(?P<number>\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+)"""
     r"""|(?P<quoted>'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")"""
     r"""|(?P<name>[A-Za-z_]\w*)|(?P<sign>[-+*(),]))"""
 )
+
+
+class Entities(Frame, Protocol):
+    """A space whose entities have names; `VectorSpace` is one."""
+
+    def __getitem__(self, key: str) -> Point:
+        """Return the point of an entity."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ Function = Callable[..., Point]
 
 def evaluate(
     text: str,
-    space: VectorSpace,
+    space: Entities,
     functions: Mapping[str, Function] | None = None,
     names: Mapping[str, Point] | None = None,
 ) -> Point:
@@ -69,7 +75,7 @@ def evaluate(
 
 class _Parser:
     def __init__(
-        self, text: str, space: VectorSpace, functions: Mapping[str, Function], names: Mapping[str, Point]
+        self, text: str, space: Entities, functions: Mapping[str, Function], names: Mapping[str, Point]
     ) -> None:
         self.text, self.space, self.functions, self.names = text, space, functions, names
         self.tokens = list(self._tokenise())
@@ -197,7 +203,7 @@ def quoted(text: str) -> str:
     return repr(text) if "'" not in text else f'"{escaped}"'
 
 
-def as_point(space: VectorSpace, value: Any) -> Point:
+def as_point(space: Entities, value: Any) -> Point:
     """Turn an argument of a function into a point: look a name up, pass a point through."""
     if isinstance(value, Name):
         return space[value.text]
@@ -213,34 +219,33 @@ def as_number(value: Any) -> float:
     return value
 
 
-def blend(space: VectorSpace, name: str, points: list[Point], values: np.ndarray, *extra: float) -> Point:
+def blend(name: str, points: list[Point], values: np.ndarray, *extra: float) -> Point:
     """Make the point that a function of other points gives; its source names the function and them."""
     written = ", ".join([p.source for p in points] + [f"{e:g}" for e in extra])
-    sources = tuple(dict.fromkeys(s for p in points for s in p.sources))
-    return Point(values, space, f"{name}({written})", None, sources)
+    return blended(points, values, f"{name}({written})")
 
 
 def _between(name: str, move: Callable[[np.ndarray, np.ndarray, float], np.ndarray]) -> Function:
-    def function(space: VectorSpace, a: Any, b: Any, t: Any) -> Point:
+    def function(space: Entities, a: Any, b: Any, t: Any) -> Point:
         pa, pb, share = as_point(space, a), as_point(space, b), as_number(t)
-        return blend(space, name, [pa, pb], move(pa.values, pb.values, share), share)
+        return blend(name, [pa, pb], move(pa.values, pb.values, share), share)
 
     return function
 
 
-def _mean(space: VectorSpace, *values: Any) -> Point:
+def _mean(space: Entities, *values: Any) -> Point:
     points = [as_point(space, value) for value in values]
     if not points:
         raise TypeError("mean needs at least one point")
-    return blend(space, "mean", points, geometry.mean([p.values for p in points]))
+    return blend("mean", points, geometry.mean([p.values for p in points]))
 
 
-def _analogy(space: VectorSpace, a: Any, b: Any, c: Any) -> Point:
+def _analogy(space: Entities, a: Any, b: Any, c: Any) -> Point:
     points = [as_point(space, value) for value in (a, b, c)]
-    return blend(space, "analogy", points, geometry.analogy(*(p.values for p in points)))
+    return blend("analogy", points, geometry.analogy(*(p.values for p in points)))
 
 
-def _random(space: VectorSpace, seed: Any = 0.0) -> Point:
+def _random(space: Entities, seed: Any = 0.0) -> Point:
     """A Gaussian of the training entities' mean and per-dimension scale: a point that is nobody."""
     number = as_number(seed)
     if number < 0 or not number.is_integer():

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vectalk.errors import SpaceError
-
-if TYPE_CHECKING:
-    from vectalk.space.vector_space import VectorSpace
+from vectalk.space.frame import Frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,13 +21,15 @@ class Point:
         source: the expression that gives it, for people and for logs.
         row: row of the entity in the space, or None for a point that is nobody.
         sources: titles of the entities it was made of.
+        notes: what was taken for granted when their names were looked up, such as another spelling of a title.
     """
 
     values: np.ndarray
-    space: VectorSpace = field(repr=False)
+    space: Frame = field(repr=False)
     source: str = "vector"
     row: int | None = None
     sources: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         values = np.asarray(self.values, np.float32)
@@ -56,9 +56,8 @@ class Point:
                 f"{self.source} lies in space {self.space.name!r}, {other.source} in {other.space.name!r}: "
                 "points of different spaces cannot be combined"
             )
-        sources = tuple(dict.fromkeys(self.sources + other.sources))
         values = self.values + share * other.values
-        return Point(values, self.space, f"({self.source} {sign} {other.source})", None, sources)
+        return blended([self, other], values, f"({self.source} {sign} {other.source})")
 
     def __add__(self, other: Point) -> Point:
         return self._with(other, 1.0, "+")
@@ -67,9 +66,22 @@ class Point:
         return self._with(other, -1.0, "-")
 
     def __mul__(self, factor: float) -> Point:
-        return Point(self.values * factor, self.space, f"{factor:g} * {self.source}", None, self.sources)
+        return blended([self], self.values * factor, f"{factor:g} * {self.source}")
 
     __rmul__ = __mul__
 
     def __neg__(self) -> Point:
         return self * -1.0
+
+
+def blended(points: Sequence[Point], values: np.ndarray, source: str) -> Point:
+    """Return the point that was made of others of one space, at least one; it names their sources, each once.
+
+    Args:
+        points: what it was made of.
+        values: [D].
+        source: the expression that gives it.
+    """
+    sources = dict.fromkeys(title for point in points for title in point.sources)
+    notes = dict.fromkeys(note for point in points for note in point.notes)
+    return Point(values, points[0].space, source, None, tuple(sources), tuple(notes))

@@ -1,14 +1,32 @@
-"""The split of entities into train, validation and test: a rule, so that nobody can forget or redo it."""
+"""The split of entities into train, validation and test: a rule, so that nobody can forget or redo it.
+
+The rule hashes a key of each entity: its id, the value of a named column, or its title, normalised so that a work has
+one split in every space. What may change is how a title is normalised, and each way has a number:
+
+1. Accents fall, and of the rest only a-z and 0-9 stay; a title without any of these is taken as it is.
+2. Letters, digits and marks of every script stay, and so do + and #. ASCII titles without these two signs have the
+   key that rule 1 gives them.
+
+A space stores the split of each entity and the number of its rule; opening it computes nothing anew.
+"""
 
 import hashlib
+import re
+import unicodedata
 from collections.abc import Iterable
 
 import numpy as np
 
+from vectalk.errors import SpaceError
 from vectalk.space.titles import title_key
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
+RULE = 2  # of spaces that are made now
+RULES = (1, RULE)
+
+_YEAR = re.compile(r"\s*\(\d{4}\)\s*$")
+_ARTICLE = re.compile(r"^(.*), (the|a|an|la|le|les|l'|il|el|los|las|der|die|das|un|une)$", re.IGNORECASE)
 
 
 def split_of(key: str) -> str:
@@ -17,12 +35,27 @@ def split_of(key: str) -> str:
     return TEST if bucket < 15 else VALIDATION if bucket < 20 else TRAIN
 
 
-def split_keys(values: Iterable[object], column: str) -> list[str]:
-    """Return the keys that the rule hashes; titles are normalised, so a work has one split everywhere."""
-    normalise = title_key if column == "title" else str
+def split_keys(values: Iterable[object], column: str, rule: int = RULE) -> list[str]:
+    """Return the keys that a rule hashes; titles are normalised, so a work has one split everywhere.
+
+    Raises:
+        SpaceError: there is no such rule.
+    """
+    if rule not in RULES:
+        raise SpaceError(f"split rule {rule!r} is unknown; the rules are {', '.join(map(str, RULES))}")
+    if column != "title":
+        return [str(value) for value in values]
+    normalise = title_key if rule == RULE else _first_key
     return [normalise(str(value)) for value in values]
 
 
-def assign_splits(values: Iterable[object], column: str = "id") -> np.ndarray:
+def assign_splits(values: Iterable[object], column: str = "id", rule: int = RULE) -> np.ndarray:
     """Return the split name of each value of the column that the rule hashes."""
-    return np.array([split_of(key) for key in split_keys(values, column)], dtype=object)
+    return np.array([split_of(key) for key in split_keys(values, column, rule)], dtype=object)
+
+
+def _first_key(title: str) -> str:
+    """Normalise a title as rule 1 does, which knows no letters but a-z."""
+    bare = _ARTICLE.sub(r"\2 \1", _YEAR.sub("", title.strip()))
+    plain = "".join(sign for sign in unicodedata.normalize("NFKD", bare) if not unicodedata.combining(sign))
+    return re.sub(r"[^a-z0-9]+", " ", plain.casefold()).strip() or title.strip().lower()

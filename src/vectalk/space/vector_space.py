@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,30 +13,30 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vectalk.errors import SpaceError, UnknownEntityError
+from vectalk.errors import ExpressionError, SpaceError, UnknownEntityError
 from vectalk.files import atomic_folder, read_json, write_json
 from vectalk.space import expression, split
 from vectalk.space.checks import check_entities, check_vectors, fingerprint, split_hash, splits
 from vectalk.space.importing.table_files import read_row
 from vectalk.space.importing.vector_files import open_vectors
+from vectalk.space.lookup import Lookup
 from vectalk.space.neighbors import METRICS, Metric, nearest
 from vectalk.space.normalizer import Normalizer
 from vectalk.space.point import Point
 from vectalk.space.support import Calibration, Support
-from vectalk.space.titles import closest, spelling
 
 FORMAT = 1
 SUPPORT = "support.safetensors"
 GROUP = 10_000  # rows that are read to show one
-CLOSEST_LIMIT = 200_000  # titles scanned for the closest matches in an error
 
 
 class VectorSpace:
     """A space of N vectors of dimension D; row i of the vectors belongs to row i of the entities.
 
     Make one with `create`, open a saved one with `load`. Attributes: `name`, `vectors` [N, D] (memory-mapped
-    once saved), `metric`, `normalizer`, `split_by`, `fingerprint` (of ids and vectors), `split_hash`, `licence`,
-    `encoder` (the text encoder that made the vectors, where one did), `path`.
+    once saved), `metric`, `normalizer`, `split_by`, `split_rule` (see `vectalk.space.split`; None where the splits
+    were given), `fingerprint` (of ids and vectors), `split_hash`, `licence`, `encoder` (the text encoder that made
+    the vectors, where one did), `path`.
     """
 
     def __init__(
@@ -51,12 +50,14 @@ class VectorSpace:
         split_by: str,
         fingerprint: str,
         split_hash: str,
+        split_rule: int | None = None,
         licence: str = "",
         encoder: str | None = None,
         path: Path | None = None,
     ) -> None:
         self.name, self.vectors, self.metric, self.normalizer = name, vectors, metric, normalizer
-        self.split_by, self.fingerprint, self.split_hash = split_by, fingerprint, split_hash
+        self.split_by, self.split_rule, self.split_hash = split_by, split_rule, split_hash
+        self.fingerprint = fingerprint
         self.licence, self.encoder, self.path = licence, encoder, path
         self._entities = entities
         self._columns: dict[str, pa.ChunkedArray] = {}
@@ -73,6 +74,7 @@ class VectorSpace:
         *,
         metric: Metric = "cosine",
         split_by: str = "id",
+        split_rule: int = split.RULE,
         licence: str = "",
         encoder: str | None = None,
     ) -> VectorSpace:
@@ -85,6 +87,7 @@ class VectorSpace:
                 is taken as it is; otherwise the split is made by rule.
             metric: what "near" means.
             split_by: the column whose hash decides the split; `title` is normalised first.
+            split_rule: how titles are normalised: give that of an older space to part the same titles as it does.
             licence: a note that travels with the space.
             encoder: name of the text encoder that made the vectors, where one did.
 
@@ -102,7 +105,7 @@ class VectorSpace:
             raise SpaceError(f"space {name!r}: unknown metric {metric!r}; take one of {', '.join(METRICS)}")
         rule = "given" if "split" in table.column_names else split_by
         if rule != "given":
-            table = table.append_column("split", pa.array(splits(table, rule)))
+            table = table.append_column("split", pa.array(splits(table, rule, split_rule)))
         rows = np.flatnonzero(np.asarray(pc.equal(table["split"], split.TRAIN)))
         if not len(rows):
             raise SpaceError(f"space {name!r}: no entity falls into the train split ({len(vectors)} in all)")
@@ -113,6 +116,7 @@ class VectorSpace:
             metric=metric,
             normalizer=Normalizer.fit(vectors, rows),
             split_by=rule,
+            split_rule=None if rule == "given" else split_rule,
             fingerprint=fingerprint(vectors, table["id"].to_pylist()),
             split_hash=split_hash(table["split"]),
             licence=licence,
@@ -134,6 +138,7 @@ class VectorSpace:
                     "dim": self.dim,
                     "metric": self.metric,
                     "split_by": self.split_by,
+                    "split_rule": self.split_rule,
                     "fingerprint": self.fingerprint,
                     "split_hash": self.split_hash,
                     "licence": self.licence,
@@ -184,6 +189,8 @@ class VectorSpace:
                 metric=card["metric"],
                 normalizer=normalizer,
                 split_by=card["split_by"],
+                # Spaces made before the rules had numbers follow the first.
+                split_rule=card.get("split_rule", None if card["split_by"] == "given" else 1),
                 fingerprint=card["fingerprint"],
                 split_hash=parted,
                 licence=card.get("licence", ""),
@@ -265,7 +272,7 @@ class VectorSpace:
     def title(self, row: int) -> str:
         """Return the title of a row, or its id where titles are missing."""
         value = self.column("title")[row].as_py() if "title" in self.column_names else None
-        return value if value is not None else str(self.column("id")[row].as_py())
+        return str(value if value is not None else self.column("id")[row].as_py())
 
     def metadata(self, row: int) -> dict[str, Any]:
         """Return all columns of one entity; of a saved space a part of the file is read, since texts may be long."""
@@ -276,66 +283,62 @@ class VectorSpace:
         except (pa.ArrowException, OSError) as error:
             raise SpaceError(f"{self._entities} cannot be read: {error}; make the space again") from None
 
+    @staticmethod
+    def of(point: Point) -> VectorSpace:
+        """Return the space that a point lies in.
+
+        Raises:
+            SpaceError: the point was made in something else that has coordinates.
+        """
+        if not isinstance(point.space, VectorSpace):
+            raise SpaceError(f"{point.source} lies in {point.space!r}, which is no VectorSpace")
+        return point.space
+
+    @cached_property
+    def _names(self) -> Lookup:
+        return Lookup(self.name, self.column("id"), self.column("title") if "title" in self.column_names else None)
+
     def find(self, name: str) -> int:
         """Return the row of an id or a title; "The Matrix (1999)" finds "Matrix, The (1999)".
 
         Raises:
             UnknownEntityError: nothing has that name (the closest titles are named), or several have.
         """
-        found = self._named(name)
-        if len(found) == 1:
-            return int(found[0])
-        if len(found) > 1:
-            ids = ", ".join(repr(self.column("id")[int(r)].as_py()) for r in found[:5])
-            raise UnknownEntityError(
-                f"{len(found)} entities of space {self.name!r} are called {name!r}: use an id ({ids})"
-            )
-        names = self.column("title" if "title" in self.column_names else "id")[:CLOSEST_LIMIT].to_pylist()
-        meant = spelling(name)
-        spelled = [row for row, known in enumerate(names) if known and spelling(known) == meant]
-        if len(spelled) == 1 and "title" in self.column_names:
-            return spelled[0]
-        near = closest(name, [known for known in names if known])
-        hint = f"did you mean {', '.join(map(repr, near))}?" if near else "nothing comes close"
-        raise UnknownEntityError(f"space {self.name!r} has no entity {name!r}; {hint}")
+        return self._names.find(name).row
 
     def __getitem__(self, key: str | int) -> Point:
-        """Return the point of an entity, by id or title, or by row number."""
-        row = int(key) if isinstance(key, int | np.integer) else self.find(key)
+        """Return the point of an entity, by id or title, or by row number; see `find`."""
+        row, note = (int(key), "") if isinstance(key, int | np.integer) else self._names.find(key)
         if not 0 <= row < len(self):
             raise UnknownEntityError(f"space {self.name!r} has rows 0 to {len(self) - 1}, not {row}")
         title = self.title(row)
-        return Point(np.asarray(self.vectors[row], np.float32), self, expression.quoted(title), row, (title,))
+        values = np.asarray(self.vectors[row], np.float32)
+        return Point(values, self, expression.quoted(title), row, (title,), (note,) if note else ())
 
     def __contains__(self, name: str) -> bool:
-        return len(self._named(name)) == 1
-
-    def _named(self, name: str) -> np.ndarray:
-        """Return the rows with that id, or else with that title; an accent may be a sign of its own or not."""
-        forms = dict.fromkeys([name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))])
-        found = np.zeros(0, np.int64)
-        for key in ("id", "title"):
-            if key in self.column_names and not len(found):
-                same = pc.is_in(self.column(key), pa.array(list(forms), self.column(key).type))
-                found = np.flatnonzero(np.asarray(same))
-        return found
+        return name in self._names
 
     def point(self, text: str, functions: Mapping[str, expression.Function] | None = None) -> Point:
         """Return the point of an expression, or of a bare id or title.
 
         Raises:
             ExpressionError: the expression is malformed.
-            UnknownEntityError: a name is not in the space.
+            UnknownEntityError: a name is not in the space, or several entities have it.
         """
         if text in self:
             return self[text]
         try:
             return expression.evaluate(text, self, functions)
-        except expression.ExpressionError:
+        except (ExpressionError, UnknownEntityError) as error:
             called = any(f"{name}(" in text for name in [*expression.FUNCTIONS, *(functions or ())])
             # A title in another spelling, or with a slip, be it one that holds quotation marks.
-            if not called and (not re.search("['\"]", text) or not re.match(r"\s*(['\"(.\d-]|\w+\()", text)):
-                return self[self.find(text)]
+            if called or (re.search("['\"]", text) and re.match(r"\s*(['\"(.\d-]|\w+\()", text)):
+                raise
+            if isinstance(error, ExpressionError):
+                return self[text]
+            # `wall-e` reads as a difference of two unknown names, and may be a title all the same.
+            if not re.fullmatch(r"\s*\w+\s*", text) and self._names.spelled(text) is not None:
+                return self[text]
             raise
 
     def where(self, column: str, value: Any, split_name: str | None = None) -> np.ndarray:

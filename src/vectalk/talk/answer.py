@@ -33,12 +33,14 @@ class SlotReport:
         source: the expression or title that gave it.
         support: how near to real entities it lies.
         neighbors: the nearest real entities.
+        notes: what was taken for granted when names were looked up, such as another spelling of a title.
     """
 
     space: str
     source: str
     support: Support
     neighbors: tuple[Neighbor, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ def to_arrow(answers: Sequence[Answer]) -> pa.Table:
     text, number = pa.string(), pa.float64()
     near = pa.struct({"id": text, "title": text, "similarity": number})
     slot = {"slot": text, "space": text, "source": text, "percentile": number, "verdict": text}
+    slot["notes"] = pa.list_(text)
     influence = pa.struct({"slot": text, "values": pa.list_(number)})
     schema = pa.schema(
         {
@@ -170,6 +173,7 @@ def _row(answer: Answer) -> dict[str, Any]:
             "source": report.source,
             "percentile": report.support.percentile,
             "verdict": report.support.verdict,
+            "notes": list(report.notes),
             "neighbors": [asdict(near) for near in report.neighbors],
         }
         for name, report in answer.slots.items()

@@ -120,7 +120,8 @@ class Chat:
             raise PromptError(f"/bind takes SLOT = title, id or expression, not {rest!r}")
         point = self.elm.point(found["slot"], found["value"].strip())
         self.points[found["slot"]] = point
-        yield f"{{{found['slot']}}} = {point.source}: {point.space.support(point)}"
+        yield "".join(f"({note})\n" for note in point.notes)
+        yield f"{{{found['slot']}}} = {point.source}: {VectorSpace.of(point).support(point)}"
 
     def _near(self, rest: str) -> Iterator[str]:
         """`/near film 10`: the real entities nearest to what is bound."""
@@ -134,11 +135,11 @@ class Chat:
         """`/concept comedy film`: where what is bound lies on a concept; alone, which concepts there are."""
         words = shlex.split(rest)
         if not words:
-            for space in dict.fromkeys(p.space for p in self.points.values()) or self.elm.spaces.values():
+            for space in dict.fromkeys(map(VectorSpace.of, self.points.values())) or self.elm.spaces.values():
                 yield f"{space.name}: {', '.join(shelf.names(space)) or 'no concepts'}\n"
             return
         point = self._point(words[1] if len(words) > 1 else None)
-        concept = shelf.find(point.space, words[0])
+        concept = shelf.find(VectorSpace.of(point), words[0])
         score = float(concept.score(point))
         moved = f"{point.source} + concept('{concept.name}')"
         yield f"{point.source} lies {score:+.2f} sd along {concept.name!r}; move it by {moved}"

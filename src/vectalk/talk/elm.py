@@ -353,13 +353,13 @@ class ELM:
 
 def report(point: Point, count: int = 5) -> SlotReport:
     """Say what is known of a point: its support and its nearest real entities."""
-    space = point.space
+    space = VectorSpace.of(point)
     rows, similarities = space.neighbors(point, count)
     near = tuple(
         Neighbor(str(space.column("id")[int(r)].as_py()), space.title(int(r)), float(s))
         for r, s in zip(rows, similarities, strict=True)
     )
-    return SlotReport(space.name, point.source, space.support(point), near)
+    return SlotReport(space.name, point.source, space.support(point), near, point.notes)
 
 
 def as_slots(points: Mapping[str, Point]) -> dict[str, tuple[str, np.ndarray]]:

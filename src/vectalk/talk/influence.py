@@ -9,7 +9,7 @@ import torch
 
 from vectalk.decoding.text_stream import TextStream
 from vectalk.model import ElmModel, Prompt, PromptFormat, collate
-from vectalk.space import Point
+from vectalk.space import Point, VectorSpace
 from vectalk.space.split import TRAIN
 from vectalk.talk.answer import Influence
 
@@ -56,10 +56,11 @@ def influence(
 
 def _others(point: Point, seed: int) -> np.ndarray:
     """Return vectors [OTHERS, D] of random training entities other than the point."""
-    rows = point.space.rows(TRAIN)
+    space = VectorSpace.of(point)
+    rows = space.rows(TRAIN)
     rows = rows[rows != point.row] if point.row is not None else rows
     chosen = np.random.default_rng(seed).choice(rows, OTHERS, replace=len(rows) < OTHERS)
-    return np.asarray(point.space.vectors[np.sort(chosen)], np.float32)
+    return np.asarray(space.vectors[np.sort(chosen)], np.float32)
 
 
 def _pieces(prompts: PromptFormat, ids: Sequence[int]) -> tuple[str, ...]:

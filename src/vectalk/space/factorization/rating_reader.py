@@ -2,110 +2,146 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from vectalk.errors import SpaceError
-from vectalk.space.importing.tables import as_text, column, read_table
+from vectalk.space.factorization import rating_columns as columns
+from vectalk.space.factorization.delimited import ITEM, is_number
+from vectalk.space.factorization.rating_table import RatingTable, open_ratings
+from vectalk.space.factorization.rating_values import Line, Repeated, is_null, merge_pairs, numbers_of, placeholder
+from vectalk.space.importing.tables import as_text
 
-GUESSES = {
-    "user": ("user", "userId", "user_id", "userid", "uid"),
-    "item": ("item", "movieId", "item_id", "itemId", "movie_id", "itemid", "iid"),
-    "rating": ("rating", "ratings", "score", "stars"),
-    "timestamp": ("timestamp", "time", "ts"),
-}
+Feedback = Literal["implicit", "explicit"]
+Tell = Callable[[str], None]
 
 
 def read_ratings(
-    path: str | Path, *, user: str | None = None, item: str | None = None, rating: str | None = None
+    source: str | Path | pa.Table,
+    *,
+    user: str | None = None,
+    item: str | None = None,
+    rating: str | None = None,
+    separator: str | None = None,
+    header: bool | None = None,
+    feedback: Feedback = "explicit",
+    nulls: Collection[str] = (),
+    valid: Collection[float] = (),
+    repeated: Repeated | None = None,
+    tell: Tell = lambda message: None,
 ) -> pa.Table:
-    """Read ratings from a csv, tsv, parquet or jsonl file.
+    """Read ratings from a text file in any usual layout, from parquet or json, or from a table.
 
     Args:
-        path: the file.
-        user: name of its user column; the usual ones are known.
+        source: the file, or the table.
+        user: name of its user column; the usual ones are known. Columns of a file without a header are called 1, 2, ...
         item: name of its item column.
-        rating: name of its rating column.
+        rating: name of its rating column; `none` says that there is none.
+        separator: the sign between the columns of a text file; told by looking when omitted.
+        header: whether the first line of a text file holds names; told by looking when omitted.
+        feedback: `implicit`: each line counts, with or without a rating; `explicit`: there must be ratings.
+        nulls: what stands for "not rated": such lines are left out.
+        valid: ratings that look as if they stood for "not rated", and do not.
+        repeated: what becomes of a pair that stands more than once, see `merge_pairs`. When omitted, it is refused;
+            but what counts something - lines without a rating, plays - adds up under implicit feedback.
+        tell: hears what was taken for what, and what looks like a mistake.
 
     Returns:
         Columns `user` and `item` (text), `rating` (float64) and, where there is one, `timestamp`.
 
     Raises:
-        SpaceError: a column is missing, a rating is no number, or a pair stands twice; with the line.
+        SpaceError: a column is missing, a value is no rating or stands for "not rated", or a pair stands twice; with
+            the line.
     """
-    wanted = {"user": user, "item": item, "rating": rating, "timestamp": None}
-    every = [name for key in ("user", "item") for name in (wanted[key], *GUESSES[key]) if name]
-    table = read_table(path, text=every)
-    if not table.num_rows:
-        raise SpaceError(f"{path} holds no ratings")
-    names = {key: _find_column(table, key, wanted[key], path) for key in GUESSES}
-    read = {key: as_text(table[names[key]]) for key in ("user", "item")}
-    for key, values in read.items():
-        empty = pc.or_kleene(pc.is_null(values), pc.equal(values, ""))
-        if pc.any(empty).as_py():
-            raise SpaceError(f"{path}, {_line(path, int(np.flatnonzero(empty)[0]))}: no {key} in column {names[key]!r}")
-    read["rating"] = _numbers(table[names["rating"]], names["rating"], path)
-    if names["timestamp"]:
-        read["timestamp"] = table[names["timestamp"]]
-    ratings = pa.table(read)
-    _check_pairs(ratings, path)
-    return ratings
+    given = [name for name in (user, item, rating) if name is not None and not is_number(name)]
+    table = open_ratings(source, lambda name: columns.is_usual(name) or name in given, separator, header)
+    item = ITEM if table.by_item and item is None else item
+    wanted = {columns.USER: user, columns.ITEM: item, columns.RATING: rating}
+    rated = feedback == "explicit"
+    taken = columns.take(table.names, table.sample, wanted, table.where, named=table.named, rated=rated)
+    places = taken.places()
+    names = {role: table.names[place] for role, place in places.items()}
+    read = table.read(places)
+    total, rows = read.num_rows, np.arange(read.num_rows)
+    if not total:
+        raise SpaceError(f"{table.where} holds no ratings")
+    if taken.rating is not None and nulls:
+        rows = np.flatnonzero(~is_null(read["rating"], nulls))
+        read = read.take(pa.array(rows))
+        if not len(rows):
+            raise SpaceError(f"{table.where}: no line is rated, since all hold {' or '.join(map(repr, nulls))}")
+
+    def line(row: int) -> str:
+        return table.line(int(rows[row]))
+
+    ratings = {role: _ids(read[role], role, names[role], table.where, line) for role in (columns.USER, columns.ITEM)}
+    numbers = np.ones(len(rows))
+    if taken.rating is not None:
+        numbers = numbers_of(read["rating"], names["rating"], table.where, line, commas=table.commas)
+    ratings["rating"] = pa.chunked_array([numbers])
+    if taken.time is not None:
+        ratings["timestamp"] = _whole(read["timestamp"])
+    tell(_said(table, places, numbers, total))
+    if taken.rating is not None:
+        _check_placeholder(numbers, table.where, feedback, valid, tell)
+    natural: Repeated = "sum" if feedback == "implicit" and taken.counts else "refuse"
+    return merge_pairs(pa.table(ratings), repeated or natural, table.where, line, tell)
 
 
-def _find_column(table: pa.Table, key: str, wanted: str | None, path: str | Path) -> str:
-    if wanted is not None:
-        return column(table, wanted, str(path))
-    found = next((name for name in GUESSES[key] if name in table.column_names), None)
-    if found is None and key != "timestamp":
-        raise SpaceError(
-            f"{path} has no {key} column ({', '.join(GUESSES[key])}); "
-            f"it has {', '.join(table.column_names)}; name it with --{key}-column"
-        )
-    return found or ""
+def _ids(values: pa.ChunkedArray, role: str, name: str, where: str, line: Line) -> pa.ChunkedArray:
+    ids = canonical_ids(values)
+    empty = pc.or_kleene(pc.is_null(ids), pc.equal(ids, ""))
+    if pc.any(empty).as_py():
+        raise SpaceError(f"{where}, {line(int(np.flatnonzero(np.asarray(empty))[0]))}: no {role} in column {name!r}")
+    return ids
 
 
-def _line(path: str | Path, row: int) -> str:
-    return f"line {row + 2}" if ".csv" in str(path) or ".tsv" in str(path) else f"row {row}"
+def canonical_ids(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return ids as text in one form, so that those of two files meet: trimmed; `7.0` is 7 where all are such."""
+    ids = pc.utf8_trim_whitespace(as_text(values))
+    if pc.all(pc.fill_null(pc.match_substring_regex(ids, r"^\d+\.0$"), True)).as_py():
+        ids = pc.replace_substring(ids, ".0", "")
+    return ids
 
 
-def _numbers(values: pa.ChunkedArray, name: str, path: str | Path) -> pa.ChunkedArray:
-    try:
-        numbers = values.cast(pa.float64())
-        bad = np.flatnonzero(~np.isfinite(pc.fill_null(numbers, float("nan")).to_numpy()))
-    except pa.ArrowInvalid:
-        bad = np.array([next(row for row, value in enumerate(values.to_pylist()) if not _is_number(value))])
-    if len(bad):
-        row = int(bad[0])
-        raise SpaceError(
-            f"{path}, {_line(path, row)}: column {name!r} holds {values[row].as_py()!r}, not a rating; "
-            "mend or remove the line"
-        )
-    return numbers
+def _whole(times: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return times as whole numbers where all are such."""
+    if pa.types.is_string(times.type):
+        try:
+            return times.cast(pa.int64())
+        except pa.ArrowInvalid:
+            return times
+    return times
 
 
-def _is_number(value: Any) -> bool:
-    try:
-        return bool(np.isfinite(float(value)))
-    except (TypeError, ValueError):
-        return False
+def _said(table: RatingTable, places: Mapping[str, int], ratings: np.ndarray, total: int) -> str:
+    """Say what was taken for what."""
+    words = [f"{role} from column {table.names[place]!r}" for role, place in places.items()]
+    if "rating" in places:
+        words[list(places).index("rating")] += f" ({ratings.min():g} to {ratings.max():g})"
+    else:
+        words.append("no rating, so each line counts as 1")
+    unused = [name for place, name in enumerate(table.names) if place not in places.values()]
+    words += [f"not used: {', '.join(map(repr, unused))}"] if unused else []
+    left_out = f"; {total - len(ratings)} of them are not rated (--null) and left out" if total > len(ratings) else ""
+    return f"{table.where}: {total} ratings{table.layout}{left_out}: {'; '.join(words)}"
 
 
-def _check_pairs(table: pa.Table, path: str | Path) -> None:
-    codes = [
-        table[key].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64) for key in ("user", "item")
-    ]
-    pair = codes[0] * (int(codes[1].max()) + 1) + codes[1]
-    order = np.argsort(pair, kind="stable")
-    again = order[1:][pair[order[1:]] == pair[order[:-1]]]
-    if len(again):
-        row = int(again.min())
-        first = int(np.flatnonzero(pair == pair[row])[0])
-        raise SpaceError(
-            f"{path}, {_line(path, row)}: user {table['user'][row].as_py()!r} rated item "
-            f"{table['item'][row].as_py()!r} already in {_line(path, first)} "
-            f"({len(again)} such ratings); keep one rating a pair"
-        )
+def _check_placeholder(
+    ratings: np.ndarray, where: str, feedback: Feedback, valid: Collection[float], tell: Tell
+) -> None:
+    found = placeholder(ratings, valid)
+    if found is None:
+        return
+    value, words, apart = found
+    how = f"leave these out with --null {value:g}"
+    if feedback == "implicit":  # that a user met an item is what counts there
+        how += ", or count each line alike with --rating-column none"
+    if apart:
+        raise SpaceError(f"{where}: {words}; if {value:g} stands for 'not rated', {how}; else say --valid {value:g}")
+    tell(f"note: {words}; if {value:g} stands for 'not rated', {how}")

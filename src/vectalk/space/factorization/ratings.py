@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 from vectalk.errors import SpaceError
 from vectalk.files import atomic_folder, write_json
 from vectalk.space.factorization.figures import rating_figures, user_figures
+from vectalk.space.factorization.item_entities import item_entities
 from vectalk.space.factorization.rating_reader import read_ratings
+from vectalk.space.factorization.rating_values import Repeated
 from vectalk.space.factorization.wals import Factors, WalsConfig, wals
-from vectalk.space.importing.tables import Columns, as_text, id_column, read_table
+from vectalk.space.importing.tables import Columns
 from vectalk.space.vector_space import VectorSpace
 
 
@@ -54,6 +56,10 @@ def factorize(
     user_column: str | None = None,
     item_column: str | None = None,
     rating_column: str | None = None,
+    separator: str | None = None,
+    header: bool | None = None,
+    valid: Collection[float] = (),
+    repeated: Repeated | None = None,
     holdout: float = 0.2,
     min_ratings: int = 5,
     item_name: str = "item",
@@ -61,24 +67,32 @@ def factorize(
     licence: str = "",
     overwrite: bool = False,
     on_iteration: Callable[[int, float], None] | None = None,
+    tell: Callable[[str], None] = lambda message: None,
 ) -> Factorization:
     """Factorise ratings and write one folder, whole or not at all.
 
     The folder holds the spaces `items` and `users`, whose entities carry the figures of
-    `vectalk.space.factorization.figures`; `ratings_train.parquet` and `ratings_test.parquet` (`user`, `item`: ids
-    as in the spaces; `rating`); `biases.npz` (`item`, `user`, `mean`) and `factors.json` (the resolved settings). The
-    held-out ratings are set aside first: no vector, bias, figure or choice of items has seen them.
+    `vectalk.space.factorization.figures` (no mean and deviation where all ratings are one); `ratings_train.parquet` and
+    `ratings_test.parquet` (`user`, `item`: ids as in the spaces; `rating`); `biases.npz` (`item`, `user`, `mean`) and
+    `factors.json` (the resolved settings). The held-out ratings are set aside first: no vector, bias, figure or choice
+    of items has seen them.
 
     Args:
-        ratings: file (see `read_ratings`), or a table with `user`, `item`, `rating`.
+        ratings: a file, or a table, see `read_ratings`, which takes `user_column` to `repeated` too. Under implicit
+            feedback ratings may be missing: each line then counts as 1.
         out: the folder.
         items: metadata of the items, a file or a table, joined by id; ratings of items that it lacks stay.
         config: settings of the factorisation; its seed also draws the hold-out.
-        columns: how the columns of `items` are prepared.
+        columns: how the columns of `items` are prepared; what stands for "unknown" there stands for "not rated" in the
+            ratings, and such ratings are left out.
         id_name: the column of `items` that holds ids, where it cannot be guessed.
         user_column: name of the user column of `ratings`, where it cannot be guessed.
         item_column: name of its item column.
-        rating_column: name of its rating column.
+        rating_column: name of its rating column; `none` says that there is none.
+        separator: the sign between its columns, where it is a text file and this cannot be told by looking.
+        header: whether the first line of a text file holds names, likewise.
+        valid: ratings that look as if they stood for "not rated", and do not.
+        repeated: what becomes of a pair of user and item that stands more than once: `sum`, `last`, `mean`, `refuse`.
         holdout: share of each user's ratings set aside.
         min_ratings: items with fewer training ratings are left out.
         item_name: name of the item space, e.g. `film`.
@@ -86,34 +100,44 @@ def factorize(
         licence: a note that travels with both spaces.
         overwrite: replace `out` where it exists.
         on_iteration: called with the iteration and the loss.
+        tell: hears what was taken for what, and what looks like a mistake.
 
     Raises:
         SpaceError: the tables or the settings do not do; the message says how to mend it.
     """
-    config = config or WalsConfig()
+    config, columns = config or WalsConfig(), columns or Columns()
     if min_ratings < 1:
         raise SpaceError(f"min_ratings must be at least 1, not {min_ratings}")
     with atomic_folder(out, "factors.json", overwrite=overwrite) as folder:
-        table = (
-            ratings
-            if isinstance(ratings, pa.Table)
-            else read_ratings(ratings, user=user_column, item=item_column, rating=rating_column)
+        table = read_ratings(
+            ratings,
+            user=user_column,
+            item=item_column,
+            rating=rating_column,
+            separator=separator,
+            header=header,
+            feedback=config.feedback,
+            nulls=columns.null_values,
+            valid=valid,
+            repeated=repeated,
+            tell=tell,
         )
         train, test, dropped = _divide(table, holdout, min_ratings, config.seed)
         user_ids, user = _rows(train["user"])
         item_ids, item = _rows(train["item"])
         values = train["rating"].to_numpy()
-        item_table = _item_entities(item_ids, items, columns or Columns(), id_name)
+        item_table = item_entities(item_ids, items, columns, id_name, tell)
         factors = wals(user, item, values, config, on_iteration=on_iteration)
+        # Where all ratings are one, as those of clicks are, their mean and deviation would be made up.
+        unrated = ("mean_rating", "rating_sd") if values.min() == values.max() else ()
         for name, array in rating_figures(item, values, len(item_ids)).items():
-            item_table = _put(item_table, name, array)
-        user_table = user_figures(user, item, values, len(user_ids), item_table)
+            item_table = item_table if name in unrated else _put(item_table, name, array)
+        split_by = "title" if "title" in item_table.column_names else "id"
+        made = VectorSpace.create(item_name, factors.items, item_table, split_by=split_by, licence=licence)
+        user_table = user_figures(user, item, values, len(user_ids), made.entities).drop_columns(list(unrated))
         titles = pa.array([f"{user_name} {name}" for name in user_ids.to_pylist()])
         user_table = user_table.add_column(0, "title", titles).add_column(0, "id", user_ids)
-        split_by = "title" if "title" in item_table.column_names else "id"
-        VectorSpace.create(item_name, factors.items, item_table, split_by=split_by, licence=licence).save(
-            folder / "items"
-        )
+        made.save(folder / "items")
         VectorSpace.create(user_name, factors.users, user_table, licence=licence).save(folder / "users")
         pq.write_table(train, folder / "ratings_train.parquet")
         pq.write_table(test, folder / "ratings_test.parquet")
@@ -160,31 +184,6 @@ def _rows(ids: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
     rank = np.empty(len(names), np.int64)
     rank[order.to_numpy()] = np.arange(len(names))
     return names.take(order), rank[encoded.indices.to_numpy()]
-
-
-def _item_entities(
-    ids: pa.Array, items: str | Path | pa.Table | None, columns: Columns, id_name: str | None
-) -> pa.Table:
-    if items is None:
-        return columns.apply(pa.table({"id": ids}), "the ratings (no --items given)")
-    where = "the items" if isinstance(items, pa.Table) else str(items)
-    table = (
-        items if isinstance(items, pa.Table) else read_table(items, ("id", "title", *([id_name] if id_name else [])))
-    )
-    source = id_column(table, id_name, where, "--id-column")
-    table = columns.apply(table.rename_columns(["id" if n == source else n for n in table.column_names]), where)
-    keys = as_text(table["id"]).combine_chunks()
-    if len(pc.unique(keys)) < len(keys):
-        raise SpaceError(f"{where}: column {source!r} holds an id more than once; keep one row an item")
-    at = pc.index_in(ids, keys)
-    if at.null_count == len(ids):
-        raise SpaceError(
-            f"{where}: none of the {len(ids)} rated items stands in column {source!r}; name another with --id-column"
-        )
-    found = {name: table[name].combine_chunks().take(at) for name in table.column_names if name not in ("id", "split")}
-    if "title" in found:  # an item without metadata keeps its id as a name
-        found["title"] = pc.coalesce(found["title"].cast(pa.string()), ids)
-    return pa.table({"id": ids, **found})
 
 
 def _put(table: pa.Table, name: str, values: np.ndarray) -> pa.Table:

@@ -34,7 +34,7 @@ class WalsConfig:
         scale_l2: multiply `l2` by the number of ratings of the row.
         unobserved: weight w0 of the pairs that nobody observed, whose target is 0; what an item *is* shows
             in who did not watch it, so 0 gives poor vectors from implicit feedback.
-        alpha: weight of an observed pair is 1 + alpha * rating (implicit feedback only).
+        alpha: weight of an observed pair is 1 + alpha * rating, which must be above 0 (implicit feedback only).
         biases: take user and item biases off explicit ratings first.
         seed: of the random start.
     """
@@ -216,7 +216,14 @@ def _targets(config: WalsConfig, rating: np.ndarray, residual: np.ndarray) -> tu
     """Return targets and weights [n] of the observed pairs."""
     if config.feedback == "explicit":
         return residual, np.ones(len(rating))
-    return np.ones(len(rating)), 1.0 + config.alpha * rating
+    weight = 1.0 + config.alpha * rating
+    if len(weight) and weight.min() <= 0:
+        lowest = rating[weight.argmin()]
+        raise SpaceError(
+            f"a rating of {lowest:g} has the weight 1 + alpha * rating = {weight.min():g}, and a weight must be above "
+            f"0; lower alpha ({config.alpha:g}), or leave out what is no rating, e.g. with --null {lowest:g}"
+        )
+    return np.ones(len(rating)), weight
 
 
 def _loss(side: _Side, x: np.ndarray, y: np.ndarray, item_count: np.ndarray, config: WalsConfig) -> float:

@@ -1,0 +1,157 @@
+"""Which columns of a table of ratings hold the user, the item, the rating and the time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vectalk.errors import SpaceError
+from vectalk.space.factorization.delimited import is_date, is_number
+
+USER, ITEM, RATING, TIME = ROLES = ("user", "item", "rating", "timestamp")
+NONE = "none"  # as the name of the rating column: there is none, each line counts as 1
+# Usual names, small and of letters alone. The first pattern that fits any column of a table is taken.
+COUNTS = "weights?|plays?|playcount|counts?|listens?|listencount|clicks?|clickcount|views?|viewcount|quantity|purchases"
+USUAL = {
+    USER: ("user|userid|uid", "(customer|reviewer|member|viewer|listener|visitor)(id)?"),
+    ITEM: ("item|itemid|iid", "(movie|film|book|product|track|song|artist|anime|game|business|article)(id)?|isbn|asin"),
+    RATING: ("ratings?|score|stars|overall|(book|user)rating", COUNTS),
+    TIME: ("timestamp|time|ts|date|datetime|unixreviewtime|(rated|created)at",),
+}
+_EXAMPLES = {USER: "user, userId, user_id", ITEM: "item, movieId, item_id", RATING: "rating, score, stars"}
+_EPOCH = 100_000_000  # seconds: 1973; what counts or rates hardly gets there
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The columns that were taken, by their place; `rating` and `time` are None where there are none.
+
+    Attributes:
+        user: place of the user.
+        item: place of the item.
+        rating: place of the rating.
+        time: place of the time.
+        counts: whether the ratings count something, such as plays, so that those of a repeated pair add up.
+    """
+
+    user: int
+    item: int
+    rating: int | None
+    time: int | None
+    counts: bool
+
+    def places(self) -> dict[str, int]:
+        """Return role -> place, of those that there are."""
+        places = zip(ROLES, (self.user, self.item, self.rating, self.time), strict=True)
+        return {role: place for role, place in places if place is not None}
+
+
+def is_usual(name: str) -> bool:
+    """Return whether a name is one of those that columns of ratings usually have."""
+    return any(_is(name, pattern) for patterns in USUAL.values() for pattern in patterns)
+
+
+def take(
+    names: Sequence[str],
+    sample: Sequence[Sequence[str]],
+    wanted: dict[str, str | None],
+    where: str,
+    *,
+    named: bool,
+    rated: bool,
+) -> Taken:
+    """Choose the columns.
+
+    Args:
+        names: of the columns.
+        sample: some rows, as text.
+        wanted: role -> the name of its column, where a person said so.
+        where: names the table in errors.
+        named: whether the table has names; else what is not wanted is taken by its place.
+        rated: whether there must be ratings.
+
+    Raises:
+        SpaceError: a column is missing, or several could be it.
+    """
+    places: dict[str, int | None] = {
+        role: _wanted(names, name, where, named) for role, name in wanted.items() if name not in (None, NONE)
+    }
+    if wanted.get(RATING) == NONE:
+        places[RATING] = None
+    (_by_name if named else _by_place)(names, sample, places, where)
+    if places[RATING] is None and rated:
+        raise SpaceError(
+            f"{where} has no rating column ({_EXAMPLES[RATING]}, ...); it has {', '.join(names)}; name it with "
+            "--rating-column, or say --feedback implicit, for which each line counts as 1"
+        )
+    taken = {role: place for role, place in places.items() if place is not None}
+    for role, place in taken.items():
+        same = next((other for other, at in taken.items() if at == place and other != role), None)
+        if same is not None:
+            raise SpaceError(f"{where}: column {names[place]!r} cannot be both {role} and {same}")
+    rating = places[RATING]
+    counts = rating is None or (named and _is(names[rating], COUNTS))
+    return Taken(taken[USER], taken[ITEM], rating, places[TIME], counts)
+
+
+def _is(name: str, pattern: str) -> bool:
+    return re.fullmatch(pattern, re.sub(r"[^a-z0-9]", "", name.casefold())) is not None
+
+
+def _wanted(names: Sequence[str], name: str | None, where: str, named: bool) -> int:
+    places = [place for place, other in enumerate(names) if other == name]
+    if not places:
+        there = f"it has {', '.join(names)}"
+        there = there if named else f"it has no header, so its columns are called {names[0]} to {names[-1]}"
+        raise SpaceError(f"{where} has no column {name!r}; {there}")
+    if len(places) > 1:
+        raise SpaceError(f"{where} has {len(places)} columns {name!r}; rename one")
+    return places[0]
+
+
+def _by_name(names: Sequence[str], sample: Sequence[Sequence[str]], places: dict[str, int | None], where: str) -> None:
+    for role in ROLES:
+        if role in places:
+            continue
+        taken = list(places.values())
+        free = [place for place in range(len(names)) if place not in taken]
+        groups = ([place for place in free if _is(names[place], pattern)] for pattern in USUAL[role])
+        usual = next(filter(None, groups), [])
+        if not usual and role == ITEM:  # `beer_id`, where nothing else is called so
+            usual = [place for place in free if re.search(r"(Id|ID|[-_ ]id)$", names[place])]
+        if len(usual) > 1 and role != TIME:
+            raise SpaceError(
+                f"{where}: which column holds the {role}, {' or '.join(repr(names[place]) for place in usual)}? "
+                f"Name it with --{role}-column"
+            )
+        if not usual and role in (USER, ITEM):
+            raise SpaceError(
+                f"{where} has no {role} column ({_EXAMPLES[role]}, ...); "
+                f"it has {', '.join(names)}; name it with --{role}-column"
+            )
+        places[role] = usual[0] if usual else None
+
+
+def _by_place(names: Sequence[str], sample: Sequence[Sequence[str]], places: dict[str, int | None], where: str) -> None:
+    """Take user and item in this order, and of what follows the first times, and the first other numbers as ratings."""
+    if len(names) < 2:
+        raise SpaceError(f"{where}: {len(names)} column is too few; there must be one of users and one of items")
+    cells = [[row[place] for row in sample if place < len(row) and row[place]] for place in range(len(names))]
+
+    def free() -> list[int]:
+        return [place for place in range(len(names)) if place not in places.values()]
+
+    for role in (USER, ITEM):
+        if role not in places:
+            dated = [bool(cells[place]) and all(map(is_date, cells[place])) for place in range(len(names))]
+            places[role] = next((place for place in free() if not dated[place]), free()[0])
+    if TIME not in places:
+        places[TIME] = next((place for place in free() if cells[place] and all(map(_is_time, cells[place]))), None)
+    if RATING not in places:
+        numbers = [place for place in free() if sum(map(is_number, cells[place])) > len(cells[place]) / 2]
+        places[RATING] = next(iter([*numbers, *free()]), None)
+
+
+def _is_time(cell: str) -> bool:
+    return is_date(cell) or (is_number(cell) and float(cell.replace(",", ".")) >= _EPOCH)
