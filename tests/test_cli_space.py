@@ -51,7 +51,11 @@ def test_import(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     card = json.loads(out)
     assert (card["name"], card["entities"], card["dim"], card["licence"]) == ("film", 45, 4, "mine")
     assert card["split_by"] == "title"
-    assert err.startswith("5 of 50 vectors have no metadata: dropped\nnote: 4 validation and 3 test entities")
+    told = err.splitlines()
+    assert told[0] == "5 of 50 vectors have no metadata: dropped"
+    assert told[1].startswith("taken: ids from ")
+    assert "titles from 'title' of " in told[1]
+    assert told[2].startswith("note: 4 validation and 3 test entities")
     space = VectorSpace.load(folder / "films")
     assert space.fingerprint == card["fingerprint"]
     assert space.metadata(3)["genres"] == ["Comedy", "Drama"]

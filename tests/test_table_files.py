@@ -76,12 +76,11 @@ def test_the_index_that_pandas_writes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("t.csv", "id,title\n1,São\n".encode("latin-1"), "save it as UTF-8"),
-        ("t.csv", "id,title\n1,São\n".encode("utf-16"), "written in UTF-16; save it as UTF-8"),
-        ("t.json", b'{"id": {"0": 1}}', "a list of objects, one a row"),
-        ("t.json", b"[1, 2]", "a list of objects, one a row"),
-        ("t.json", b"[", "cannot be read as json"),
-        ("t.jsonl", b'{"id": 1}\n{"id": "a"}\n', "cannot be read as jsonl"),
+        ("t.csv", "id,title\n1,São\n".encode("utf-16-le"), "zero byte.*save it as UTF-8"),
+        ("t.json", b'{"id": 1}', "a list of objects, one a row"),
+        ("t.json", b"[1, 2]", "row 0 is a number, not an object.*a list of objects, one a row"),
+        ("t.json", b"[", "is not valid JSON"),
+        ("t.jsonl", b'{"id": 1}\n{"id": }\n', "line 2 is not valid JSON"),
     ],
 )
 def test_faults_are_named(tmp_path: Path, name: str, content: bytes, words: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vectalk.cli.common import Json, Overwrite, Quiet, Seed, emit, note, pairs, progress
+from vectalk.cli.common import Json, Overwrite, Quiet, Seed, emit, note, progress
 from vectalk.cli.rating_options import (
     Header,
     ItemColumn,
@@ -18,87 +18,31 @@ from vectalk.cli.rating_options import (
     UserColumn,
     Valid,
 )
+from vectalk.cli.space_import import import_
+from vectalk.cli.space_options import (
+    Extract,
+    IdColumn,
+    Licence,
+    ListColumn,
+    Null,
+    Out,
+    Rename,
+    card_of,
+    columns_of,
+    show_card,
+)
 
 if TYPE_CHECKING:
     from vectalk.space import Point, VectorSpace
-    from vectalk.space.importing.tables import Columns
 
 app = typer.Typer(no_args_is_help=True, help="Make, look at and check spaces of vectors.")
 
 SHOWN = 300  # characters of a metadata value that a person is shown
 
-Out = Annotated[Path, typer.Option("--out", help="Folder to write.")]
 Folder = Annotated[Path, typer.Argument(help="Folder of a space.")]
 Expression = Annotated[str, typer.Argument(help="Title, id, or expression such as lerp('A', 'B', 0.5).")]
-IdColumn = Annotated[str | None, typer.Option("--id-column", help="Column of the ids; guessed where it is clear.")]
-ListColumn = Annotated[
-    list[str], typer.Option("--list-column", help="COLUMN:SIGN splits text into a list, e.g. 'genres:|'.")
-]
-Null = Annotated[list[str], typer.Option("--null", help="What stands for unknown, e.g. '(no genres listed)' or -1.")]
-Extract = Annotated[
-    list[str],
-    typer.Option("--extract", help=r"NEW=COLUMN:REGEX makes a column, e.g. 'year=title:\((\d{4})\)\s*$'."),
-]
-Rename = Annotated[list[str], typer.Option("--rename", help="OLD=NEW renames a column.")]
-Licence = Annotated[str, typer.Option("--licence", help="A note that travels with the space.")]
 
-
-@app.command("import")
-def import_(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            help="Vectors: .npy, .npz or .safetensors, or a table: .parquet (or a folder of them), .csv, .jsonl, ..."
-        ),
-    ],
-    out: Out,
-    name: Annotated[str, typer.Option("--name", help="Name of the space and of its slot, e.g. film.")],
-    ids: Annotated[Path | None, typer.Option("--ids", help="Id of each vector, row by row: csv, txt, npy, ...")] = None,
-    key: Annotated[
-        str | None,
-        typer.Option("--key", help="Array, tensor or column of the vectors; 'dim_*' where a column is a dimension."),
-    ] = None,
-    metadata: Annotated[Path | None, typer.Option("--metadata", help="Table joined by id: csv, parquet, ...")] = None,
-    id_column: IdColumn = None,
-    list_column: ListColumn = [],  # noqa: B006 - typer reads defaults, nobody changes them
-    null: Null = [],  # noqa: B006
-    extract: Extract = [],  # noqa: B006
-    rename: Rename = [],  # noqa: B006
-    missing: Annotated[str, typer.Option("--missing", help="Vectors without metadata: error, drop or keep.")] = "error",
-    drop_bad_rows: Annotated[bool, typer.Option("--drop-bad-rows", help="Leave out NaN, infinity, zeros.")] = False,
-    metric: Annotated[str, typer.Option("--metric", help="cosine, dot or euclidean.")] = "cosine",
-    split_by: Annotated[
-        str | None, typer.Option("--split-by", help="Column hashed for the split: title, else id.")
-    ] = None,
-    dtype: Annotated[str, typer.Option("--dtype", help="float32 or float16.")] = "float32",
-    licence: Licence = "",
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Make a space of a file of vectors, with ids and metadata."""
-    from vectalk.files import check_free
-    from vectalk.space.importing.readers import import_space
-
-    check_free(out, "space.json", overwrite=overwrite)  # before the work rather than after it
-    space = import_space(
-        source,
-        name=name,
-        key=key,
-        ids=ids,
-        metadata=metadata,
-        id_name=id_column,
-        columns=_columns(list_column, null, extract, rename),
-        missing=missing,  # type: ignore[arg-type] # checked there
-        drop_bad_rows=drop_bad_rows,
-        metric=metric,  # type: ignore[arg-type]
-        split_by=split_by,
-        licence=licence,
-        dtype=dtype,  # type: ignore[arg-type]
-        tell=lambda message: note(message, quiet),
-    )
-    space = space.save(out, overwrite=overwrite)
-    _show_card(_card(space, out), as_json)
+app.command("import")(import_)
 
 
 @app.command()
@@ -135,7 +79,7 @@ def encode(
             encoder=encoder,
             text=text,
             id_name=id_column,
-            columns=_columns(list_column, null, extract, rename),
+            columns=columns_of(list_column, null, extract, rename),
             missing=missing,  # type: ignore[arg-type] # checked there
             metric=metric,  # type: ignore[arg-type]
             split_by=split_by,
@@ -144,7 +88,7 @@ def encode(
             tell=lambda message: note(message, quiet),
             progress=lambda done, total: bar.update(job, completed=done, total=total),
         )
-    _show_card(_card(space, out), as_json)
+    show_card(card_of(space, out), as_json)
 
 
 @app.command()
@@ -204,7 +148,7 @@ def factorize(
             out,
             items=items,
             config=config,
-            columns=_columns(list_column, null, extract, rename),
+            columns=columns_of(list_column, null, extract, rename),
             id_name=id_column,
             user_column=user_column,
             item_column=item_column,
@@ -237,7 +181,7 @@ def info(folder: Folder, as_json: Json = False) -> None:
     """Show what a space holds."""
     from vectalk.space import VectorSpace
 
-    _show_card(_card(VectorSpace.load(folder), folder), as_json)
+    show_card(card_of(VectorSpace.load(folder), folder), as_json)
 
 
 @app.command()
@@ -301,23 +245,6 @@ def verify(folder: Folder, as_json: Json = False) -> None:
     emit({"folder": str(folder), "ok": True, "fingerprint": space.fingerprint}, shown, as_json)
 
 
-def _columns(list_column: list[str], null: list[str], extract: list[str], rename: list[str]) -> Columns:
-    from vectalk.space.importing.tables import Columns
-
-    lists, patterns = {}, {}
-    for value in list_column:
-        name, sign, separator = value.partition(":")
-        if not (name and sign and separator):
-            raise typer.BadParameter(f"--list-column takes COLUMN:SIGN, e.g. 'genres:|', not {value!r}")
-        lists[name] = separator
-    for name, rest in pairs(extract, "--extract").items():
-        source, sign, pattern = rest.partition(":")
-        if not (source and sign and pattern):
-            raise typer.BadParameter(f"--extract takes NEW=COLUMN:REGEX, not {name}={rest!r}")
-        patterns[name] = (source, pattern)
-    return Columns(pairs(rename, "--rename"), null, patterns, lists)
-
-
 def _point(folder: Path, expression: str) -> tuple[VectorSpace, Point]:
     from vectalk.concepts.shelf import FUNCTIONS
     from vectalk.readback import text_functions
@@ -361,37 +288,3 @@ def _neighbor_table(title: str, found: list[dict[str, Any]]) -> Any:
         names = [entry["id"], entry["title"]] if named else [entry["id"]]
         table.add_row(*map(escape, names), f"{entry['similarity']:.3f}")
     return Group(Text(title), table)
-
-
-def _card(space: VectorSpace, folder: Path) -> dict[str, Any]:
-    from vectalk.space.split import SPLITS
-
-    return {
-        "folder": str(folder),
-        "name": space.name,
-        "entities": len(space),
-        "dim": space.dim,
-        "dtype": str(space.vectors.dtype),
-        "metric": space.metric,
-        "split_by": space.split_by,
-        "split_rule": space.split_rule,
-        "splits": {name: len(space.rows(name)) for name in SPLITS},
-        "columns": {name: str(space.column(name).type) for name in space.column_names},
-        "fingerprint": space.fingerprint,
-        "licence": space.licence,
-        "encoder": space.encoder,
-    }
-
-
-def _show_card(card: dict[str, Any], as_json: bool) -> None:
-    splits = ", ".join(f"{count} {name}" for name, count in card["splits"].items())
-    columns = ", ".join(f"{name} ({kind})" for name, kind in card["columns"].items())
-    shown = (
-        f"{card['name']}: {card['entities']} entities, {card['dim']} dimensions, "
-        f"{card['dtype']}, {card['metric']}\n"
-        f"split by {card['split_by']}: {splits}\ncolumns: {columns}\n"
-        f"fingerprint {card['fingerprint'][:12]}, {card['folder']}"
-        + (f"\nmade of texts by {card['encoder']}" if card["encoder"] else "")
-        + (f"\nlicence: {card['licence']}" if card["licence"] else "")
-    )
-    emit(card, shown, as_json)

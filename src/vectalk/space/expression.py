@@ -199,8 +199,10 @@ class _Parser:
 
 def quoted(text: str) -> str:
     """Return a name in quotes, so that the parser reads it back as it is."""
-    escaped = text.replace("\\", r"\\").replace('"', r"\"")
-    return repr(text) if "'" not in text else f'"{escaped}"'
+    # Not `repr`, which writes a no-break space as an escape that the parser does not know.
+    quote = '"' if "'" in text else "'"
+    escaped = text.replace("\\", r"\\").replace(quote, f"\\{quote}")
+    return f"{quote}{escaped}{quote}"
 
 
 def as_point(space: Entities, value: Any) -> Point:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from vectalk.space import VectorSpace
+from vectalk.space.importing.column_types import CODE
 from vectalk.space.importing.tables import is_list, is_text
 from vectalk.space.split import TRAIN
 from vectalk.tasks.attributes import Attribute, is_missing
@@ -28,6 +29,8 @@ FEW = 10  # whole numbers with at most so many values are categories
 BANDS = ("very low", "rather low", "rather high", "very high")
 LIKELY_YEARS, POSSIBLE_YEARS = (1500, 2100), (1000, 2200)
 _YEAR = re.compile(r"year|date|vintage|founded|released?|published|born|built|since|settled|decade", re.I)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_YEAR_HINT = r"; make a year of it with --extract 'year={}:(\d{{4}})'"
 _IDENTIFIER = re.compile(r"(^|[_\W])(id|ids|uuid|guid|key|index|url|uri|href|link|path)$|[a-z]Id$", re.I)
 _INTRODUCED = r"(?:^|[;:.?!] |\b(?:with|has|wants) )"  # what stands before `label:` in the generic texts
 
@@ -127,7 +130,7 @@ def _derive(space: VectorSpace, column: str) -> Attribute | str:
     if is_text(inner):
         numbers = _as_numbers(known)
         return _numbers(column, numbers) if numbers is not None else _text(column, known)
-    hint = f"; make a year of it with --extract 'year={column}:(\\d{{4}})'" if pa.types.is_temporal(inner) else ""
+    hint = _YEAR_HINT.format(column) if pa.types.is_temporal(inner) else ""
     return f"holds {kind}, and nothing is known of saying that{hint}"
 
 
@@ -145,6 +148,8 @@ def _list(known: list[list[Any]]) -> Attribute | str:
 def _text(column: str, known: list[str]) -> Attribute | str:
     shares = {"|": 0.25, ";": 0.5}  # a semicolon may also stand in a name
     signs = [sign for sign, share in shares.items() if sum(sign in value for value in known) > share * len(known)]
+    if all(_DATE.match(value) for value in known):
+        return f"it holds dates, and nothing is known of saying these{_YEAR_HINT.format(column)}"
     if signs:
         return f"its text looks like lists; part them with --list-column '{column}:{signs[0]}' at import"
     return _category(known, {})
@@ -171,6 +176,9 @@ def _words(counts: Counter[str], say: Any) -> dict[str, str]:
 
 
 def _as_numbers(known: list[str]) -> list[float] | None:
+    """Return texts as numbers where all are; codes such as 01067 are none."""
+    if any(re.search(CODE, value) for value in known):
+        return None
     numbers = []
     for value in known:
         try:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -13,14 +14,19 @@ import pyarrow.compute as pc
 
 from vectalk.errors import SpaceError
 from vectalk.space.checks import repeated
-from vectalk.space.importing.tables import as_text, id_column, read_table
+from vectalk.space.importing.arrays import column_of, open_npy
+from vectalk.space.importing.canonical import id_text
+from vectalk.space.importing.table_files import kind_of
+from vectalk.space.importing.tables import Layout, id_column, read_table
+from vectalk.space.importing.text_files import Tell, encoding_of, text_of
 
 Missing = Literal["error", "drop", "keep"]
 
 
-def text_columns(id_name: str | None) -> tuple[str, ...]:
-    """Return the columns of a csv that are text whatever they look like."""
-    return ("id", "title") if id_name is None else ("id", "title", id_name)
+def text_columns(id_name: str | None, renamed: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Return the columns of a csv that are text whatever they look like: ids and titles, by their old names."""
+    named = [old for old, new in (renamed or {}).items() if new in ("id", "title")]
+    return ("id", "title", *named, *([] if id_name is None else [id_name]))
 
 
 def with_id(table: pa.Table, id_name: str | None, where: str) -> pa.Table:
@@ -28,7 +34,11 @@ def with_id(table: pa.Table, id_name: str | None, where: str) -> pa.Table:
     source = id_column(table, id_name, where, "--id-column")
     rest = table.drop_columns([source])
     column_names = [name for name in rest.column_names if name != "id"]
-    return rest.select(column_names).add_column(0, "id", as_text(table[source]))
+    try:
+        ids = id_text(table[source])
+    except SpaceError as error:
+        raise SpaceError(f"{where}: column {source!r} holds no ids: {error}") from None
+    return rest.select(column_names).add_column(0, "id", ids)
 
 
 def identified(table: pa.Table, id_name: str | None, where: str) -> pa.Table:
@@ -36,12 +46,18 @@ def identified(table: pa.Table, id_name: str | None, where: str) -> pa.Table:
     return with_id(table, id_name if id_name in table.column_names else None, where)
 
 
-def read_ids(path: Path, id_name: str | None = None) -> pa.Table:
+def read_ids(
+    path: Path, id_name: str | None = None, layout: Layout | None = None, tell: Tell = lambda message: None
+) -> pa.Table:
     """Read the id of each row from a txt with an id a line, an array, a json list, or a table.
 
+    A json object may say the row of each id, or the id of each row.
+
     Args:
-        path: the file.
+        path: the file, or a folder of parts of a table.
         id_name: a column of the table that is text whatever it looks like.
+        layout: what is known of a table of text.
+        tell: hears what was guessed.
 
     Returns:
         The table; of a bare list, one with the column `id`.
@@ -49,35 +65,71 @@ def read_ids(path: Path, id_name: str | None = None) -> pa.Table:
     Raises:
         SpaceError: there is no such file, or it is broken.
     """
-    if not path.is_file():
-        raise SpaceError(f"{path} does not exist" if not path.exists() else f"{path} is a folder; name a file in it")
+    if not path.exists():
+        raise SpaceError(f"{path} does not exist")
     try:
-        listed = _listed(path)
-    except (ValueError, OSError) as error:
-        if isinstance(error, SpaceError):
-            raise
+        listed = None if path.is_dir() else _listed(path, tell)
+    except SpaceError:
+        raise
+    except Exception as error:  # each format breaks in its own way
         raise SpaceError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
     if listed is not None:
         return pa.table({"id": listed})
-    table = read_table(path, text_columns(id_name))
+    table = read_table(path, text_columns(id_name), layout, tell)
     others = [name for name in table.column_names if name != "index"]
     return table.select(others) if len(others) == 1 else table  # a pandas series has an index beside it
 
 
-def _listed(path: Path) -> pa.Array | None:
+def _listed(path: Path, tell: Tell) -> pa.ChunkedArray | None:
     """Return the ids of a file that is a bare list of them, or None where it is a table."""
-    if path.suffix == ".txt":
-        lines = path.read_text(encoding="utf-8").rstrip().split("\n")
-        return pa.array([line.rstrip("\r") for line in lines])
-    if path.suffix == ".json":
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return None if isinstance(values, list) and isinstance(values[0], dict) else pa.array(list(map(str, values)))
-    if path.suffix == ".npy":
-        values = np.load(path)
+    kind = kind_of(path)
+    if kind == "txt":
+        lines = re.split("\r\n|\n|\r", text_of(path, encoding_of(path, None, tell)))
+        while lines and not lines[-1].strip():
+            lines.pop()
+        return id_text(pa.chunked_array([pa.array(lines, pa.string())]))
+    if kind == "json":
+        values = json.loads(text_of(path, "utf-8-sig"))
+        if isinstance(values, dict):
+            values = _mapped(values, path)
+        if not isinstance(values, list) or any(isinstance(value, dict) for value in values):
+            return None
+        return _json_ids(values, path)
+    if kind == "npy":
+        values = open_npy(path)
+        if values.ndim == 2 and values.shape[1] == 1:
+            values = values[:, 0]
         if values.ndim != 1:
             raise SpaceError(f"{path}: ids must be a list [N], not {values.dtype} of shape {values.shape}")
-        return as_text(pa.chunked_array([pa.array(values)])).combine_chunks()
+        return id_text(column_of(values, str(path)))
     return None
+
+
+def _mapped(values: dict[str, Any], path: Path) -> list[Any] | None:
+    """Return ids in the order of their rows, from {id: row} or {row: id}; None where it is neither."""
+    numbers = [str(number) for number in range(len(values))]
+    by_row = sorted(values) == sorted(numbers)
+    rows = [row for row in values.values() if isinstance(row, int) and not isinstance(row, bool)]
+    by_id = len(rows) == len(values) and sorted(rows) == list(range(len(values)))
+    if by_row and by_id and values != {number: int(number) for number in numbers}:
+        raise SpaceError(f"{path}: does it say the row of each id, or the id of each row? Save a list of ids")
+    if by_row and not any(isinstance(value, dict | list) for value in values.values()):
+        return [values[number] for number in numbers]
+    return sorted(values, key=values.__getitem__) if by_id else None
+
+
+def _json_ids(values: list[Any], path: Path) -> pa.ChunkedArray:
+    """Return the ids of a json list, each by its own kind: 7, "7" and 7.0 are one."""
+    wrong = next((row for row, value in enumerate(values) if isinstance(value, list | bool)), None)
+    if wrong is not None:
+        raise SpaceError(f"{path}: row {wrong} holds {json.dumps(values[wrong])[:40]}, which is no id")
+    texts = [str(value) if isinstance(value, int) else value for value in values]
+    if any(isinstance(value, float) for value in texts):
+        numbers = id_text(
+            pa.chunked_array([pa.array([v if isinstance(v, float) else None for v in texts])])
+        ).to_pylist()
+        texts = [n if isinstance(v, float) else v for n, v in zip(numbers, texts, strict=True)]
+    return id_text(pa.chunked_array([pa.array(texts, pa.string())]))
 
 
 def check_count(vectors: int, source: str, ids: int, where: str, *, from_metadata: bool) -> None:
@@ -89,6 +141,8 @@ def check_count(vectors: int, source: str, ids: int, where: str, *, from_metadat
         hint = "name the id of each vector, row by row, with --ids FILE, and the metadata are joined by id"
     elif ids == vectors - 1 and where.lower().removesuffix(".gz").endswith(("csv", "tsv")):
         hint = "the first line of a csv holds the names of its columns; is it an id here? Save it as .txt"
+    elif ids == vectors + 1 and where.lower().removesuffix(".gz").endswith("txt"):
+        hint = "each line of a .txt is an id; is the first one the name of a column here? Save it as .csv"
     raise SpaceError(f"{source} has {vectors} vectors, {where} has {ids} ids: {hint}")
 
 

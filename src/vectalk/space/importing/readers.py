@@ -2,92 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vectalk.errors import SpaceError
 from vectalk.space.checks import bad_rows
-from vectalk.space.importing.ids import Missing, check_count, check_unique, identified, join, read_ids, text_columns
+from vectalk.space.importing.canonical import id_text
+from vectalk.space.importing.ids import Missing, check_count, check_unique, join, read_ids, text_columns
 from vectalk.space.importing.ids import with_id as with_id
-from vectalk.space.importing.table_files import KINDS, kind_of
-from vectalk.space.importing.tables import Columns, read_table
-from vectalk.space.importing.vector_columns import vectors_of
-from vectalk.space.importing.vector_files import choose, open_vectors
+from vectalk.space.importing.sources import check_missing, open_source
+from vectalk.space.importing.sources import read_vectors as read_vectors
+from vectalk.space.importing.tables import Columns, Layout, guess_id, id_column, read_table, title_column
+from vectalk.space.importing.text_files import Tell
+from vectalk.space.importing.vector_columns import Vectors
 from vectalk.space.neighbors import Metric
 from vectalk.space.split import SPLITS
 from vectalk.space.vector_space import VectorSpace
 
-ARRAYS = ("npy", "npz", "safetensors")
-TORCH = ("pt", "pth", "bin", "pkl", "pickle")
-Tell = Callable[[str], None]
 FEWEST = 10  # validation or test entities below which nothing can be told from them
 
 
-def read_vectors(path: str | Path, key: str | None = None) -> tuple[np.ndarray, pa.Table | None]:
-    """Read vectors from .npy, .npz, .safetensors, or from a table: parquet (also a folder of it), csv, jsonl, ...
+@dataclass(frozen=True)
+class Import:
+    """What was taken from files, before it is a space.
 
-    Args:
-        path: the file.
-        key: which array of an npz, tensor of a safetensors file or column of a table, where there are several; a
-            pattern such as `dim_*` names columns of a table that hold one dimension each.
-
-    Returns:
-        Vectors [N, D], and the other columns of the table, or what else an npz says of each row (else None).
-
-    Raises:
-        SpaceError: the file is missing, broken, of another kind, or holds no such vectors.
+    Attributes:
+        vectors: [N, D], in the type in which they are stored.
+        entities: the table of entities [N], with `id`.
+        ids: where the ids are from, in words.
+        titles: where the titles are from; None where there are none.
+        named: what the vectors are called in their file.
     """
-    path = Path(path)
-    if (path / "space.json").is_file():
-        raise SpaceError(f"{path} is a space already; use it as it is, or name its file of vectors")
-    if not path.exists():
-        raise SpaceError(f"{path} does not exist")
-    kind = "parquet" if path.is_dir() else kind_of(path)
-    table = None
-    try:
-        if kind in ("npy", "safetensors"):
-            vectors = open_vectors(path, key)
-        elif kind == "npz":
-            vectors, table = _from_arrays(path, key)
-        elif kind in (*KINDS, "ndjson"):
-            vectors, table = vectors_of(read_table(path), key, path)
-        else:
-            how = "; save a tensor as .npy: numpy.save('vectors.npy', tensor.detach().cpu().float().numpy())"
-            raise SpaceError(
-                f"{path}: unknown kind of vectors {path.suffix!r}; allowed are "
-                f"{', '.join('.' + name for name in (*ARRAYS, *KINDS))}{how if kind in TORCH else ''}"
+
+    vectors: np.ndarray
+    entities: pa.Table
+    ids: str
+    titles: str | None
+    named: str
+
+    def __str__(self) -> str:
+        titles = f"titles from {self.titles}" if self.titles else "no titles (name a column with --rename COLUMN=title)"
+        return f"taken: ids from {self.ids}; {titles}; vectors of {self.vectors.shape[1]} numbers from {self.named}"
+
+    def space(
+        self,
+        name: str,
+        *,
+        metric: Metric = "cosine",
+        split_by: str | None = None,
+        licence: str = "",
+        tell: Tell = lambda message: None,
+    ) -> VectorSpace:
+        """Make the space, in memory; where `split_by` is omitted, it is `title` where there is one, else `id`."""
+        there = self.entities.column_names
+        if split_by is not None and split_by not in there and split_by.lower() == "title":
+            split_by = "title"
+        split_by = split_by or ("title" if "title" in there else "id")
+        space = VectorSpace.create(name, self.vectors, self.entities, metric=metric, split_by=split_by, licence=licence)
+        few = [f"{len(space.rows(part))} {part}" for part in SPLITS if len(space.rows(part)) < FEWEST]
+        if few:
+            tell(
+                f"note: {' and '.join(few)} entities (split by {space.split_by}): too few to train and to measure with"
             )
-    except SpaceError:
-        raise
-    except Exception as error:  # each format breaks in its own way
-        advice = "; save it as plain numbers: numpy.stack(rows)" if "allow_pickle" in str(error) else ""
-        raise SpaceError(f"{path} cannot be read: {' '.join(str(error).split())}{advice}") from None
-    if vectors.ndim != 2 or 0 in vectors.shape or vectors.dtype.kind not in "iuf":
-        raise SpaceError(
-            f"{path}: vectors must be a table of numbers [N, D], not {vectors.dtype} of shape {vectors.shape}"
-        )
-    return vectors, table
-
-
-def _from_arrays(path: Path, key: str | None) -> tuple[np.ndarray, pa.Table | None]:
-    """Read the vectors of an npz, and its arrays of one entry a row (`ids`, `titles`) as columns."""
-    with np.load(path) as arrays:
-        known = {name: arrays[name] for name in arrays.files if name == key or _is_plain(arrays, name)}
-        tables = [name for name, array in known.items() if array.ndim == 2]
-        vectors = known[choose(tables if key is None and tables else list(arrays.files), key, path, "array")]
-    columns = {name: a for name, a in known.items() if a.shape == vectors.shape[:1] and a.dtype.kind in "iufUb"}
-    return vectors, pa.table({name.removesuffix("s"): array for name, array in columns.items()}) if columns else None
-
-
-def _is_plain(arrays: np.lib.npyio.NpzFile, name: str) -> bool:
-    try:
-        return arrays[name].dtype.kind != "O"
-    except ValueError:  # a pickle is never opened
-        return False
+        return space
 
 
 def import_space(
@@ -105,13 +87,48 @@ def import_space(
     split_by: str | None = None,
     licence: str = "",
     dtype: Literal["float32", "float16"] = "float32",
+    layout: Layout | None = None,
     tell: Tell = lambda message: None,
 ) -> VectorSpace:
-    """Make a space from a file of vectors.
+    """Make a space from a file of vectors: what `take` takes, as `Import.space` makes it.
+
+    Raises:
+        SpaceError: files and options do not fit each other; the message says how to mend it.
+    """
+    taken = take(
+        source,
+        key=key,
+        ids=ids,
+        metadata=metadata,
+        id_name=id_name,
+        columns=columns,
+        missing=missing,
+        drop_bad_rows=drop_bad_rows,
+        dtype=dtype,
+        layout=layout,
+        tell=tell,
+    )
+    return taken.space(name, metric=metric, split_by=split_by, licence=licence, tell=tell)
+
+
+def take(
+    source: str | Path,
+    *,
+    key: str | None = None,
+    ids: str | Path | None = None,
+    metadata: str | Path | None = None,
+    id_name: str | None = None,
+    columns: Columns | None = None,
+    missing: Missing = "error",
+    drop_bad_rows: bool = False,
+    dtype: Literal["float32", "float16"] = "float32",
+    layout: Layout | None = None,
+    tell: Tell = lambda message: None,
+) -> Import:
+    """Take vectors, ids and metadata from files.
 
     Args:
         source: vectors [N, D], see `read_vectors`.
-        name: of the space, e.g. `film`.
         key: array, tensor or column of `source`.
         ids: file with the id of each vector, row by row, see `read_ids`. Without it a column of `source` is taken, then
             the rows of `metadata`, then row numbers.
@@ -119,88 +136,148 @@ def import_space(
         id_name: the column that holds ids, where it cannot be guessed; a table that has none of that name is guessed.
         columns: how the metadata columns are prepared.
         missing: vectors without metadata: `error`, `drop` them, or `keep` them with nulls.
-        drop_bad_rows: leave out vectors with NaN, infinity or nothing but zeros.
-        metric: what "near" means.
-        split_by: column whose hash decides the split (`title` where there is one, else `id`).
-        licence: a note that travels with the space.
+        drop_bad_rows: leave out rows without a vector, and vectors with NaN, infinity or nothing but zeros.
         dtype: how vectors are stored.
-        tell: called with what was left out, taken for granted, or looks like a mistake.
+        layout: what is known of tables of text; its header is that of the metadata, where there are any.
+        tell: called with what was taken and left out, taken for granted, or looks like a mistake.
 
     Raises:
         SpaceError: files and options do not fit each other; the message says how to mend it.
     """
-    columns = columns or Columns()
+    columns, layout = columns or Columns(), layout or Layout()
     if missing not in ("error", "drop", "keep"):
         raise SpaceError(f"missing must be error, drop or keep, not {missing!r}")
     if dtype not in ("float32", "float16"):
         raise SpaceError(f"dtype must be float32 or float16, not {dtype!r}")
-    vectors, own = read_vectors(source, key)
+    headless = layout if metadata is None else replace(layout, header=None)
+    text = text_columns(id_name, columns.rename)
+    found = open_source(source, key, text, headless, tell)
+    vectors = found.values
     if vectors.shape[1] > vectors.shape[0]:
         tell(
             f"note: {source} holds {vectors.shape[0]} vectors of {vectors.shape[1]} dimensions; if it should be the "
             "other way round, save it transposed"
         )
-    own, facts = _named(source, len(vectors), own, ids, metadata, id_name, tell)
-    kept = np.arange(len(vectors))
-    if drop_bad_rows:
-        kept = np.setdiff1d(kept, np.concatenate(bad_rows(vectors)))
-        if len(kept) < len(vectors):
-            tell(f"{len(vectors) - len(kept)} of {len(vectors)} vectors dropped: NaN, infinity or only zeros")
-        if not len(kept):
-            raise SpaceError(f"{source}: no vector is left after dropping the bad rows")
+    listed = None if ids is None else read_ids(Path(ids), id_name, headless, tell)
+    facts = None if metadata is None else read_table(metadata, text, layout, tell)
+    own, facts, ids_from = _named(found, str(source), listed, str(ids), facts, str(metadata), id_name, tell)
+    if not drop_bad_rows:
+        check_missing(found, source)
+    if vectors.dtype != dtype:
+        with np.errstate(over="ignore", invalid="ignore"):  # what does not fit becomes infinity, a bad row
+            vectors = vectors.astype(dtype)
+    kept = _good_rows(vectors, str(source), tell) if drop_bad_rows else np.arange(len(vectors))
     table = own.take(kept)
     if facts is not None:
         columns, facts = columns.renamed(facts)  # first, since a name may stand beside the vectors too
-        table, found = join(table, facts, str(metadata), missing)
-        if len(found) < len(kept):
-            tell(f"{len(kept) - len(found)} of {len(kept)} vectors have no metadata: dropped")
-        kept = kept[found]
+        table, rows = join(table, facts, str(metadata), missing)
+        if len(rows) < len(kept):
+            tell(f"{len(kept) - len(rows)} of {len(kept)} vectors have no metadata: dropped")
+        kept = kept[rows]
+    titles = title_column([columns.rename.get(name, name) for name in table.column_names])
     table = columns.apply(table, str(metadata or source), tell)
-    if split_by is None:
-        split_by = "title" if "title" in table.column_names else "id"
-    chosen = vectors if len(kept) == len(vectors) else vectors[kept]
-    if chosen.dtype != dtype:
-        with np.errstate(over="ignore"):  # what does not fit becomes infinity, which `create` reports
-            chosen = chosen.astype(dtype)
-    space = VectorSpace.create(name, chosen, table, metric=metric, split_by=split_by, licence=licence)
-    few = [f"{len(space.rows(part))} {part}" for part in SPLITS if len(space.rows(part)) < FEWEST]
-    if few:
-        tell(f"note: {' and '.join(few)} entities (split by {space.split_by}): too few to train and to measure with")
-    return space
+    taken = Import(
+        vectors if len(kept) == len(vectors) else vectors[kept],
+        table,
+        ids_from,
+        None if titles is None else _origin(titles, own, str(source), str(metadata)),
+        f"{found.named!r} of {source}" if found.others is not None else str(source),
+    )
+    tell(str(taken))
+    return taken
+
+
+def _origin(title: str, own: pa.Table, source: str, metadata: str) -> str:
+    return f"{title!r} of {source if title in own.column_names else metadata}"
+
+
+def _good_rows(vectors: np.ndarray, source: str, tell: Tell) -> np.ndarray:
+    bad = np.unique(np.concatenate(bad_rows(vectors)))
+    if len(bad) == len(vectors):
+        raise SpaceError(f"{source}: no vector is left after dropping the bad rows")
+    if len(bad):
+        shown = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
+        tell(f"{len(bad)} of {len(vectors)} vectors dropped: none, NaN, infinity or only zeros (rows {shown})")
+    return np.setdiff1d(np.arange(len(vectors)), bad)
 
 
 def _named(
-    source: str | Path,
-    rows: int,
-    own: pa.Table | None,
-    ids: str | Path | None,
-    metadata: str | Path | None,
+    vectors: Vectors,
+    source: str,
+    listed: pa.Table | None,
+    ids: str,
+    facts: pa.Table | None,
+    metadata: str,
     id_name: str | None,
     tell: Tell,
-) -> tuple[pa.Table, pa.Table | None]:
-    """Return what is known of each vector, and the metadata, both with a column `id`."""
-    own = own if own is not None and own.num_columns else None
-    listed = None if ids is None else read_ids(Path(ids), id_name)
-    facts = None if metadata is None else read_table(metadata, text_columns(id_name))
-    read = {str(where): t for where, t in ((source, own), (ids, listed), (metadata, facts)) if t is not None}
+) -> tuple[pa.Table, pa.Table | None, str]:
+    """Return what is known of each vector, and the metadata, both with a column `id`; and where the ids are from."""
+    rows = len(vectors.values)
+    own = vectors.others if vectors.others is not None and vectors.others.num_columns else None
+    read = {where: t for where, t in ((source, own), (ids, listed), (metadata, facts)) if t is not None}
     if id_name is not None and not any(id_name in table.column_names for table in read.values()):
         there = "; ".join(f"{where} has {', '.join(table.column_names)}" for where, table in read.items())
         raise SpaceError(f"no column {id_name!r} to take ids from; {there or f'{source} has no columns'}")
-    facts = None if facts is None else identified(facts, id_name, str(metadata))
+    facts_id = None if facts is None else _id_column(facts, id_name, metadata)
+    facts = None if facts is None else with_id(facts, facts_id, metadata)
+    own_id = None if own is None else _own_id(own, id_name, source, required=listed is None)
     if listed is not None:
-        check_count(rows, str(source), listed.num_rows, str(ids), from_metadata=False)
-        found, where = identified(listed, id_name, str(ids)), str(ids)
-        for name in own.column_names if own is not None else ():
-            if name not in found.column_names:
-                found = found.append_column(name, own[name])  # type: ignore[index]
-    elif own is not None:
-        found, where = identified(own, id_name, str(source)), str(source)
+        check_count(rows, source, listed.num_rows, ids, from_metadata=False)
+        name = _id_column(listed, id_name, ids)
+        found = with_id(listed, name, ids)
+        if own is not None:
+            found = _beside(found, own, own_id, source, ids, tell)
+        where = ids if listed.num_columns == 1 else f"{name!r} of {ids}"
+    elif own is not None and own_id is not None:
+        found, where = with_id(own, own_id, source), f"{own_id!r} of {source}"
     elif facts is not None:
-        check_count(rows, str(source), facts.num_rows, str(metadata), from_metadata=True)
+        check_count(rows, source, facts.num_rows, metadata, from_metadata=True)
         tell(f"no ids beside the vectors: row i of {metadata} is taken for vector i (give --ids to join by id)")
-        found, where = facts.select(["id"]), str(metadata)
+        found, where = facts.select(["id"]), f"{facts_id!r} of {metadata}, row by row"
     else:
         tell(f"no ids: the vectors are called 0 to {rows - 1} (name them with --ids or --metadata)")
-        found, where = pa.table({"id": pa.array([str(row) for row in range(rows)])}), str(source)
-    check_unique(found["id"], where)
-    return found, facts
+        found, where = pa.table({"id": pa.array([str(row) for row in range(rows)])}), "the rows' numbers"
+    if listed is None and own is not None and own_id is None:
+        for name in own.column_names:
+            found = found.append_column(name, own[name])
+    check_unique(found["id"], ids if listed is not None else source if own_id is not None else metadata)
+    return found, facts, where
+
+
+def _id_column(table: pa.Table, id_name: str | None, where: str) -> str:
+    return id_column(table, id_name if id_name in table.column_names else None, where, "--id-column")
+
+
+def _own_id(own: pa.Table, id_name: str | None, source: str, *, required: bool) -> str | None:
+    """Return the column of ids beside the vectors, or None where none can be; raise where it is not clear which."""
+    name = id_name if id_name in own.column_names else guess_id(own.column_names)
+    others = [name for name in own.column_names if not _is_measure(own[name].type)]
+    if name is not None and (name in others or name == id_name or len(own.column_names) > 1):
+        return name
+    return id_column(own, None, source, "--id-column") if others and required else None
+
+
+def _is_measure(kind: pa.DataType) -> bool:
+    """Say whether a column holds what nobody is called by: numbers with fractions, truth values, lists."""
+    return pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_nested(kind) or pa.types.is_null(kind)
+
+
+def _beside(found: pa.Table, own: pa.Table, own_id: str | None, source: str, ids: str, tell: Tell) -> pa.Table:
+    """Return listed ids with the columns that stand beside the vectors, which may have ids of their own."""
+    if (
+        own_id is not None and guess_id([*own.column_names, ""]) is not None
+    ):  # called like ids, not just the only column
+        theirs = id_text(own[own_id])
+        same = pc.all(pc.equal(theirs, found["id"])).as_py()
+        numbers = [str(row) for row in range(found.num_rows)]
+        if not same and theirs.to_pylist() != numbers and set(theirs.to_pylist()) == set(found["id"].to_pylist()):
+            raise SpaceError(
+                f"{source} has ids of its own in column {own_id!r}, and {ids} holds the same ids in another order: one "
+                "of them is wrong; leave --ids away if the column is right"
+            )
+        if not same:
+            tell(f"note: column {own_id!r} of {source} is not taken for ids, since {ids} names them")
+    for name in own.column_names:
+        if name not in found.column_names:
+            found = found.append_column(name, own[name])
+    return found

@@ -1,60 +1,72 @@
-"""Tables from files: csv, tsv, parquet, jsonl and json, as spreadsheets, databases and pandas write them."""
+"""Tables from files: csv, tsv, parquet, arrow, jsonl and json, as spreadsheets, databases and pandas write them."""
 
 from __future__ import annotations
 
-import gzip
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 
 from vectalk.errors import SpaceError
+from vectalk.space.importing.canonical import is_text
+from vectalk.space.importing.column_types import typed
+from vectalk.space.importing.delimited import Layout, read_delimited, with_types
+from vectalk.space.importing.json_tables import read_json
+from vectalk.space.importing.merge import merged
+from vectalk.space.importing.parts import described, parts_of
+from vectalk.space.importing.structs import flattened
+from vectalk.space.importing.text_files import Tell
 
-KINDS = ("csv", "tsv", "parquet", "jsonl", "json")
+KINDS = ("csv", "tsv", "parquet", "jsonl", "json", "arrow", "feather")
+DELIMITED = ("csv", "tsv", "tab", "psv", "txt", "dat", "data", "item", "user", "base", "test")
 INDEX = ("", "Unnamed: 0", "__index_level_0__")  # how pandas calls an index that has no name
-BLOCK = 1 << 28  # bytes of a csv from which the types of its columns are inferred
 
 
-def read_table(path: str | Path, text: Sequence[str] = ("id", "title")) -> pa.Table:
-    """Read a csv, tsv, parquet, jsonl or json file (text also as `.gz`), or a folder of parquet files.
+def read_table(
+    path: str | Path,
+    text: Sequence[str] = ("id", "title"),
+    layout: Layout | None = None,
+    tell: Tell = lambda message: None,
+) -> pa.Table:
+    """Read a csv, tsv, parquet, arrow, feather, jsonl or json file (text also gzipped), or a folder of parts of one.
 
-    A csv may part its columns with semicolons or tabs. The index that pandas writes is left out where another column
-    holds the ids, and is called `index` otherwise.
+    What parts the columns of a csv, what its quotation marks mean and how it is encoded are found out. Structs become
+    columns called `outer.inner`. The index that pandas writes is left out where another column holds the ids, and is
+    called `index` otherwise.
 
     Args:
         path: the file; its ending says what it is.
         text: columns of a csv that are text even where all of them look like numbers; so is the one that
             `id_column` guesses, since `001` is an id and 1 another.
+        layout: what is known of a table of text; one with a separator may have any ending.
+        tell: hears what was guessed, and the order of parts.
 
     Raises:
         SpaceError: the file is missing, of another kind, or broken.
     """
-    import pyarrow.parquet
-
     path = Path(path)
-    parts = sorted(path.glob("*.parquet")) if path.is_dir() else []
-    if not path.is_file() and not parts:
-        raise SpaceError(f"{path} does not exist" if not path.exists() else f"{path} is a folder; name a file in it")
-    kind = "parquet" if parts else kind_of(path)
-    try:
-        if kind in ("csv", "tsv"):
-            table = _delimited(path, text)
-        elif kind == "parquet":
-            table = pa.concat_tables([pyarrow.parquet.read_table(part) for part in parts or [path]])
-        elif kind in ("jsonl", "ndjson"):
-            table = _json_lines(path)
-        elif kind == "json":
-            table = _json_list(path)
-        else:
-            raise SpaceError(f"{path}: unknown kind of table {kind!r}; allowed are {', '.join(KINDS)}, also with .gz")
-    except (pa.ArrowException, ValueError, OSError) as error:
-        if isinstance(error, SpaceError):
-            raise
-        raise SpaceError(f"{path} cannot be read as {kind}: {' '.join(str(error).split())}{_remedy(error)}") from None
-    return _without_index(_plain(table))
+    if not path.exists():
+        raise SpaceError(f"{path} does not exist")
+    if not path.is_dir():
+        return _without_index(_read(path, kind_of(path), text, layout, tell))
+    parts, kind = parts_of(path)
+    if len(parts) > 1:
+        tell(described(parts, path))
+    tables = []
+    for part in parts:
+        table = _read(part.path, kind, text, layout, tell)
+        for name, value in part.columns.items():
+            if name not in table.column_names:
+                table = table.append_column(name, pa.array([value] * table.num_rows, pa.string()))
+        tables.append(table)
+    table = merged(tables, str(path))
+    for name in dict.fromkeys(name for part in parts for name in part.columns):
+        place = table.column_names.index(name)
+        if is_text(table[name].type) and name not in text:
+            table = table.set_column(place, name, typed(table[name]))
+    return _without_index(table)
 
 
 def read_row(path: Path, row: int) -> dict[str, Any]:
@@ -77,6 +89,7 @@ def kind_of(path: Path) -> str:
 def guess_id(names: Sequence[str]) -> str | None:
     """Return the column that clearly holds ids: `id`, the only one, the only one called like `filmId`, or `index`."""
     for found in (
+        [name for name in names if name == "id"],
         [name for name in names if name.lower() == "id"],
         names,
         [name for name in names if re.search(r"(Id|ID|[-_ ]id)$", name)],
@@ -87,65 +100,64 @@ def guess_id(names: Sequence[str]) -> str | None:
     return None
 
 
-def _opened(path: Path) -> BinaryIO:
-    return gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")  # type: ignore[return-value]
+def _read(path: Path, kind: str, text: Sequence[str], layout: Layout | None, tell: Tell) -> pa.Table:
+    """Read one file, whatever breaks in it being a SpaceError."""
+    layout = layout or Layout()
+    try:
+        if kind in DELIMITED or (layout.separator is not None and kind not in KINDS):
+            table, shape = read_delimited(path, layout, tell)
+            guessed = guess_id([name for name in table.column_names if name not in INDEX])
+            titles = [name for name in table.column_names if name.lower() == "title"]
+            return with_types(table, shape, [*text, *INDEX, *titles, *([guessed] if guessed else [])])
+        if kind == "parquet":
+            return flattened(_checked(_parquet(path), path))
+        if kind in ("arrow", "feather", "ipc"):
+            return flattened(_checked(_arrow(path), path))
+        if kind in ("jsonl", "ndjson", "json"):
+            return read_json(path, lines=kind != "json", encoding=layout.encoding)
+    except SpaceError:
+        raise
+    except Exception as error:  # each format breaks in its own way
+        raise SpaceError(f"{path} cannot be read as {kind}: {' '.join(str(error).split()) or repr(error)}") from None
+    advice = "; save the sheet as csv" if kind in ("xlsx", "xls", "ods", "numbers") else ""
+    raise SpaceError(f"{path}: unknown kind of table {kind!r}; allowed are {', '.join(KINDS)}, also with .gz{advice}")
 
 
-def _delimited(path: Path, text: Sequence[str]) -> pa.Table:
-    import pyarrow.csv
+def _parquet(path: Path) -> pa.Table:
+    import pyarrow.parquet
 
-    with _opened(path) as file:
-        head = file.readline(1_000_000)
-    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise SpaceError(f"{path} is written in UTF-16; save it as UTF-8")
-    parse = pyarrow.csv.ParseOptions(delimiter=_delimiter(kind_of(path), head), newlines_in_values=True)
-    with pyarrow.csv.open_csv(path, parse_options=parse) as reader:
-        names = reader.schema.names
-    guessed = guess_id([name for name in names if name not in INDEX])
-    types = dict.fromkeys([*text, *INDEX, *([guessed] if guessed else [])], pa.string())
-    convert = pyarrow.csv.ConvertOptions(column_types=types)
-    # Types are inferred from one block: a small one would take a column for numbers whose first text comes late.
-    size = min(max(path.stat().st_size, 1 << 20), BLOCK)
-    read = pyarrow.csv.ReadOptions(block_size=BLOCK if path.name.lower().endswith(".gz") else size)
-    return pyarrow.csv.read_csv(path, read_options=read, parse_options=parse, convert_options=convert)
+    with path.open("rb") as file:
+        if file.read(2) == b"\x1f\x8b":
+            raise SpaceError(f"{path} is gzipped, while parquet is compressed within; unpack it: gunzip {path}")
+    with pyarrow.parquet.ParquetFile(path) as file:
+        return file.read()
 
 
-def _delimiter(kind: str, head: bytes) -> str:
-    if kind == "tsv":
-        return "\t"
-    # Where commas are decimal signs, spreadsheets write semicolons.
-    return next((sign for sign in ",;\t" if sign.encode() in head), ",")
+def _arrow(path: Path) -> pa.Table:
+    """Read what arrow and feather write to a file, and the stream that Hugging Face `datasets` keeps."""
+    import pyarrow.feather
+    import pyarrow.ipc
+
+    with path.open("rb") as file:
+        mark = file.read(6)
+    if mark[:4] == b"FEA1":
+        return pyarrow.feather.read_table(path)
+    with pa.memory_map(str(path)) as source:
+        reader = pyarrow.ipc.open_file(source) if mark == b"ARROW1" else pyarrow.ipc.open_stream(source)
+        return reader.read_all()
 
 
-def _json_lines(path: Path) -> pa.Table:
-    import pyarrow.json
-
-    return pyarrow.json.read_json(path)
-
-
-def _json_list(path: Path) -> pa.Table:
-    with _opened(path) as file:
-        rows: Any = json.load(file)
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise SpaceError(f"{path}: a table in json is a list of objects, one a row: [{{'id': ..., 'title': ...}}, ...]")
-    names = dict.fromkeys(name for row in rows for name in row)
-    return pa.table({name: [row.get(name) for row in rows] for name in names})
-
-
-def _remedy(error: Exception) -> str:
-    if re.search("utf-?8", str(error), re.IGNORECASE):
-        return "; save it as UTF-8"
-    return ""
-
-
-def _plain(table: pa.Table) -> pa.Table:
-    """Return the table with values in place of dictionaries, and text as text: how a column is stored is no matter."""
-    for at, field in enumerate(table.schema):
-        kind = field.type
-        if pa.types.is_dictionary(kind):
-            table = table.set_column(at, field.name, table[at].cast(kind.value_type))
-        elif pa.types.is_string_view(kind):
-            table = table.set_column(at, field.name, table[at].cast(pa.string()))
+def _checked(table: pa.Table, path: Path) -> pa.Table:
+    """Return a table, or raise a SpaceError where its columns repeat or hold what they cannot."""
+    names = table.column_names
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise SpaceError(f"{path} has {names.count(twice)} columns called {twice!r}; give each a name of its own")
+    for place, name in enumerate(names):
+        try:
+            table.column(place).validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise SpaceError(f"{path}: column {name!r} cannot be read: {error}; text must be UTF-8") from None
     return table.replace_schema_metadata(None)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vectalk.errors import SpaceError
+from vectalk.space.importing.canonical import as_text as as_text
+from vectalk.space.importing.canonical import is_list as is_list
+from vectalk.space.importing.canonical import is_text as is_text
+from vectalk.space.importing.column_types import typed
+from vectalk.space.importing.delimited import Layout as Layout
+from vectalk.space.importing.lists import lists_of, named_objects, note_unparted
 from vectalk.space.importing.table_files import guess_id as guess_id
 from vectalk.space.importing.table_files import read_table as read_table
 
@@ -27,7 +31,8 @@ class Columns:
         extract: new column -> (column, regular expression): the first group, or the whole match; integers
             where all are.
         list_columns: column -> the sign between values: `Comedy|Drama` becomes a list. A list that was written as
-            text, such as `['Comedy', 'Drama']`, is read as what it is.
+            text, such as `['Comedy', 'Drama']`, is read as what it is; of a list of objects, such as
+            `[{'id': 35, 'name': 'Comedy'}]`, the field of that name is taken, or `name`.
     """
 
     rename: Mapping[str, str] = field(default_factory=dict)
@@ -63,12 +68,11 @@ class Columns:
                 raise SpaceError(f"{where}: there is a column {name!r} already; extract into another name")
             table = table.append_column(name, _extract(table, name, source, pattern, where))
         for name, sign in self.list_columns.items():
-            lists = _split(table, column(table, name, where), sign, where)
-            if len(lists) and pc.max(pc.list_value_length(lists)).as_py() < 2:
-                example = next((value for value in table[name].to_pylist() if value), None)
-                tell(f"note: no value of list column {name!r} was parted by {sign!r}, e.g. not {example!r}")
+            values = table[column(table, name, where)]
+            lists = lists_of(values, sign, f"{where}: list column {name!r}")
+            note_unparted(lists, values, name, sign, tell)
             table = table.set_column(table.column_names.index(name), name, lists)
-        return table
+        return _with_title(_with_names(table, where, tell), where, tell)
 
     def renamed(self, table: pa.Table) -> tuple[Columns, pa.Table]:
         """Return a table with its columns renamed, and what of the preparation is left for after a join."""
@@ -82,13 +86,8 @@ class Columns:
             trimmed = pc.utf8_normalize(trimmed, "NFC")
         named = pc.is_in(trimmed, pa.array(list(self.null_values), values.type))
         known = pc.if_else(pc.or_(named, pc.equal(trimmed, "")), pa.scalar(None, values.type), trimmed)
-        if name not in ("id", "title") and pc.any(named).as_py():
-            for kind in (pa.int64(), pa.float64()):
-                try:
-                    return known.cast(kind)
-                except pa.ArrowInvalid:
-                    continue
-        return known
+        numbers = name not in ("id", "title") and pc.any(named).as_py()
+        return typed(known.cast(pa.string())) if numbers else known
 
     def _known_number(self, values: pa.ChunkedArray) -> pa.ChunkedArray:
         numbers = [float(word) for word in self.null_values if re.fullmatch(r"[-+]?\d+(\.\d+)?", word.strip())]
@@ -96,6 +95,37 @@ class Columns:
             return values
         unknown = pc.is_in(values.cast(pa.float64(), safe=False), pa.array(numbers, pa.float64()))
         return pc.if_else(unknown, pa.scalar(None, values.type), values)
+
+
+def title_column(names: Sequence[str]) -> str | None:
+    """Return the column that holds titles: `title`, or the only one that is called so but for its capitals."""
+    if "title" in names:
+        return "title"
+    found = [name for name in names if name.lower() == "title"]
+    return found[0] if len(found) == 1 else None
+
+
+def _with_names(table: pa.Table, where: str, tell: Callable[[str], None]) -> pa.Table:
+    """Return the table with names in the place of objects in its lists, which nothing could put into words."""
+    for place, name in enumerate(table.column_names):
+        found = named_objects(table[name], f"{where}: column {name!r}") if name not in ("id", "title") else None
+        if found is not None:
+            lists, field = found
+            tell(f"column {name!r} holds lists of objects: {field!r} is taken (another: --list-column '{name}:FIELD')")
+            table = table.set_column(place, name, lists)
+    return table
+
+
+def _with_title(table: pa.Table, where: str, tell: Callable[[str], None]) -> pa.Table:
+    """Return the table with its titles as text, called `title`."""
+    name = title_column(table.column_names)
+    if name is None:
+        return table
+    try:
+        titles = as_text(table[name])
+    except SpaceError as error:
+        raise SpaceError(f"{where}: column {name!r} holds no titles: {error}; rename it with --rename") from None
+    return table.set_column(table.column_names.index(name), "title", titles)
 
 
 def _rename(table: pa.Table, names: Mapping[str, str]) -> pa.Table:
@@ -116,25 +146,10 @@ def id_column(table: pa.Table, wanted: str | None, where: str, option: str) -> s
     found = guess_id(table.column_names)
     if found is None:
         there = ", ".join(table.column_names)
-        raise SpaceError(f"{where}: which column holds the ids? Name it with {option}; there are {there}")
+        row = any(re.fullmatch(r"\d+|\d.*::.*", name) for name in table.column_names)
+        hint = "; if the first line is a row already, name the columns with --header" if row else ""
+        raise SpaceError(f"{where}: which column holds the ids? Name it with {option}; there are {there}{hint}")
     return found
-
-
-def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return ids as strings; whole floats lose their `.0`."""
-    if pa.types.is_floating(values.type) and pc.all(pc.equal(values, pc.floor(values))).as_py():
-        values = values.cast(pa.int64())
-    return values.cast(pa.string())
-
-
-def is_text(kind: pa.DataType) -> bool:
-    """Say whether a column holds strings."""
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
-
-def is_list(kind: pa.DataType) -> bool:
-    """Say whether a column holds lists."""
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 
 def _extract(table: pa.Table, name: str, source: str, pattern: str, where: str) -> pa.Array:
@@ -148,23 +163,3 @@ def _extract(table: pa.Table, name: str, source: str, pattern: str, where: str) 
         raise SpaceError(f"{where}: extract {name!r}: {pattern!r} matches no value of {source!r}, e.g. not {example!r}")
     whole = all(value is None or re.fullmatch(r"-?\d{1,18}", value) for value in found)
     return pa.array([None if value is None else int(value) for value in found] if whole else found)
-
-
-def _split(table: pa.Table, name: str, sign: str, where: str) -> pa.Array:
-    if not is_text(table[name].type):
-        raise SpaceError(f"{where}: list column {name!r} holds {table[name].type}, not text to split at {sign!r}")
-    # Unknown is an empty list: then "has no genres" and "genres unknown" need no two treatments.
-    lists = [
-        [part.strip() for part in _parts(text, sign)] if text is not None else [] for text in table[name].to_pylist()
-    ]
-    return pa.array([list(dict.fromkeys(filter(None, parts))) for parts in lists], pa.list_(pa.string()))
-
-
-def _parts(text: str, sign: str) -> list[str]:
-    if text.startswith("[") and text.endswith("]"):  # a list as Python or JSON writes it
-        for read in (json.loads, ast.literal_eval):
-            try:
-                return [str(part).strip() for part in read(text) if part is not None]
-            except (SyntaxError, ValueError):
-                continue
-    return [part.strip() for part in text.split(sign)]

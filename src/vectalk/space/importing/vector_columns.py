@@ -1,66 +1,119 @@
-"""Vectors in the columns of a table: lists of numbers, text such as `[0.1, 0.2]`, or one column a dimension."""
+"""Vectors in the columns of a table: one a cell in whatever form, or one column a dimension."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from vectalk.errors import SpaceError
-from vectalk.space.importing.tables import column, is_list, is_text
+from vectalk.space.importing.canonical import is_bytes, is_text
+from vectalk.space.importing.tables import column
+from vectalk.space.importing.vector_cells import is_number, number_of, stacked
 from vectalk.space.importing.vector_files import choose
+from vectalk.space.importing.vector_text import looks_like_vectors
 
-_BRACKETS = "[](){} \n\t"
-_BETWEEN = r"\s*,\s*|\s+"  # what parts the numbers of a text
 _NUMBERED = re.compile(r"^(.*?)(\d+)$")
+_CALLED = re.compile(r"vec|emb|feature|factor|latent", re.IGNORECASE)  # columns of bytes that may be vectors
 
 
-def vectors_of(table: pa.Table, key: str | None, path: Path) -> tuple[np.ndarray, pa.Table]:
-    """Return the vectors [N, D] of a table, and its other columns.
+@dataclass(frozen=True)
+class Vectors:
+    """Vectors that were read from a file.
+
+    Attributes:
+        values: [N, D]; rows that are missing hold NaN.
+        others: what else the file says of each row.
+        missing: rows without a vector.
+        named: how the file calls the vectors.
+    """
+
+    values: np.ndarray
+    others: pa.Table | None
+    missing: np.ndarray
+    named: str
+
+
+def vectors_of(table: pa.Table, key: str | None, path: Path) -> Vectors:
+    """Return the vectors of a table, and its other columns.
 
     Args:
         table: one row a vector.
-        key: the column of lists or texts, or a pattern such as `dim_*` for columns that hold one dimension each;
-            where it is omitted there must be one column that looks like vectors.
+        key: the column of lists, texts, tensors or bytes, or a pattern such as `dim_*` for columns that hold one
+            dimension each; where it is omitted there must be one column that looks like vectors, or columns called `0`,
+            `1`, ...
         path: named in errors.
 
     Raises:
         SpaceError: there is no such column, or a row of it holds no vector of the right length.
     """
-    if key is not None and "*" in key and key not in table.column_names:
-        return _wide(table, key, path)
-    name = _guess(table, path) if key is None else column(table, key, str(path))
-    values = table[name].combine_chunks()
-    where = f"column {name!r}"
-    if is_text(values.type):
-        values = _parsed(values, where, path)
-    if not (is_list(values.type) and _is_number(values.type.value_type)):
-        raise SpaceError(f"{path}: {where} holds {values.type}, not lists of numbers; {_advice(table.column_names)}")
-    return _stacked(values, where, path), table.drop_columns([name])
+    if key is not None and re.search(r"[*?\[]", key) and key not in table.column_names:
+        return _wide(table, _matching(table, key, path), path, key)
+    name = _guess(table, path) if key is None else _found(table, key, path)
+    if name is None:
+        return _wide(table, _dimensions(table), path, "0, 1, ...")
+    if name.endswith(".values") and f"{name.removesuffix('values')}indices" in table.column_names:
+        return _sparse(table, name.removesuffix(".values"), path)
+    kind = table[name].type
+    if not (is_text(kind) or is_bytes(kind) or number_of(kind) is not None):
+        raise SpaceError(f"{path}: column {name!r} holds {kind}, not lists of numbers; {_advice(table.column_names)}")
+    values, missing = stacked(table[name], f"column {name!r}", path)
+    return Vectors(values, table.drop_columns([name]), missing, name)
 
 
-def _guess(table: pa.Table, path: Path) -> str:
-    """Return the column that holds the vectors, or raise a SpaceError that says what there is."""
+def _found(table: pa.Table, key: str, path: Path) -> str:
+    """Return the column called `key`, or the only one called so within another: `image` is `vector.image`."""
+    inner = [name for name in table.column_names if name.endswith(f".{key}")]
+    return inner[0] if key not in table.column_names and len(inner) == 1 else column(table, key, str(path))
+
+
+def _guess(table: pa.Table, path: Path) -> str | None:
+    """Return the column that holds the vectors, None where each dimension has one; else raise a SpaceError."""
     kinds = {name: table[name].type for name in table.column_names}
-    lists = [name for name, kind in kinds.items() if is_list(kind) and _is_number(kind.value_type)]
-    floats = [name for name in lists if pa.types.is_floating(kinds[name].value_type)]
-    texts = [name for name, kind in kinds.items() if is_text(kind) and _looks_like_vectors(table[name])]
-    for found in (floats, lists, texts):
+    numbers = {name: number for name, kind in kinds.items() if (number := number_of(kind)) is not None}
+    floats = [name for name, number in numbers.items() if not pa.types.is_integer(number)]
+    texts = [name for name, kind in kinds.items() if is_text(kind) and looks_like_vectors(table[name])]
+    called = [name for name, kind in kinds.items() if is_bytes(kind) and _CALLED.search(name)]
+    for found in (floats, list(numbers), texts):
         if found:
             return choose(found, None, path, "column of vectors", "columns that look like vectors")
+    if _dimensions(table):
+        return None
+    if called:
+        return choose(called, None, path, "column of vectors", "columns that look like vectors")
     raise SpaceError(f"{path} has no column of vectors; {_advice(table.column_names)}")
+
+
+def _dimensions(table: pa.Table) -> list[str]:
+    """Return the columns called by the number of a dimension alone, `0` to `7` or `v.0` to `v.7`, in its order."""
+    stems: dict[str, dict[int, str]] = {}
+    for name in table.column_names:
+        match = _NUMBERED.match(name)
+        if (
+            match
+            and (not match[1] or "." in match[1])
+            and str(int(match[2])) == match[2]
+            and is_number(table[name].type)
+        ):
+            stems.setdefault(match[1], {})[int(match[2])] = name
+    whole = [
+        [names[number] for number in sorted(names)]
+        for names in stems.values()
+        if len(names) > 1 and sorted(names) in (list(range(len(names))), list(range(1, len(names) + 1)))
+    ]
+    return whole[0] if len(whole) == 1 else []
 
 
 def _advice(names: list[str]) -> str:
     stems = Counter(match.group(1) for name in names if (match := _NUMBERED.match(name)))
     stem = stems.most_common(1)[0] if stems else ("", 0)
     if stem[1] >= 4:
-        return f"for one column a dimension name them all with --key '{stem[0]}*'"
+        return f"for one column a dimension name them all with --key '{stem[0] or '[0-9]'}*'"
     shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     return (
         "name the column of lists of numbers (or of text such as '[0.1, 0.2]') with --key, or the columns of one "
@@ -68,70 +121,58 @@ def _advice(names: list[str]) -> str:
     )
 
 
-def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_floating(kind) or pa.types.is_integer(kind)
-
-
-def _looks_like_vectors(values: pa.ChunkedArray) -> bool:
-    first = next((value.as_py() for value in values if value.is_valid), None)
-    return first is not None and re.fullmatch(r"\s*[\[(][-+\d.eE,\s]+[\])]\s*", first) is not None
-
-
-def _parsed(texts: pa.Array, where: str, path: Path) -> pa.Array:
-    """Turn texts such as `[0.1, 0.2]` or `0.1 0.2` into lists of numbers."""
-    bare = pc.utf8_trim(texts, _BRACKETS)
-    lists = pc.split_pattern_regex(bare, _BETWEEN)
-    try:
-        numbers = lists.flatten().cast(pa.float32())
-    except pa.ArrowInvalid:
-        for row, text in enumerate(texts.to_pylist()):
-            for part in re.split(_BETWEEN, (text or "0").strip(_BRACKETS)):
-                if not _is_float(part):
-                    raise SpaceError(
-                        f"{path}: row {row} of {where} holds {part[:40]!r}, which is no number; vectors in text are "
-                        "numbers between commas or blanks, e.g. '[0.1, 0.2]'"
-                    ) from None
-        raise
-    offsets = np.concatenate([[0], np.cumsum(pc.fill_null(pc.list_value_length(lists), 0).to_numpy())])
-    made = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), numbers)
-    return pc.if_else(texts.is_valid(), made, pa.scalar(None, made.type)) if texts.null_count else made
-
-
-def _is_float(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _stacked(values: pa.Array, where: str, path: Path) -> np.ndarray:
-    if values.null_count:
-        row = int(np.flatnonzero(values.is_null())[0])
-        raise SpaceError(
-            f"{path}: row {row} of {where} has no vector ({values.null_count} such rows); leave them out of the file"
-        )
-    lengths = pc.list_value_length(values).to_numpy(zero_copy_only=False)
-    if len(lengths) and (lengths != lengths[0]).any():
-        row = int(np.flatnonzero(lengths != lengths[0])[0])
-        raise SpaceError(f"{path}: row {row} of {where} has {lengths[row]} numbers, row 0 has {lengths[0]}")
-    return values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), -1)
-
-
-def _wide(table: pa.Table, pattern: str, path: Path) -> tuple[np.ndarray, pa.Table]:
-    """Stack the columns that a pattern names, in the order of the numbers that their names end with."""
+def _matching(table: pa.Table, pattern: str, path: Path) -> list[str]:
+    """Return the columns that a pattern names, in the order of the numbers that their names end with."""
     names = [name for name in table.column_names if fnmatchcase(name, pattern)]
     if not names:
         raise SpaceError(f"{path} has no columns {pattern!r}; {_advice(table.column_names)}")
-    wrong = [name for name in names if not _is_number(table[name].type)]
+    wrong = [name for name in names if not (is_number(table[name].type) or pa.types.is_null(table[name].type))]
     if wrong:
         raise SpaceError(
             f"{path}: column {wrong[0]!r}, which --key {pattern!r} names, holds {table[wrong[0]].type}, not numbers; "
             "take a narrower pattern"
         )
-    numbers = [_NUMBERED.match(name) for name in names]
-    if all(numbers):
-        names = [name for _, name in sorted((int(match.group(2)), match.group(0)) for match in numbers if match)]
+    numbered = {name: match for name in names if (match := _NUMBERED.match(name))}
+    stems = {match[1] for match in numbered.values()}
+    other = next((name for name in names if name not in numbered), None)
+    if numbered and (other is not None or len(stems) > 1):
+        first = next(iter(numbered))
+        odd = other or next(name for name, match in numbered.items() if match[1] != numbered[first][1])
+        raise SpaceError(
+            f"{path}: --key {pattern!r} names column {first!r} and column {odd!r} as well; take a narrower pattern, "
+            f"e.g. '{numbered[first][1]}[0-9]*'"
+        )
+    return sorted(names, key=lambda name: int(numbered[name][2])) if numbered else names
+
+
+def _wide(table: pa.Table, names: list[str], path: Path, called: str) -> Vectors:
+    """Stack columns that hold one dimension each; a row in which all of them are empty has no vector."""
     # A gap in a column becomes NaN, which is reported as a bad row.
-    stacked = [np.asarray(table[name].cast(pa.float64()).to_numpy(), np.float32) for name in names]
-    return np.stack(stacked, axis=1), table.drop_columns(names)
+    columns = [np.asarray(table[name].cast(pa.float64()).to_numpy(), np.float32) for name in names]
+    values = np.stack(columns, axis=1)
+    missing = np.flatnonzero(np.isnan(values).all(axis=1))
+    if len(missing) == len(values):
+        raise SpaceError(f"{path}: columns {called} hold no vector")
+    return Vectors(values, table.drop_columns(names), missing, f"{names[0]} ... {names[-1]}")
+
+
+def _sparse(table: pa.Table, stem: str, path: Path) -> Vectors:
+    """Return whole vectors from places and numbers, as Spark keeps them; where no places are said, all are there."""
+    if f"{stem}.size" not in table.column_names:
+        raise SpaceError(f"{path}: column {stem!r} holds sparse vectors, and not their length; save them whole")
+    fields = [table[f"{stem}.{name}"].to_pylist() for name in ("size", "indices", "values")]
+    vectors: list[np.ndarray | None] = []
+    for row, (size, indices, values) in enumerate(zip(*fields, strict=True)):
+        if values is None or (indices is None and not values):
+            vectors.append(None)
+        elif indices is None or size is None:
+            vectors.append(np.asarray(values, np.float32))
+        elif len(indices) != len(values) or not all(0 <= place < size for place in indices):
+            raise SpaceError(f"{path}: row {row} of column {stem!r} is no sparse vector of {size} numbers")
+        else:
+            vectors.append(np.zeros(size, np.float32))
+            vectors[-1][indices] = values  # type: ignore[index]
+    lists = pa.chunked_array([pa.array(vectors, pa.list_(pa.float32()))])
+    values, missing = stacked(lists, f"column {stem!r}", path)
+    there = [name for name in table.column_names if name.startswith(f"{stem}.")]
+    return Vectors(values, table.drop_columns(there), missing, stem)

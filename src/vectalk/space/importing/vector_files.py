@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vectalk.errors import SpaceError
 
 DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "I8": "<i1", "I16": "<i2", "I32": "<i4", "I64": "<i8"}
+DTYPES |= {"U8": "<u1", "U16": "<u2", "U32": "<u4", "U64": "<u8"}
 
 
 def open_vectors(path: Path, key: str | None = None) -> np.ndarray:
@@ -25,27 +27,46 @@ def open_vectors(path: Path, key: str | None = None) -> np.ndarray:
     """
     if path.suffix == ".npy":
         return np.load(path, mmap_mode="r")
+    header, start = _header(path)
+    name = choose(list(header), key, path, "tensor")
+    entry = header[name]
+    if entry["dtype"] not in (*DTYPES, "BF16"):
+        raise SpaceError(f"{path}: tensor {name!r} holds {entry['dtype']}; save it as F32 or F16")
+    shape, offset = tuple(entry["shape"]), start + entry["data_offsets"][0]
+    if 0 in shape:  # nothing to map
+        return np.zeros(shape, np.float32)
+    if entry["dtype"] == "BF16":  # read whole, since numpy has no such type
+        return from_bfloat16(np.memmap(path, "<u2", "r", offset, shape))
+    return np.memmap(path, DTYPES[entry["dtype"]], "r", offset, shape)
+
+
+def tensors_of(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor of a .safetensors file.
+
+    Raises:
+        ValueError, OSError: the file is broken.
+    """
+    return {name: tuple(entry["shape"]) for name, entry in _header(path)[0].items()}
+
+
+def from_bfloat16(halves: np.ndarray) -> np.ndarray:
+    """Return numbers of which each is the upper half of a float32."""
+    return (halves.view("<u2").astype("<u4") << 16).view("<f4")
+
+
+def _header(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
+    """Return what is said of each tensor, and the place where their bytes begin."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:  # checks the header against the size of the file
-            name = choose(list(file.keys()), key, path, "tensor")
+            names = list(file.keys())
     except SafetensorError as error:
         raise ValueError(str(error)) from None
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
-        entry = json.loads(file.read(size))[name]
-    if entry["dtype"] not in (*DTYPES, "BF16"):
-        raise SpaceError(f"{path}: tensor {name!r} holds {entry['dtype']}; save it as F32 or F16")
-    shape, offset = tuple(entry["shape"]), 8 + size + entry["data_offsets"][0]
-    if (
-        entry["dtype"] == "BF16" and 0 not in shape
-    ):  # the upper half of a float32; read whole, since numpy has no such type
-        halves = np.memmap(path, "<u2", "r", offset, shape)
-        return (halves.astype("<u4") << 16).view("<f4")
-    if 0 in shape:  # nothing to map
-        return np.zeros(shape, np.float32)
-    return np.memmap(path, DTYPES[entry["dtype"]], "r", offset, shape)
+        entries = json.loads(file.read(size))
+    return {name: entries[name] for name in names}, 8 + size
 
 
 def choose(names: list[str], key: str | None, path: Path, kind: str, kinds: str | None = None) -> str:

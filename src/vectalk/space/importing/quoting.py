@@ -1,0 +1,193 @@
+"""What quotation marks mean in a table of text: around values, doubled or escaped within them, or nothing at all.
+
+A file does not say. Read wrongly, a quotation mark that is never closed swallows all rows up to the next one into a
+single value; so each reading is tried on the whole file, and one in which a row has another width is none.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from itertools import islice
+from pathlib import Path
+
+from vectalk.errors import SpaceError
+from vectalk.space.importing.text_files import CHUNK, lines_of, open_text, text_of
+
+LONGEST = 1 << 30  # characters of a value
+
+
+class Quoting(Enum):
+    """What a quotation mark is."""
+
+    NONE = "a sign like any other"
+    DOUBLED = "around values, and doubled within them"
+    ESCAPED = "around values, with a backslash within them"
+
+
+@dataclass
+class Reading:
+    """What becomes of a file when it is read in one way.
+
+    Attributes:
+        rows: how many it has.
+        problem: the line where it cannot be read so, and why.
+        bare: whether a value holds a quotation mark that it does not begin with.
+        values: how many values there are.
+        enclosed: how many of them begin and end with a quotation mark.
+    """
+
+    rows: int = 0
+    problem: str | None = None
+    bare: bool = False
+    values: int = 0
+    enclosed: int = 0
+
+
+def quoting_of(path: Path, encoding: str, separator: str, before: int, width: int) -> Quoting:
+    """Return what quotation marks mean in a file.
+
+    Args:
+        path: the file.
+        encoding: its encoding.
+        separator: what parts its columns.
+        before: lines before its first row.
+        width: how many columns it has.
+
+    Raises:
+        SpaceError: the file can be read in no way; the line is named.
+    """
+    if len(separator) > 1 or not _has_marks(path, encoding):
+        return Quoting.NONE
+    plain = read_plain(lines_of(path, encoding), separator, before, width)
+    quoted = _read_quoted(lines_of(path, encoding), separator, before, width)
+    if quoted.problem is None and plain.problem is None:
+        # A table parted by tabs is mostly written without quotes: `5" disk` is a value.
+        return Quoting.NONE if plain.bare and separator not in ",;" else Quoting.DOUBLED
+    if quoted.problem is None:
+        return Quoting.DOUBLED
+    if plain.problem is None and plain.bare:
+        return Quoting.NONE
+    text = text_of(path, encoding)
+    if '\\"' in text and _read_quoted(_lines(unescaped(text)), separator, before, width).problem is None:
+        return Quoting.ESCAPED
+    if plain.problem is None and 4 * plain.enclosed < plain.values:
+        return Quoting.NONE
+    raise SpaceError(f"{path}, {quoted.problem}")
+
+
+def records(
+    path: Path, encoding: str, separator: str, quoting: Quoting, before: int
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the records of a file from the line after `before` on, each with the line that it ends in."""
+    escaped = quoting is Quoting.ESCAPED
+    lines = _lines(unescaped(text_of(path, encoding))) if escaped else lines_of(path, encoding)
+    rows = islice(lines, before, None)
+    if quoting is Quoting.NONE:
+        for number, line in enumerate(rows, before + 1):
+            yield number, line.rstrip("\r\n").split(separator)
+        return
+    reader = csv.reader(rows, delimiter=separator, strict=True)
+    for record in reader:
+        yield before + reader.line_num, record
+
+
+def unescaped(text: str) -> str:
+    """Return a text with doubled quotation marks for those that a backslash stands before."""
+    return re.sub(r'\\(["\\])', lambda match: '""' if match[1] == '"' else "\\", text)
+
+
+def read_plain(lines: Iterable[str], separator: str, before: int, width: int) -> Reading:
+    """Read lines with quotation marks as signs like any other."""
+    reading = Reading()
+    for number, line in enumerate(lines, 1):
+        row = line.rstrip("\r\n")
+        if number <= before or (not row and width > 1):
+            continue
+        values = row.split(separator)
+        if len(values) != width:
+            reading.problem = width_problem(number, len(values), width, row, separator)
+            return reading
+        reading.rows += 1
+        reading.values += width
+        if '"' in row:
+            marked = [value for value in values if '"' in value]
+            reading.bare = reading.bare or not all(value.lstrip().startswith('"') for value in marked)
+            reading.enclosed += sum(len(value) > 1 and value[0] == value[-1] == '"' for value in marked)
+    return reading
+
+
+def _read_quoted(lines: Iterable[str], separator: str, before: int, width: int) -> Reading:
+    """Read lines with quotation marks around values, doubled within them."""
+    reading, last = Reading(), before
+    physical: list[str] = []
+
+    def remembered() -> Iterator[str]:
+        for line in islice(lines, before, None):
+            physical.append(line)
+            yield line
+
+    limit = csv.field_size_limit(LONGEST)
+    reader = csv.reader(remembered(), delimiter=separator, strict=True)
+    try:
+        for record in reader:
+            first, last = last + 1, before + reader.line_num
+            if record and len(record) != width:
+                reading.problem = width_problem(first, len(record), width, "".join(physical), separator)
+                return reading
+            if _swallowed(physical, separator, width):
+                reading.problem = (
+                    f"line {first}: a value between quotation marks goes on to line {last}, over lines that look like "
+                    "rows; close the mark, or double it where it belongs to the value"
+                )
+                return reading
+            reading.rows += bool(record) or width == 1
+            physical.clear()
+    except csv.Error as error:
+        reading.problem = (
+            f"line {last + 1}: a quotation mark is never closed, or does not end its value ({error}); double it where "
+            "it belongs to the value"
+        )
+    finally:
+        csv.field_size_limit(limit)
+    return reading
+
+
+def _swallowed(physical: list[str], separator: str, width: int) -> bool:
+    """Say whether the lines of one record look like a row each: of the right width, and each with an id of its own."""
+    if len(physical) < 2 or width < 2 or any(line.count(separator) != width - 1 for line in physical):
+        return False
+    if separator not in ",;" or len(physical) > 3:  # commas may stand in any text
+        return True
+    shapes = {_shape(line.split(separator)[0]) for line in physical}
+    return len(shapes) == 1 and "9" in shapes.pop()
+
+
+def _shape(text: str) -> str:
+    return re.sub("[A-Za-z]+", "a", re.sub(r"\d+", "9", text))
+
+
+def width_problem(number: int, found: int, width: int, row: str, separator: str) -> str:
+    """Return what is wrong with a row of another width than the header's, and what to do."""
+    shown = row.strip("\r\n")
+    shown = shown if len(shown) <= 60 else f"{shown[:60]}..."
+    return (
+        f"line {number}: expected {width} values, as in the header, found {found}: {shown!r}; put quotation marks "
+        f"around values that hold {separator!r}, or name what parts the columns with --separator"
+    )
+
+
+def _has_marks(path: Path, encoding: str) -> bool:
+    with open_text(path, encoding) as file:
+        while chunk := file.read(CHUNK):
+            if '"' in chunk:
+                return True
+    return False
+
+
+def _lines(text: str) -> Iterator[str]:
+    return iter(io.StringIO(text, newline=""))
