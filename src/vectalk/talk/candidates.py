@@ -14,6 +14,7 @@ import numpy as np
 from vectalk.decoding.settings import Decoding, Generated
 from vectalk.errors import EvaluationError, PromptError
 from vectalk.readback import ReadBack
+from vectalk.readback.identity import encoder_identity
 from vectalk.space import Point
 from vectalk.space.expression import evaluate
 from vectalk.talk.engine import Engine, Progress, Slots
@@ -50,7 +51,9 @@ class Judge:
         task = task_of(elm, question)
         corpus = Corpus.load(elm.corpus_path, {name: str(space.path) for name, space in elm.spaces.items()})
         space = elm.spaces[next(iter(task.slots.values()))]
-        key = hashlib.sha256(f"{encoder}\0{TEXTS}\0".encode() + (corpus.path / "corpus.json").read_bytes())
+        key = hashlib.sha256(
+            f"{encoder_identity(encoder)}\0{TEXTS}\0".encode() + (corpus.path / "corpus.json").read_bytes()
+        )
         folder = Path(elm.run.path) / "readback" / f"{task.name}-{key.hexdigest()[:12]}"
         try:
             return cls(ReadBack.load(folder, space), task)
