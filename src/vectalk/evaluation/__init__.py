@@ -6,6 +6,6 @@ from vectalk.evaluation.evaluate import evaluate
 from vectalk.evaluation.probes.probe import Probe
 from vectalk.evaluation.ratings import Ratings, find_ratings
 from vectalk.evaluation.settings import Settings
-from vectalk.evaluation.told import Chat, open_chat
+from vectalk.evaluation.told import Chat, ClientChat
 
-__all__ = ["CONDITIONS", "Chat", "Generator", "Probe", "Ratings", "Settings", "evaluate", "find_ratings", "open_chat"]
+__all__ = ["CONDITIONS", "Chat", "ClientChat", "Generator", "Probe", "Ratings", "Settings", "evaluate", "find_ratings"]
