@@ -2,19 +2,28 @@
 
 import asyncio
 import json
+import tempfile
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fake_endpoint import Answer, ask, client_of, say, serving
 from taught import KEY
 from vectalk.errors import TeacherError
 from vectalk.llm import ChatClient, Endpoint
 from vectalk.llm.http_transport import HTTPTransport
+from vectalk.llm.local import LocalModel
 from vectalk.llm.pace import Pace, retry_after
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(("m", "http://localhost/v1", "", "3"))
+VALUES = PLAIN | st.lists(PLAIN, max_size=2) | st.dictionaries(st.text(max_size=3) | st.integers(), PLAIN, max_size=2)
+NAMES = st.sampled_from(("model", "base_url", "params", "params.a", "params.max_tokens", "api_key_env", "timeout"))
 
 pytest.importorskip("openai", reason="needs the extra [teacher]")
 pytestmark = pytest.mark.usefixtures("openai_key")
@@ -256,6 +265,19 @@ def test_malformed_settings_are_named(text: str, said: str, tmp_path: Path) -> N
     (tmp_path / "e.yaml").write_text(text)
     with pytest.raises(TeacherError, match=said):
         Endpoint.read(tmp_path / "e.yaml")
+
+
+@given(st.dictionaries(NAMES | st.text(max_size=5), VALUES, max_size=4), st.dictionaries(NAMES, VALUES, max_size=3))
+def test_any_settings_are_read_or_an_error_of_ours(values: dict[str, Any], overrides: dict[str, Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "e.yaml"
+        path.write_text(yaml.safe_dump(values), encoding="utf-8")
+        for read in (lambda: Endpoint.read(path, **overrides), lambda: LocalModel.read(**overrides)):
+            try:
+                made = read()
+            except TeacherError:
+                continue
+            json.dumps(made.params)
 
 
 def test_the_limit_of_a_reply_has_one_name() -> None:

@@ -65,12 +65,12 @@ def curves(
     from vectalk.talk import ELM
     from vectalk.tasks import Corpus
 
+    llm_options.check(text_llm, "--text-llm")
     spaces = common.pairs(space or [], "--space")
     model = ELM.from_pretrained(str(run), spaces=spaces, llm=llm, device=device)
     place = corpus or getattr(model, "corpus_path", None)
     if place is None:
         raise EvaluationError(f"{run} does not say which corpus it was trained on; give it with --corpus DIR")
-    llm_options.check(text_llm, "--text-llm")
     told = llm_options.open(text_llm, "--text-llm", greedy=True, quiet=quiet) if text_llm else nullcontext()
     with told as client, common.progress(quiet) as bar:
         job = bar.add_task("curves", total=None, note="")

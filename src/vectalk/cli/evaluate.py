@@ -76,6 +76,7 @@ def evaluate(
     from vectalk.talk import ELM
     from vectalk.tasks import Corpus
 
+    llm_options.check(text_llm, "--text-llm")
     spaces = common.pairs(space or [], "--space")
     model = ELM.from_pretrained(str(run), spaces=spaces, llm=llm, device=device)
     place = corpus or getattr(model, "corpus_path", None)
@@ -83,7 +84,6 @@ def evaluate(
         raise EvaluationError(f"{run} does not say which corpus it was trained on; give it with --corpus DIR")
     chosen = [name for part in _names(conditions) for name in (CONDITIONS if part == "default" else [part])]
     chosen += ["text_llm"] if text_llm else []
-    llm_options.check(text_llm, "--text-llm")
     told = llm_options.open(text_llm, "--text-llm", greedy=True, quiet=quiet) if text_llm else nullcontext()
     with told as client, common.progress(quiet) as bar:
         jobs: dict[str, int] = {}

@@ -161,8 +161,11 @@ class Endpoint(BaseModel):
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings with `params.NAME` in the place of `params`."""
+    params = values.get("params")
+    if not isinstance(params, Mapping):
+        return {str(name): value for name, value in values.items() if name != "params" or value is not None}
     rest = {str(name): value for name, value in values.items() if name != "params"}
-    return rest | {f"params.{name}": value for name, value in (values.get("params") or {}).items()}
+    return rest | {f"params.{name}": value for name, value in params.items()}
 
 
 def with_settings(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,8 +29,8 @@ HEADERS = {
     *("transfer-encoding", "user-agent"),
 }
 _NO_SYSTEM = re.compile(
-    r"system['\"]? (role|message|prompt|instruction)|role[: ]+['\"]?system|developer instruction|must alternate"
-    r"|only user(,| and)|must start with a user",
+    r"system['\"]? (role|message|prompt|instruction)|role[: ]+['\"]?system|not support(ed)?:? ['\"]?system"
+    r"|developer instruction|must alternate|only user(,| and)|must start with a user",
     re.IGNORECASE,
 )
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from vectalk.errors import TeacherError
 from vectalk.llm.endpoint import problems_of, with_settings
@@ -46,6 +46,13 @@ class LocalModel(BaseModel):
     batch_size: int = Field(8, ge=1)
     params: dict[str, Any] = Field(default_factory=dict)
 
+    @field_validator("params")
+    @classmethod
+    def _leaves_the_rest_alone(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if "max_new_tokens" in values:
+            raise ValueError("the longest reply is max_reply_tokens")
+        return values
+
     @classmethod
     def read(cls, **settings: Any) -> LocalModel:
         """Check settings, in which `params.NAME` is one of `params`."""
@@ -73,7 +80,7 @@ class LocalTransport:
         self.name = f"hf:{folder.resolve().name if folder.is_dir() else self.model}"
         self.say: Callable[[str], None] = lambda message: None
         self.params = {"max_new_tokens": settings.max_reply_tokens, **settings.params}
-        self.reply_limit, self.concurrency = int(self.params["max_new_tokens"]), settings.batch_size
+        self.reply_limit, self.concurrency = settings.max_reply_tokens, settings.batch_size
         device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(self.model, padding_side="left")

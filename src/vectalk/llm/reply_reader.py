@@ -47,7 +47,7 @@ _PAUSE = re.compile(
     rf"(?:retry|try[ _]again)[^0-9]{{0,24}}?((?:\d+(?:\.\d+)?\s*{_UNIT}\s*)+|(?:\d+h)?(?:\d+m)?\d+(?:\.\d+)?s\b)",
     re.IGNORECASE,
 )
-_FIELD = re.compile(r"retry_?after\"\s*:\s*\"?(\d+(?:\.\d+)?)\b", re.IGNORECASE)
+_FIELD = re.compile(r"retry[_-]?after\"\s*:\s*\"?(\d+(?:\.\d+)?)\b", re.IGNORECASE)
 
 
 class NoReplyError(TeacherError):
@@ -193,7 +193,7 @@ def _texts(content: Any) -> tuple[str, str]:
     for part in content if isinstance(content, list) else [] if content is None else [content]:
         if not isinstance(part, str | dict):
             raise TypeError
-        said = part if isinstance(part, str) else _said(part.get("text")) or _said(part.get("thinking"))
+        said = part if isinstance(part, str) else _said([part]) or _said(part.get("thinking"))
         if isinstance(part, dict) and str(part.get("type", "")).startswith(("thinking", "reasoning")):
             thoughts += said
         else:
