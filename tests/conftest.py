@@ -82,6 +82,7 @@ def openai_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     monkeypatch.setattr("vectalk.llm.http_transport.backoff", lambda attempt: 0.001)
+    monkeypatch.setattr("vectalk.llm.http_transport.TOO_MANY", 0.001)
 
 
 @pytest.fixture(scope="session")

@@ -54,13 +54,13 @@ class Answer:
 
 
 class FakeEndpoint:
-    """Attributes: `url`; `requests`, the bodies in order; `keys`, what stood in Authorization; `paid`, how often each
-    conversation was answered whole; `most`, how many requests were there at the same time."""
+    """Attributes: `url`; `requests`, the bodies in order; `headers`, theirs; `keys`, what stood in Authorization;
+    `paid`, how often each conversation was answered whole; `most`, how many requests were there at the same time."""
 
     def __init__(self, answer: Callable[[dict[str, Any], int], Answer]) -> None:
         self.answer = answer
         self.requests: list[dict[str, Any]] = []
-        self.keys: list[str] = []
+        self.headers: list[dict[str, str]] = []
         self.paid: Counter[str] = Counter()
         self.most = self._now = 0
         self._lock = threading.Lock()
@@ -68,6 +68,10 @@ class FakeEndpoint:
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    @property
+    def keys(self) -> list[str]:
+        return [headers.get("authorization", "") for headers in self.headers]
 
     def close(self) -> None:
         self._server.shutdown()
@@ -85,7 +89,7 @@ class FakeEndpoint:
                 with fake._lock:
                     number = len(fake.requests)
                     fake.requests.append({"path": self.path, **request})
-                    fake.keys.append(self.headers.get("Authorization", ""))
+                    fake.headers.append({name.lower(): value for name, value in self.headers.items()})
                     fake._now += 1
                     fake.most = max(fake.most, fake._now)
                 answer = fake.answer(request, number)

@@ -23,10 +23,12 @@ def teacher_of(
     suite: Suite | None = None,
     budget: Budget | None = None,
     cached_only: bool = False,
+    concurrency: int = 4,
+    patience: int = 5,
     **options: Any,
 ) -> Iterator[LLMTeacher]:
-    place = Endpoint(model="fake", base_url=fake.url, concurrency=4)
-    with ChatClient(place, ReplyCache(cache), budget, cached_only=cached_only) as client:
+    place = Endpoint(model="fake", base_url=fake.url, concurrency=concurrency)
+    with ChatClient(place, ReplyCache(cache), budget, cached_only=cached_only, patience=patience) as client:
         yield LLMTeacher(client, suite or films_suite(), {"film": films}, **options)
 
 

@@ -14,6 +14,7 @@ import typer
 from vectalk.cli import ask as _ask  # noqa: F401  (loaded once, so that single tests are quick)
 from vectalk.cli.main import VERBS
 from vectalk.demo.world import World
+from vectalk.llm.loading import LanguageModel
 from vectalk.model.run import Run
 from vectalk.space import VectorSpace
 from vectalk.talk import ELM
@@ -175,7 +176,7 @@ def test_wrong_choices_of_a_corpus(corpus: Corpus, tmp_path: Path, capsys) -> No
     out = tmp_path / "out"
     refused(building(corpus, out, "music"), capsys, "no suite 'music'", "movies")
     refused(building(corpus, out, tmp_path / "no.yaml"), capsys, "no.yaml does not exist")
-    refused([*building(corpus, out, SUITE), "--teacher", "oracle"], capsys, "unknown teacher 'oracle'", "llm:MODEL")
+    refused([*building(corpus, out, SUITE), "--teacher", "oracle"], capsys, "unknown teacher 'oracle'", "openai:MODEL")
     refused([*building(corpus, out, SUITE), "--tasks", "sumary"], capsys, "no task 'sumary'", "summary")
     refused([*building(corpus, out, SUITE), "--variants", "0"], capsys, "variants must be at least 1")
     refused(building(corpus, out, "movies"), capsys, "--space film=DIR")
@@ -273,6 +274,20 @@ def test_ask_says_when_it_cut(asked: list[str], capsys) -> None:
     assert "(cut at 3 tokens; --max-new-tokens allows more)" in err
 
 
+def test_ask_says_what_cut_it(run: Run, asked: list[str], capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    length = ELM.from_pretrained(run.path, device="cpu").engine.prompt(QUESTION, {"island": ("island", None)})
+    monkeypatch.setattr(LanguageModel, "context", property(lambda language: len(length) + 3))
+    for more, cut in ((["--max-new-tokens", "400"], "context"), (["--max-new-tokens", "2"], "max_new_tokens")):
+        for beams in ([], ["--beams", "2"]):
+            code, _, err = call([*asked, "--bind", "island=7", *more, *beams], capsys)
+            assert code == 0
+            said = f"(cut where question and answer fill the LLM's context of {len(length) + 3} tokens)"
+            assert (said in err) == (cut == "context")
+            assert ("(cut at 2 tokens; --max-new-tokens allows more)" in err) == (cut == "max_new_tokens")
+            code, out, _ = call([*asked, "--bind", "island=7", *more, *beams, "--json"], capsys)
+            assert (json.loads(out)["finished"], json.loads(out)["cut"]) == (False, cut)
+
+
 def test_build_show_train(tmp_path: Path, tokenizer, capsys) -> None:
     corpus = make_islands(tmp_path, rows=60, variants=4)
     code, out, err = call([*building(corpus, tmp_path / "again", SUITE), "--json", "-q"], capsys)
@@ -362,7 +377,7 @@ def test_the_command_itself(asked: list[str]) -> None:
     vectalk = Path(sys.executable).with_name("vectalk")
     done = subprocess.run([vectalk, *asked, "--bind", "island=7", "--json"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    keys = {"text", "question", "slots", "settings", "finished", "influence", "abstained", "consistency"}
+    keys = {"text", "question", "slots", "settings", "finished", "influence", "abstained", "consistency", "cut"}
     assert set(json.loads(done.stdout)) == keys
     done = subprocess.run([vectalk, *asked], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")

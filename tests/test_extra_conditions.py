@@ -11,8 +11,9 @@ from safetensors.torch import load_file
 
 from fake_endpoint import serving
 from linear_world import Blind, Oracle, make_corpus
-from vectalk.errors import EvaluationError, RunError
-from vectalk.evaluation import evaluate, open_chat
+from vectalk.errors import EvaluationError, RunError, TeacherError
+from vectalk.evaluation import ClientChat, evaluate
+from vectalk.llm import open_chat
 from vectalk.model.run import Run
 from vectalk.talk import ELM
 from vectalk.tasks import Corpus
@@ -186,11 +187,12 @@ def test_an_endpoint_is_asked_greedily_and_once(
     monkeypatch.setenv("VECTALK_CACHE", str(tmp_path / "cache"))
     with serving("Comedy of the 1990s.") as fake:
         for name in ("one", "two"):
-            with open_chat("llm:some-model", base_url=fake.url) as chat:
+            with open_chat("openai:some-model", {"base_url": fake.url}, greedy=True) as client:
+                chat = ClientChat(client)
                 rows = evaluate(Blind(linear), linear, tmp_path / name, chat=chat, conditions=["text_llm"], **QUICK)
         assert len(fake.requests) == 20
     assert all(request["temperature"] == 0 for request in fake.requests)
     assert fake.requests[0]["model"] == "some-model"
     assert values(rows, "distinct")["text_llm"] == 1 / 20
-    with pytest.raises(EvaluationError, match="llm:MODEL or hf:FOLDER, not 'gpt'"), open_chat("gpt"):
+    with pytest.raises(TeacherError, match=r"openai:MODEL .* or hf:FOLDER .*, not 'gpt'"), open_chat("gpt"):
         pass

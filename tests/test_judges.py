@@ -15,7 +15,7 @@ from vectalk.errors import BudgetError, EvaluationError
 from vectalk.evaluation.judges import QUESTIONS, Judge, Sheet, score, write_sheet
 from vectalk.evaluation.judges.judge import messages, read
 from vectalk.evaluation.judges.scores import alpha
-from vectalk.evaluation.told import open_client
+from vectalk.llm import open_chat
 
 WORTH = {"elm": 4, "shuffled": 2, "copy_text": 3, "own_text": 5}
 
@@ -176,18 +176,21 @@ def test_a_judge_fills_in_a_sheet_and_pays_once(
 
     with serving(rate) as fake:
         for _ in range(2):
-            with open_client("llm:some-model", base_url=fake.url) as client:
+            with open_chat("openai:some-model", {"base_url": fake.url}, greedy=True) as client:
                 judge = Judge(client)
                 rated = judge.fill_in(sheet, tmp_path / "ratings.csv")
         unread = {item.item for item in sheet.items if "Film 3" in item.question}
         assert len(fake.requests) == len(sheet.items) + len(unread)  # what could not be read was asked twice
         assert all(request["temperature"] == 0 for request in fake.requests)
-        with open_client("llm:other", base_url=fake.url, max_tokens=10) as client, pytest.raises(BudgetError):
+        with (
+            open_chat("openai:other", {"base_url": fake.url}, greedy=True, max_tokens=10) as client,
+            pytest.raises(BudgetError),
+        ):
             Judge(client).fill_in(sheet, tmp_path / "poor.csv")
     assert not (tmp_path / "poor.csv").exists()
     assert (rated, set(judge.unread)) == (len(sheet.items) - len(unread), unread)
     found = score(sheet, [tmp_path / "ratings.csv"])
-    assert found["raters"] == ["llm:some-model"]
+    assert found["raters"] == ["openai:some-model"]
     means = {c: f["value"] for c, f in found["questions"][0]["means"].items()}
     assert means["elm"] > means["copy_text"] > means["shuffled"]
 

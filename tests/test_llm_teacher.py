@@ -111,13 +111,13 @@ def test_a_corpus_by_an_llm(films: VectorSpace, tmp_path: Path) -> None:
         corpus = build(teacher, films, tmp_path / "corpus", films_suite("summary"), variants=3)
     assert len(fake.requests) == 36  # one text for each film, shared by its three variants
     assert corpus.card["counts"] == {"train": 72, "validation": 4, "test": 8}
-    assert corpus.card["teacher"] == "llm:fake"
+    assert corpus.card["teacher"] == "openai:fake"
     by_row: dict[int, set[str]] = {}
     for example in corpus.examples("train"):
         row = example.slots["film"][1]
         by_row.setdefault(row, set()).add(example.target)
         assert example.target == f"{TEXT} It is {'drama, crime' if row % 2 else 'comedy'}."
-        assert example.teacher == "llm:fake"
+        assert example.teacher == "openai:fake"
     assert {len(texts) for texts in by_row.values()} == {1}
     assert len({example.prompt for example in corpus.examples("train")}) == 3
     made = corpus.card["provenance"]

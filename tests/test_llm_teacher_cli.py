@@ -31,7 +31,9 @@ def command(films: VectorSpace, fake: FakeEndpoint, folder: Path, *more: str) ->
     suite.write_text(films_suite("summary").dump())
     return [
         *("corpus", "build", "--space", f"film={films.path}", "--suite", str(suite), "--out", str(folder / "corpus")),
-        *("--teacher", "llm:fake", "--base-url", fake.url, "--cache", str(folder / "cache"), "--variants", "1", *more),
+        *("--teacher", "openai:fake", "--base-url", fake.url, "--api-key-env", "OPENAI_API_KEY", "--variants", "1"),
+        *("--cache", str(folder / "cache")),
+        *more,
     ]
 
 
@@ -162,14 +164,18 @@ def test_the_key_is_nowhere_on_disk_nor_in_messages(films: VectorSpace, tmp_path
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--teacher", "gpt"], "unknown teacher 'gpt'; there are facts, texts:COLUMN, llm:MODEL or hf:FOLDER"),
-        (["--teacher", "llm"], "names no model; say --teacher llm:MODEL"),
-        (["--teacher", "facts", "--max-cost", "3"], "--max-cost does not fit --teacher facts; it is for llm"),
+        (["--teacher", "gpt"], "unknown teacher 'gpt'; there are facts, texts:COLUMN, openai:MODEL or hf:FOLDER"),
+        (["--teacher", "openai"], "names no model; say openai:MODEL"),
+        (["--teacher", "hf"], "say which model: hf:FOLDER"),
+        (["--teacher", "facts", "--max-cost", "3"], "--max-cost does not fit --teacher facts; it is for openai or hf"),
         (["--teacher", "texts:title", "--dry-run"], "--dry-run does not fit"),
-        (["--teacher", "llm:m", "--max-cost", "3"], "a budget in money needs prices"),
-        (["--teacher", "llm:m", "--columns", "genre"], "no space has 'genre'; did you mean genres"),
-        (["--teacher", "llm:m", "--key-env", "NO_SUCH_KEY", "--base-url", "https://x.org/v1"], "no key for x.org"),
-        (["--teacher", "llm:m", "--set", "concurency=3"], "concurency: "),
+        (["--teacher", "openai:m", "--max-cost", "3"], "a budget in money needs prices"),
+        (["--teacher", "openai:m", "--columns", "genre"], "no space has 'genre'; did you mean genres"),
+        (["--teacher", "openai:m", "--api-key-env", "NO_SUCH", "--base-url", "https://x.org/v1"], "no key for x.org"),
+        (["--teacher", "hf:m", "--base-url", "https://x.org/v1"], "--base-url does not fit --teacher hf:m"),
+        (["--teacher", "openai:m", "--column", "plot"], "--column does not fit --teacher openai:m; it is for texts"),
+        (["--teacher", "openai:m", "--set", "x=[1,"], "--set x: '[1,' is no value"),
+        (["--teacher", "openai:m", "--set", "concurency=3"], "concurency: "),
     ],
 )
 def test_wrong_options_are_named(

@@ -8,7 +8,7 @@ import pytest
 from films import TITLES, films_suite, save_films
 from vectalk.errors import TeacherError
 from vectalk.llm import ChatClient, ReplyCache
-from vectalk.llm.local import LocalModel
+from vectalk.llm.local import LocalModel, LocalTransport
 from vectalk.space import VectorSpace
 from vectalk.tasks import Suite, build_corpus
 from vectalk.tasks.teachers.texts import TextsTeacher
@@ -118,13 +118,18 @@ def test_a_local_teacher_from_the_command_line(local: Path, films: VectorSpace, 
     code, out, err = call([*start, "--out", str(tmp_path / "corpus"), *more], capsys)
     # It never ends its sentences, so all are cut off and no corpus is made of them.
     assert code == 2
-    assert "the corpus is empty: teacher 'llm:" in err
-    assert "36 texts could not be used and were left out: 36 cut off" in err
+    assert (
+        "answers of hf:llama in a row could not be used, all for one reason: cut off (raise max_reply_tokens, 8" in err
+    )
+    code, out, err = call([*start, "--out", str(tmp_path / "corpus"), *more, "--patience", "0"], capsys)
+    assert code == 2
+    assert "the corpus is empty: teacher 'hf:llama'" in err
+    assert "36 texts could not be used and were left out: 36 cut off (raise max_reply_tokens, 8 now)" in err
     assert not (tmp_path / "corpus").exists()
 
 
 def test_a_local_model_without_a_chat_template_is_refused(random_llm: Path) -> None:
     with pytest.raises(TeacherError, match="has no chat template"):
-        LocalModel(model=str(random_llm)).transport()
+        LocalTransport(LocalModel(model=str(random_llm)))
     with pytest.raises(TeacherError, match="cannot be loaded"):
-        LocalModel(model="/no/such/folder").transport()
+        LocalTransport(LocalModel(model="/no/such/folder"))

@@ -89,12 +89,12 @@ def ask(
                 sys.stdout.flush()
         sys.stdout.write("\n")
     if not (quiet or as_json):
-        _grounds(elm, answer, max_new_tokens)
+        _grounds(elm, answer)
     if answer.abstained is not None:
         raise typer.Exit(3)
 
 
-def _grounds(elm: "ELM", answer: "Answer", max_new_tokens: int) -> None:
+def _grounds(elm: "ELM", answer: "Answer") -> None:
     """Tell people what an answer stands on."""
     from vectalk.cli.influence import colored, told
 
@@ -118,5 +118,9 @@ def _grounds(elm: "ELM", answer: "Answer", max_new_tokens: int) -> None:
         err.print(
             f"\n(the run was trained on other wordings, such as: {shown})", markup=False, style="dim", soft_wrap=True
         )
-    if not answer.finished and answer.abstained is None:
-        err.print(f"(cut at {max_new_tokens} tokens; --max-new-tokens allows more)", style="dim")
+    if answer.cut == "context":
+        context = elm.model.language.context
+        err.print(f"(cut where question and answer fill the LLM's context of {context} tokens)", style="dim")
+    elif answer.cut is not None:
+        limit = answer.settings["max_new_tokens"]
+        err.print(f"(cut at {limit} tokens; --max-new-tokens allows more)", style="dim")

@@ -7,6 +7,7 @@ import typer
 
 from vectalk.cli.common import Json, Overwrite, Quiet, Seed, emit, note, pairs, progress
 from vectalk.cli.corpus_check import check
+from vectalk.cli.llm_options import LLMOptions, takes_llm
 from vectalk.cli.teachers import KINDS, announce, dry, open_teacher, samples
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Build and look at training examples.")
@@ -14,6 +15,7 @@ app.command()(check)
 
 
 @app.command()
+@takes_llm
 def build(
     space: Annotated[list[str], typer.Option("--space", help="NAME=DIR; may be repeated.")],
     suite: Annotated[
@@ -26,31 +28,20 @@ def build(
     column: Annotated[
         list[str] | None, typer.Option("--column", help="texts: COLUMN for all tasks, or TASK=COLUMN; may be repeated.")
     ] = None,
-    base_url: Annotated[str | None, typer.Option("--base-url", help="llm: address of the endpoint.")] = None,
-    key_env: Annotated[str | None, typer.Option("--key-env", help="llm: environment variable with the key.")] = None,
-    endpoint: Annotated[Path | None, typer.Option("--endpoint", help="llm: YAML file of settings.")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="llm, hf: one setting, e.g. concurrency=16, params.temperature=0.7, price_input=1."),
-    ] = None,
-    max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="llm, hf: budget of tokens in all.")] = None,
-    max_cost: Annotated[float | None, typer.Option("--max-cost", help="llm: budget of money in all.")] = None,
-    columns: Annotated[str | None, typer.Option("--columns", help="llm, hf: tell only these facts; commas.")] = None,
+    columns: Annotated[str | None, typer.Option("--columns", help="openai, hf: tell only these facts; commas.")] = None,
     texts: Annotated[
-        int | None, typer.Option("--texts", help="llm, hf: different texts of a task about the same; 1.")
+        int | None, typer.Option("--texts", help="openai, hf: different texts of a task about the same; 1.")
     ] = None,
-    max_words: Annotated[int | None, typer.Option("--max-words", help="llm, hf: longest text; 150.")] = None,
-    cache: Annotated[Path | None, typer.Option("--cache", help="llm, hf: file that keeps every reply.")] = None,
-    cached_only: Annotated[
-        bool, typer.Option("--cached-only", help="llm, hf: ask nothing; what is not in the cache is left out.")
-    ] = False,
+    max_words: Annotated[int | None, typer.Option("--max-words", help="openai, hf: longest text; 150.")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="llm, hf: estimate, show some prompts, ask and write nothing.")
+        bool, typer.Option("--dry-run", help="openai, hf: estimate, show some prompts, ask and write nothing.")
     ] = False,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
+    *,
+    llm_options: LLMOptions,
 ) -> None:
     """Build a corpus: questions about entities, with targets written by a teacher."""
     from vectalk.files import check_free
@@ -63,22 +54,9 @@ def build(
     joined = Suite.join([load_suite(name, spaces) for name in suite])
     if tasks:
         joined = joined.only([name.strip() for name in tasks.split(",")])
-    options = {
-        "column": column,
-        "base_url": base_url,
-        "key_env": key_env,
-        "endpoint": endpoint,
-        "set": set_,
-        "max_tokens": max_tokens,
-        "max_cost": max_cost,
-        "columns": columns,
-        "texts": texts,
-        "max_words": max_words,
-        "cache": cache,
-        "cached_only": cached_only,
-        "dry_run": dry_run,
-    }
-    with open_teacher(teacher, joined, spaces, options) as writer, progress(quiet) as bar:
+    options = {"column": column, "columns": columns, "texts": texts, "max_words": max_words, "dry_run": dry_run}
+    opened = open_teacher(teacher, joined, spaces, options, llm_options, quiet)
+    with opened as writer, progress(quiet) as bar:
         if isinstance(writer, LLMTeacher):
             estimate = writer.estimate(planned(joined, spaces, variants, seed))
             if dry_run:

@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from vectalk.cli import common
+from vectalk.cli.llm_options import FORMS, LLMOptions, takes_llm
 from vectalk.errors import EvaluationError
 
 DETAILS = ("states_", "percentile", "central", "other_", "target_", "score/", "p_value")  # in the files and the page
@@ -16,6 +17,7 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command(help="Measure answers along lines between entities, along concepts, and as ratings come in.")
+@takes_llm
 def curves(
     run: Annotated[Path, typer.Argument(help="Folder of the run.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the results; interrupted work goes on there.")],
@@ -37,12 +39,8 @@ def curves(
         typer.Option("--ratings", help="Held-out ratings, as of `vectalk evaluate`; looked for when omitted."),
     ] = None,
     text_llm: Annotated[
-        str | None,
-        typer.Option("--text-llm", help="llm:MODEL or hf:FOLDER: an LLM that is told both titles of a walk."),
+        str | None, typer.Option("--text-llm", help=f"An LLM that is told both titles of a walk: {FORMS}.")
     ] = None,
-    endpoint: Annotated[Path | None, typer.Option("--endpoint", help="YAML with settings of its endpoint.")] = None,
-    base_url: Annotated[str | None, typer.Option("--base-url", help="Address of its endpoint.")] = None,
-    key_env: Annotated[str | None, typer.Option("--key-env", help="Environment variable with its key.")] = None,
     encoder: Annotated[
         str | None,
         typer.Option(
@@ -58,20 +56,23 @@ def curves(
     device: common.Device = "auto",
     json: common.Json = False,
     quiet: common.Quiet = False,
+    *,
+    llm_options: LLMOptions,
 ) -> None:
     """Load a run and its corpus, measure, print where the curves begin and end."""
-    from vectalk.evaluation import open_chat
+    from vectalk.evaluation import ClientChat
     from vectalk.evaluation.curves.curves import curves as measure
     from vectalk.talk import ELM
     from vectalk.tasks import Corpus
 
+    llm_options.check(text_llm, "--text-llm")
     spaces = common.pairs(space or [], "--space")
     model = ELM.from_pretrained(str(run), spaces=spaces, llm=llm, device=device)
     place = corpus or getattr(model, "corpus_path", None)
     if place is None:
         raise EvaluationError(f"{run} does not say which corpus it was trained on; give it with --corpus DIR")
-    told = open_chat(text_llm, endpoint=endpoint, base_url=base_url, key_env=key_env) if text_llm else nullcontext()
-    with told as chat, common.progress(quiet) as bar:
+    told = llm_options.open(text_llm, "--text-llm", greedy=True, quiet=quiet) if text_llm else nullcontext()
+    with told as client, common.progress(quiet) as bar:
         job = bar.add_task("curves", total=None, note="")
         rows = measure(
             model,
@@ -84,7 +85,7 @@ def curves(
             users=users,
             kinds=[name.strip() for name in kinds.split(",") if name.strip()],
             ratings=ratings,
-            chat=chat,
+            chat=None if client is None else ClientChat(client),
             encoder=encoder,
             readback_texts=readback_texts,
             seed=seed,

@@ -8,6 +8,7 @@ import typer
 from rich.console import Group
 
 from vectalk.cli import common
+from vectalk.cli.llm_options import FORMS, LLMOptions, takes_llm
 from vectalk.errors import EvaluationError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -15,6 +16,7 @@ DETAILED = 3  # tasks whose own tables are shown; of more, the figures side by s
 
 
 @app.command(help="Measure a run on test entities, beside controls and rivals.")
+@takes_llm
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of the run.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the results; an interrupted evaluation goes on there.")],
@@ -40,14 +42,8 @@ def evaluate(
         ),
     ] = None,
     text_llm: Annotated[
-        str | None,
-        typer.Option(
-            "--text-llm", help="llm:MODEL (an OpenAI-compatible endpoint) or hf:FOLDER: an LLM that is told the titles."
-        ),
+        str | None, typer.Option("--text-llm", help=f"An LLM that is told the titles: {FORMS}.")
     ] = None,
-    endpoint: Annotated[Path | None, typer.Option("--endpoint", help="YAML with settings of its endpoint.")] = None,
-    base_url: Annotated[str | None, typer.Option("--base-url", help="Address of its endpoint.")] = None,
-    key_env: Annotated[str | None, typer.Option("--key-env", help="Environment variable with its key.")] = None,
     encoder: Annotated[
         str | None,
         typer.Option(
@@ -70,14 +66,17 @@ def evaluate(
     device: common.Device = "auto",
     json: common.Json = False,
     quiet: common.Quiet = False,
+    *,
+    llm_options: LLMOptions,
 ) -> None:
     """Load a run and its corpus, evaluate, print tables."""
-    from vectalk.evaluation import CONDITIONS, open_chat, table
+    from vectalk.evaluation import CONDITIONS, ClientChat, table
     from vectalk.evaluation import evaluate as measure
     from vectalk.files import read_json
     from vectalk.talk import ELM
     from vectalk.tasks import Corpus
 
+    llm_options.check(text_llm, "--text-llm")
     spaces = common.pairs(space or [], "--space")
     model = ELM.from_pretrained(str(run), spaces=spaces, llm=llm, device=device)
     place = corpus or getattr(model, "corpus_path", None)
@@ -85,8 +84,8 @@ def evaluate(
         raise EvaluationError(f"{run} does not say which corpus it was trained on; give it with --corpus DIR")
     chosen = [name for part in _names(conditions) for name in (CONDITIONS if part == "default" else [part])]
     chosen += ["text_llm"] if text_llm else []
-    told = open_chat(text_llm, endpoint=endpoint, base_url=base_url, key_env=key_env) if text_llm else nullcontext()
-    with told as chat, common.progress(quiet) as bar:
+    told = llm_options.open(text_llm, "--text-llm", greedy=True, quiet=quiet) if text_llm else nullcontext()
+    with told as client, common.progress(quiet) as bar:
         jobs: dict[str, int] = {}
 
         def advance(what: str, done: int, total: int) -> None:
@@ -100,7 +99,7 @@ def evaluate(
             Corpus.load(place, spaces),
             out,
             stage1=lambda: ELM.from_pretrained(str(run), spaces=spaces, llm=llm, device=device, stage=1),
-            chat=chat,
+            chat=None if client is None else ClientChat(client),
             overwrite=overwrite,
             progress=advance,
             tasks=_names(tasks) if tasks else None,

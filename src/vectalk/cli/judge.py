@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from vectalk.cli.common import Json, Overwrite, Quiet, Seed, emit, note
+from vectalk.cli.llm_options import FORMS, LLMOptions, takes_llm
 
 app = typer.Typer(no_args_is_help=True, help="Have texts rated blind, by people and by language models.")
 
@@ -53,32 +54,28 @@ def sheet(
 
 
 @app.command()
+@takes_llm
 def llm(
     folder: Folder,
-    model: Annotated[str, typer.Option("--llm", help="llm:MODEL (an OpenAI-compatible endpoint) or hf:FOLDER.")],
-    endpoint: Annotated[Path | None, typer.Option("--endpoint", help="YAML with settings of the endpoint.")] = None,
-    base_url: Annotated[str | None, typer.Option("--base-url", help="Address of the endpoint.")] = None,
-    key_env: Annotated[str | None, typer.Option("--key-env", help="Environment variable with its key.")] = None,
-    max_tokens: Annotated[int | None, typer.Option("--max-tokens", min=1, help="Budget in tokens.")] = None,
-    max_cost: Annotated[float | None, typer.Option("--max-cost", min=0, help="Budget in money; needs prices.")] = None,
+    judge: Annotated[str, typer.Option("--judge", help=f"The LLM that judges: {FORMS}.")],
     as_json: Json = False,
     quiet: Quiet = False,
+    *,
+    llm_options: LLMOptions,
 ) -> None:
     """Have a language model fill in the sheet; replies are kept, so that nothing is paid for twice."""
     from vectalk.evaluation.judges import Judge, Sheet
-    from vectalk.evaluation.told import open_client
 
     filled = Sheet.load(folder)
-    place: dict[str, Any] = {"endpoint": endpoint, "base_url": base_url, "key_env": key_env}
-    with open_client(model, **place, max_tokens=max_tokens, max_cost=max_cost) as client:
-        judge = Judge(client)
-        path = folder / f"ratings-{_slug(judge.name)}.csv"
-        rated = judge.fill_in(filled, path)
+    with llm_options.open(judge, "--judge", greedy=True, quiet=quiet) as client:
+        rater = Judge(client)
+        path = folder / f"ratings-{_slug(rater.name)}.csv"
+        rated = rater.fill_in(filled, path)
         described = client.describe()
-    found = {"ratings": str(path), "rated": rated, "unread": judge.unread, "spending": described.get("spending")}
+    found = {"ratings": str(path), "rated": rated, "unread": rater.unread, "spending": described.get("spending")}
     emit(found, f"{rated} of {len(filled.items)} texts rated, in {path}", as_json)
-    if judge.unread:
-        note(f"no ratings could be read from the replies to {len(judge.unread)} texts", quiet)
+    if rater.unread:
+        note(f"no ratings could be read from the replies to {len(rater.unread)} texts", quiet)
 
 
 @app.command()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
-import yaml
 
 from vectalk.cli.common import note
+from vectalk.cli.llm_options import LLMOptions
 from vectalk.errors import TeacherError
 
 if TYPE_CHECKING:
@@ -18,40 +18,51 @@ if TYPE_CHECKING:
     from vectalk.tasks import Assignment, Suite, Teacher
     from vectalk.tasks.teachers.llm import Estimate, LLMTeacher
 
-KINDS = "facts, texts:COLUMN, llm:MODEL or hf:FOLDER"
+KINDS = "facts, texts:COLUMN, openai:MODEL or hf:FOLDER"
+OF_LLMS = ("columns", "texts", "max_words", "dry_run")
 
 
 @contextmanager
 def open_teacher(
-    kind: str, suite: Suite, spaces: Mapping[str, VectorSpace], options: Mapping[str, Any]
+    kind: str,
+    suite: Suite,
+    spaces: Mapping[str, VectorSpace],
+    options: Mapping[str, Any],
+    llm_options: LLMOptions,
+    quiet: bool = False,
 ) -> Iterator[Teacher]:
-    """Yield the teacher of a kind such as `facts`, `texts:plot`, `llm:MODEL`; it is closed afterwards.
+    """Yield the teacher of a kind such as `facts`, `texts:plot`, `openai:MODEL`; it is closed afterwards.
 
     Raises:
         TeacherError: there is no such kind, or an option does not fit it.
     """
+    from vectalk.llm.opening import split_name
     from vectalk.tasks import FactsTeacher
     from vectalk.tasks.teachers.texts import TextsTeacher
 
     name, _, rest = kind.partition(":")
-    fitting = {"facts": (), "texts": ("column",), "llm": LLM, "hf": LOCAL}
-    if name not in fitting or (name == "facts" and rest):
-        raise TeacherError(f"unknown teacher {kind!r}; there are {KINDS}")
-    for option, value in options.items():
-        if value not in (None, False, []) and option not in fitting[name]:
-            users = " or ".join(k for k, taken in fitting.items() if option in taken)
-            raise TeacherError(f"--{option.replace('_', '-')} does not fit --teacher {kind}; it is for {users}")
-    if name == "facts":
-        yield FactsTeacher(suite, spaces)
-    elif name == "texts":
-        yield TextsTeacher(suite, spaces, _columns(rest, options["column"] or []))
-    else:
-        with _llm_teacher(name, rest, suite, spaces, options) as made:
+    if split_name(kind)[0]:
+        _check(kind, options, ("column",), "texts")
+        with _llm_teacher(kind, suite, spaces, options, llm_options, quiet) as made:
             yield made
+        return
+    if name not in ("facts", "texts") or (name == "facts" and rest):
+        raise TeacherError(f"unknown teacher {kind!r}; there are {KINDS}")
+    for option in llm_options.named:
+        raise TeacherError(f"--{option} does not fit --teacher {kind}; it is for openai or hf")
+    _check(kind, options, OF_LLMS, "openai or hf")
+    if name == "facts":
+        _check(kind, options, ("column",), "texts")
+        yield FactsTeacher(suite, spaces)
+    else:
+        yield TextsTeacher(suite, spaces, _columns(rest, options["column"] or []))
 
 
-LOCAL = ("cache", "cached_only", "columns", "texts", "max_words", "set", "max_tokens", "dry_run")
-LLM = (*LOCAL, "base_url", "key_env", "endpoint", "max_cost")
+def _check(kind: str, options: Mapping[str, Any], misfits: tuple[str, ...], users: str) -> None:
+    """Raise a TeacherError where an option was given that does not fit a kind of teacher."""
+    for option in misfits:
+        if options[option] not in (None, False, []):
+            raise TeacherError(f"--{option.replace('_', '-')} does not fit --teacher {kind}; it is for {users}")
 
 
 def _columns(first: str, given: list[str]) -> dict[str, str]:
@@ -66,37 +77,24 @@ def _columns(first: str, given: list[str]) -> dict[str, str]:
 
 @contextmanager
 def _llm_teacher(
-    kind: str, model: str, suite: Suite, spaces: Mapping[str, VectorSpace], options: Mapping[str, Any]
+    kind: str,
+    suite: Suite,
+    spaces: Mapping[str, VectorSpace],
+    options: Mapping[str, Any],
+    llm_options: LLMOptions,
+    quiet: bool,
 ) -> Iterator[LLMTeacher]:
-    from vectalk.llm import Budget, ChatClient, Endpoint, ReplyCache
-    from vectalk.llm.replies import default_cache
     from vectalk.tasks.teachers.llm import LLMTeacher
 
-    settings: dict[str, Any] = {name: options[name] for name in ("base_url", "key_env") if options.get(name)}
-    for value in options["set"] or []:
-        name, sign, text = value.partition("=")
-        if not sign or not name.strip():
-            raise typer.BadParameter(f"--set takes NAME=VALUE, not {value!r}")
-        settings[name.strip()] = yaml.safe_load(text)
-    if model:
-        settings["model"] = model
-    budget = Budget(options["max_tokens"])
-    place: Any
-    if kind == "llm":
-        place = Endpoint.read(options["endpoint"], **settings)
-        budget = Budget(options["max_tokens"], options["max_cost"], place.price_input, place.price_output)
-    else:
-        from vectalk.llm.local import LocalModel
-
-        place = LocalModel.read(**settings)
     columns = [name.strip() for name in options["columns"].split(",")] if options["columns"] else None
     sizes = {name: options[name] for name in ("texts", "max_words") if options[name] is not None}
-    cache = ReplyCache(options["cache"] or default_cache())
-    with closing(cache), ChatClient(place, cache, budget, cached_only=options["cached_only"]) as client:
+    with llm_options.open(kind, "--teacher", quiet=quiet) as client:
         try:
             yield LLMTeacher(client, suite, spaces, columns=columns, **sizes)
         except KeyboardInterrupt:
-            note(f"interrupted; the {len(cache)} replies in {cache.path} are kept, run the same again to go on")
+            if client.cache is not None:
+                kept = f"the {len(client.cache)} replies in {client.cache.path} are kept"
+                note(f"interrupted; {kept}, run the same again to go on")
             raise
 
 

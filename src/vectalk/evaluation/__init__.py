@@ -7,11 +7,12 @@ from vectalk.evaluation.probes.probe import Probe
 from vectalk.evaluation.ratings import Ratings, find_ratings
 from vectalk.evaluation.result import Evaluation
 from vectalk.evaluation.settings import Settings
-from vectalk.evaluation.told import Chat, open_chat
+from vectalk.evaluation.told import Chat, ClientChat
 
 __all__ = [
     "CONDITIONS",
     "Chat",
+    "ClientChat",
     "Evaluation",
     "Generator",
     "Probe",
@@ -19,5 +20,4 @@ __all__ = [
     "Settings",
     "evaluate",
     "find_ratings",
-    "open_chat",
 ]

@@ -58,7 +58,8 @@ def evaluate(
         corpus: tasks, reference texts and spaces.
         out: folder of the results.
         stage1: opens the model as it was after the first stage, for the condition `stage1`.
-        chat: an LLM that is told titles, for the condition `text_llm`; `chat.name`, where it has one, names it.
+        chat: an LLM that is told titles, for the condition `text_llm`; `chat.identity`, or else `chat.name`, tells it
+            from any other.
         facts: what can be told of this corpus's vectors without a model, where it is wanted afterwards too; its probes
             are dear to fit.
         overwrite: replace another evaluation in `out`.
@@ -232,7 +233,7 @@ class _Measurement:
     def _told(self, kept: Kept) -> Told | str:
         if self.chat is None:
             return "no LLM was given that could be told titles"
-        return Told(self.chat, self.corpus, kept, getattr(self.chat, "name", type(self.chat).__name__))
+        return Told(self.chat, self.corpus, kept)
 
     def _sample(self, task: Task) -> list[Example]:
         examples, limit = list(self.corpus.examples(TEST, task.name)), self.settings.limit

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 
-from vectalk.errors import EvaluationError
+from vectalk.errors import TeacherError
 from vectalk.evaluation.answers import Kept
 from vectalk.evaluation.probes.facts import NotRunError
 from vectalk.llm import ChatClient
@@ -35,68 +33,39 @@ class ClientChat:
 
     Args:
         client: the client; it should not sample.
+
+    Attributes:
+        identity: tells the LLM, its weights and its settings from any other.
     """
 
     def __init__(self, client: ChatClient) -> None:
-        self.client, self.name = client, client.transport.model
+        self.client, self.name = client, client.transport.name
+        self.identity = client.key([])
 
     def __call__(self, conversations: Sequence[Messages]) -> list[str]:
-        """Return the text of each reply."""
-        replies = self.client.map(lambda messages: self.client.chat(messages, version="text_llm"), conversations)
-        return [reply.text.strip() if reply is not None else "" for reply in replies]
+        """Return the text of each reply.
+
+        Raises:
+            TeacherError: the endpoint does not answer, reply after reply is empty, or one is not in the cache which
+                alone may be asked.
+        """
+        return self.client.map(self._ask, conversations)
+
+    async def _ask(self, messages: Messages) -> str:
+        reply = await self.client.chat(messages, version="text_llm")
+        if reply is None:
+            raise TeacherError(f"a reply of {self.name} is not in the cache; leave --cached-only away to ask for it")
+        text = reply.text.strip()
+        if text:
+            self.client.rejections.accept()
+        else:
+            self.client.rejections.reject("no text", reply)
+        return text
 
 
-@contextmanager
-def open_client(
-    kind: str,
-    *,
-    endpoint: str | Path | None = None,
-    base_url: str | None = None,
-    key_env: str | None = None,
-    max_tokens: int | None = None,
-    max_cost: float | None = None,
-) -> Iterator[ChatClient]:
-    """Yield a client of the LLM of a kind such as `llm:MODEL`, behind an endpoint, or `hf:FOLDER`, in this process.
-
-    It does not sample, and keeps every reply that it has paid for.
-
-    Args:
-        kind: `llm:MODEL` or `hf:FOLDER`.
-        endpoint: YAML file with settings of the endpoint.
-        base_url: its address.
-        key_env: environment variable with its key.
-        max_tokens: budget in tokens of prompts and replies together.
-        max_cost: budget in money, where the endpoint's settings have prices.
-
-    Raises:
-        EvaluationError: there is no such kind.
-        TeacherError: the model or a setting does not do.
-    """
-    from vectalk.llm import Budget, Endpoint, ReplyCache
-    from vectalk.llm.local import LocalModel
-    from vectalk.llm.replies import default_cache
-
-    name, _, model = kind.partition(":")
-    if name not in ("llm", "hf") or not model:
-        raise EvaluationError(f"an LLM to be told titles, or to judge, is llm:MODEL or hf:FOLDER, not {kind!r}")
-    if name == "llm":
-        given = {key: value for key, value in (("base_url", base_url), ("key_env", key_env)) if value is not None}
-        place: Endpoint | LocalModel = Endpoint.read(endpoint, model=model, **{"params.temperature": 0.0}, **given)
-    else:
-        place = LocalModel.read(model=model)
-    prices = (place.price_input, place.price_output) if isinstance(place, Endpoint) else (None, None)
-    budget = Budget(max_tokens, max_cost, *prices)
-    with closing(ReplyCache(default_cache())) as cache, ChatClient(place, cache, budget) as client:
-        yield client
-
-
-@contextmanager
-def open_chat(
-    kind: str, *, endpoint: str | Path | None = None, base_url: str | None = None, key_env: str | None = None
-) -> Iterator[ClientChat]:
-    """Yield the LLM of a kind as a `Chat`; see `open_client`."""
-    with open_client(kind, endpoint=endpoint, base_url=base_url, key_env=key_env) as client:
-        yield ClientChat(client)
+def identity_of(chat: Chat) -> str:
+    """Return what tells an LLM from any other: its `identity`, or else its `name`, or else the name of its class."""
+    return str(getattr(chat, "identity", None) or getattr(chat, "name", None) or type(chat).__name__)
 
 
 class Told:
@@ -109,11 +78,10 @@ class Told:
         chat: the LLM.
         corpus: where the titles are.
         kept: where answers are kept.
-        name: tells the LLM from any other.
     """
 
-    def __init__(self, chat: Chat, corpus: Corpus, kept: Kept, name: str) -> None:
-        self.chat, self.corpus, self.kept, self.name = chat, corpus, kept, name
+    def __init__(self, chat: Chat, corpus: Corpus, kept: Kept) -> None:
+        self.chat, self.corpus, self.kept, self.identity = chat, corpus, kept, identity_of(chat)
 
     def __call__(self, task: Task, examples: Sequence[Example], references: Sequence[Example]) -> list[str]:
         """Return a text for each example.
@@ -152,7 +120,7 @@ class Told:
         for example in references[:: max(1, len(references) // SHOTS)][:SHOTS]:
             shown += self._turn(example), {"role": "assistant", "content": example.target}
         conversations = [[*shown, turn] for turn in turns]
-        keys = [hashlib.sha256(json.dumps([self.name, c]).encode()).hexdigest() for c in conversations]
+        keys = [hashlib.sha256(json.dumps([self.identity, c]).encode()).hexdigest() for c in conversations]
 
         def answer(places: list[int], progress: Callable[[int, int], None]) -> Sequence[str]:
             return self.chat([conversations[i] for i in places])

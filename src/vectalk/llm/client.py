@@ -9,10 +9,13 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from vectalk.errors import BudgetError, TeacherError
-from vectalk.llm.endpoint import Endpoint, Transport
-from vectalk.llm.local import LocalModel
+from vectalk.llm.endpoint import Endpoint
+from vectalk.llm.http_transport import HTTPTransport
+from vectalk.llm.local import LocalModel, LocalTransport
+from vectalk.llm.rejections import PATIENCE, RejectedError, Rejections
 from vectalk.llm.replies import Message, Reply, ReplyCache, reply_key
 from vectalk.llm.spending import Budget, Meter, Spending
+from vectalk.llm.transport import Transport
 
 GRACE = 30.0  # seconds for which replies on their way are awaited when work stops: they are paid for
 Item = TypeVar("Item")
@@ -23,17 +26,32 @@ class _HaltedError(Exception):
     """Work is to stop; nothing new is sent."""
 
 
+def transport_to(place: Endpoint | LocalModel | Transport) -> Transport:
+    """Return what carries messages to a place.
+
+    Raises:
+        TeacherError: a key or a package is missing, or the LLM cannot be loaded.
+    """
+    if isinstance(place, Endpoint):
+        return HTTPTransport(place)
+    return LocalTransport(place) if isinstance(place, LocalModel) else place
+
+
 class ChatClient:
     """Asks an LLM many things at a time, through a cache and within a budget.
 
-    Close it, or use it in a `with`. Attributes: `transport`, `cache`, `meter`.
+    Close it, or use it in a `with`. Whoever uses its replies tells `rejections` which were good.
+
+    Attributes: `transport`, `cache`, `meter`, `rejections`.
 
     Args:
         place: an `Endpoint`, a `LocalModel`, or whatever else carries messages.
         cache: keeps every reply; None keeps none.
         budget: what may be spent; the prices of the endpoint are filled in.
         cached_only: nothing is sent; what is not in the cache has no reply.
+        patience: how many rejected replies in a row, all with one fault, stop the work; 0 never stops it.
         tell: called with the spending after every reply.
+        say: called with what people should know while they wait.
     """
 
     def __init__(
@@ -43,11 +61,16 @@ class ChatClient:
         budget: Budget | None = None,
         *,
         cached_only: bool = False,
+        patience: int = PATIENCE,
         tell: Callable[[Spending], None] = lambda spending: None,
+        say: Callable[[str], None] = lambda message: None,
     ) -> None:
-        self.transport = place.transport() if isinstance(place, Endpoint | LocalModel) else place
+        self.transport = transport_to(place)
+        self.transport.say = say
         self.cache, self.cached_only, self.tell = cache, cached_only, tell
         self.meter = Meter(budget or Budget(), self.transport.reply_limit)
+        # Where nothing is sent, nothing is saved by stopping.
+        self.rejections = Rejections(self.transport.name, 0 if cached_only else patience, self.transport.reply_limit)
         self._slots = asyncio.Semaphore(self.transport.concurrency)
         self._coming: dict[str, asyncio.Future[Reply | None]] = {}
         self._stopping = False
@@ -74,6 +97,10 @@ class ChatClient:
 
     # ---- one
 
+    def key(self, messages: Sequence[Message], version: str = "", sample: int = 0) -> str:
+        """Return the key under which the reply to messages is kept; see `chat`."""
+        return reply_key(self.transport.identity, messages, self.transport.params, version, sample)
+
     async def chat(self, messages: Sequence[Message], *, version: str = "", sample: int = 0) -> Reply | None:
         """Return the reply to messages; None where only the cache may be asked and does not have it.
 
@@ -86,7 +113,7 @@ class ChatClient:
             TeacherError: the endpoint does not answer.
             BudgetError: the budget does not allow it.
         """
-        key = reply_key(self.transport.model, messages, self.transport.params, version, sample)
+        key = self.key(messages, version, sample)
         if key in self._coming:  # asked a moment ago, by another
             return await self._coming[key]
         if self.cache is not None and (found := self.cache.get(key)) is not None:
@@ -116,7 +143,7 @@ class ChatClient:
                 # First of all it is kept: whatever happens next, it is not paid for again. A refusal before any
                 # token was made costs nothing and is asked again.
                 if self.cache is not None and not reply.refused:
-                    self.cache.put(key, reply, self.transport.model, version)
+                    self.cache.put(key, reply, self.transport.identity, version)
             finally:
                 self.meter.release(held, reply, messages)
         self.tell(self.meter.spending)
@@ -142,7 +169,7 @@ class ChatClient:
         try:
             return running.result()
         except TeacherError as error:
-            raise type(error)(f"{error}{self._how_to_go_on(isinstance(error, BudgetError))}") from None
+            raise type(error)(f"{error}{self._how_to_go_on(error)}") from None
         except KeyboardInterrupt:
             self._stopping = True
             self._loop.call_soon_threadsafe(self._stopped.set)
@@ -153,12 +180,14 @@ class ChatClient:
                 running.cancel()
             raise
 
-    def _how_to_go_on(self, over_budget: bool) -> str:
+    def _how_to_go_on(self, error: TeacherError) -> str:
         if self.cache is None:
             return ""
         kept = f". The {len(self.cache)} replies in {self.cache.path} are kept"
-        if over_budget:
+        if isinstance(error, BudgetError):
             return f"{kept}: run the same with a larger budget to go on, or with --cached-only to use what is there"
+        if isinstance(error, RejectedError):
+            return kept
         return f"{kept}; run the same again to go on" if len(self.cache) else ""
 
     async def _map(self, work: Callable[[Item], Awaitable[Result]], items: Sequence[Item]) -> list[Result]:

@@ -1,43 +1,23 @@
-"""`Endpoint`: where an OpenAI-compatible LLM is asked, and how; what a transport must do."""
+"""`Endpoint`: where an OpenAI-compatible LLM is asked, how, and with which key."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from vectalk.errors import TeacherError
-from vectalk.llm.replies import Message, Reply
+from vectalk.llm.address import OPENAI, base_of, check_address, host_of, is_loopback, is_openai
 
-OPENAI = "https://api.openai.com/v1"
-
-Sleep = Callable[[float], Awaitable[None]]
-
-
-class Transport(Protocol):
-    """What carries messages to a model and brings its reply."""
-
-    model: str
-    params: dict[str, Any]
-    reply_limit: int
-    concurrency: int
-
-    async def send(self, messages: Sequence[Message], sleep: Sleep) -> Reply:
-        """Return the reply; `sleep` waits, and raises where all work is to stop."""
-        ...
-
-    def describe(self) -> dict[str, Any]:
-        """Return what a corpus may say of the model and its place: no key, no credentials."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of connections."""
-        ...
+OPENAI_KEY = "OPENAI_API_KEY"
+LIMITS = ("max_completion_tokens", "max_tokens")  # names of the longest reply, the newer first
+NO_KEY = "none"  # goes in the place of a key to endpoints that need none
 
 
 class Endpoint(BaseModel):
@@ -46,7 +26,9 @@ class Endpoint(BaseModel):
     Attributes:
         model: name of the model, as the endpoint calls it.
         base_url: e.g. `http://localhost:8000/v1`; the variable OPENAI_BASE_URL, or OpenAI, when omitted.
-        key_env: environment variable that holds the key. A local endpoint needs none.
+        api_key_env: environment variable that holds the endpoint's key, or `none` where it needs no key. When omitted,
+            OPENAI_API_KEY for OpenAI itself, and no key on this machine.
+        plain_http: whether what is sent may go unencrypted to another machine.
         params: what else goes into each request, e.g. `{temperature: 0.7}`.
         max_reply_tokens: longest reply.
         concurrency: requests at the same time.
@@ -54,7 +36,7 @@ class Endpoint(BaseModel):
         tokens_per_minute: limit on tokens of prompts and replies together; none when omitted.
         timeout: seconds for one reply.
         attempts: how often one request is tried.
-        max_wait: longest pause in seconds that the endpoint may ask for; it stops the work where it asks for more.
+        max_wait: most seconds that one request waits for a busy endpoint, pauses together; then the work stops.
         price_input: price of a million tokens of prompts.
         price_output: price of a million tokens of replies.
     """
@@ -63,7 +45,8 @@ class Endpoint(BaseModel):
 
     model: str = Field(min_length=1)
     base_url: str | None = None
-    key_env: str = "OPENAI_API_KEY"
+    api_key_env: str | None = Field(None, min_length=1)
+    plain_http: bool = False
     params: dict[str, Any] = Field(default_factory=dict)
     max_reply_tokens: int = Field(400, ge=1)
     concurrency: int = Field(8, ge=1, le=1000)
@@ -78,49 +61,79 @@ class Endpoint(BaseModel):
     @field_validator("base_url")
     @classmethod
     def _is_address(cls, value: str | None) -> str | None:
-        if value is not None and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
-            raise ValueError("base_url must be an address such as http://localhost:8000/v1")
-        return value
+        return None if value is None else check_address(value)
 
     @field_validator("params")
     @classmethod
     def _leaves_the_rest_alone(cls, values: dict[str, Any]) -> dict[str, Any]:
-        for name in values:
+        for name, value in values.items():
             if name in ("model", "messages", "stream", "n"):
                 raise ValueError(f"params cannot set {name!r}")
             if any(word in name.lower() for word in ("key", "secret", "authorization")):
                 raise ValueError(f"params are written into the corpus, so {name!r} does not belong there")
+            if name in LIMITS and (type(value) is not int or value < 1):
+                raise ValueError(f"{name} is a number of tokens from 1 on")
+        try:
+            json.dumps(values)
+        except (TypeError, ValueError, RecursionError):
+            raise ValueError("params must be plain values, as JSON has them") from None
         return values
 
     @property
     def url(self) -> str:
-        """The address that is asked."""
-        return self.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI
+        """The address below which `chat/completions` is asked.
+
+        Raises:
+            TeacherError: the variable OPENAI_BASE_URL holds no address.
+        """
+        try:
+            return base_of(self.base_url or check_address(os.environ.get("OPENAI_BASE_URL") or OPENAI))
+        except ValueError as error:
+            raise TeacherError(f"the variable OPENAI_BASE_URL holds no address: {error}") from None
 
     @property
     def host(self) -> str:
         """Host and port, without credentials, path or query."""
-        parts = urlsplit(self.url)
-        return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+        return host_of(self.url)
 
     def key(self) -> str:
-        """Return the key from the environment.
+        """Return the key of this very endpoint, from the environment; `none` where it takes no key.
 
         Raises:
-            TeacherError: there is none, and the endpoint is not on this machine.
+            TeacherError: there is none, or it would travel unencrypted.
         """
-        if key := os.environ.get(self.key_env):
-            return key
-        if urlsplit(self.url).hostname in ("localhost", "127.0.0.1", "::1"):
-            return "none"
-        raise TeacherError(
-            f"no key for {self.host}: set the environment variable {self.key_env}, "
-            "or name the one that holds it (--key-env)"
-        )
+        local = is_loopback(self.url)
+        if urlsplit(self.url).scheme == "http" and not local and not self.plain_http:
+            raise TeacherError(
+                f"what is sent to http://{self.host} would travel unencrypted; give an address with https://, or allow "
+                "it with --plain-http (plain_http: true)"
+            )
+        name = self.api_key_env or (OPENAI_KEY if is_openai(self.url) else NO_KEY if local else None)
+        if name is None:  # that of OpenAI is no key of another host
+            raise TeacherError(
+                f"no key is named for {self.host}: name the environment variable that holds it (--api-key-env NAME), "
+                f"or say --api-key-env {NO_KEY} where it needs no key; {OPENAI_KEY} goes to OpenAI alone unless named"
+            )
+        if name == NO_KEY:
+            return NO_KEY
+        key = os.environ.get(name, "").strip()
+        if not key:
+            raise TeacherError(
+                f"no key for {self.host}: set the environment variable {name}, or name the one that holds it "
+                "(--api-key-env NAME)"
+            )
+        if not key.isascii() or not key.isprintable():
+            raise TeacherError(f"the variable {name} holds no key: it has letters that no header can carry")
+        return key
 
     @classmethod
-    def read(cls, path: str | Path | None, **overrides: Any) -> Endpoint:
+    def read(cls, path: str | Path | None, defaults: Mapping[str, Any] | None = None, **overrides: Any) -> Endpoint:
         """Read an endpoint from a YAML file, or from nothing, with some settings replaced.
+
+        Args:
+            path: the file.
+            defaults: settings that hold where neither the file nor `overrides` name them.
+            overrides: settings; `params.NAME` is one of `params`, and None takes that one away.
 
         Raises:
             TeacherError: the file or a setting is malformed; the field is named, its value is not.
@@ -128,32 +141,48 @@ class Endpoint(BaseModel):
         source = "the endpoint" if path is None else f"endpoint {path}"
         try:
             values = {} if path is None else yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
             raise TeacherError(f"{source} cannot be read: {type(error).__name__}: {error}") from None
-        if not isinstance(values, dict):
-            raise TeacherError(f"{source} must hold settings such as `model: NAME`")
-        for name, value in overrides.items():
-            head, _, rest = name.partition(".")
-            if rest and head == "params":
-                values["params"] = {**(values.get("params") or {}), rest: value}
-            else:
-                values[name] = value
-        if any("key" in str(name).lower().partition(".")[0] and name != "key_env" for name in values):
+        if not isinstance(values, dict) or not isinstance(values.get("params") or {}, dict):
+            raise TeacherError(f"{source} must hold settings such as `model: NAME` and `params: {{temperature: 0.7}}`")
+        values = with_settings({**(defaults or {}), **_flat(values)}, overrides)
+        if any("key" in str(name).lower() and name != "api_key_env" for name in values):
             raise TeacherError(
-                f"{source}: keys are read from the environment only; name the variable with key_env and remove the "
+                f"{source}: keys are read from the environment only; name the variable with api_key_env and remove the "
                 "key from here"
             )
         if "model" not in values:
-            raise TeacherError(f"{source} names no model; say --teacher llm:MODEL, or `model: NAME` in the file")
+            raise TeacherError(f"{source} names no model; say openai:MODEL, or `model: NAME` in the file")
         try:
             return cls(**values)
         except ValidationError as error:
-            problems = [f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors()]
-            known = ", ".join(cls.model_fields)
-            raise TeacherError(f"{source}: {'; '.join(problems)} (settings are {known})") from None
+            raise TeacherError(f"{source}: {problems_of(error, cls)}") from None
 
-    def transport(self) -> Transport:
-        """Return what sends requests there."""
-        from vectalk.llm.http_transport import HTTPTransport
 
-        return HTTPTransport(self)
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with `params.NAME` in the place of `params`."""
+    params = values.get("params")
+    if not isinstance(params, Mapping):
+        return {str(name): value for name, value in values.items() if name != "params" or value is not None}
+    rest = {str(name): value for name, value in values.items() if name != "params"}
+    return rest | {f"params.{name}": value for name, value in params.items()}
+
+
+def with_settings(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of which some are replaced; `params.NAME` is one of `params`, None takes it away."""
+    made: dict[str, Any] = {}
+    params: dict[str, Any] = {}
+    for name, value in {**values, **_flat(overrides)}.items():
+        head, dot, rest = name.partition(".")
+        if dot and head == "params":
+            params[rest] = value
+        else:
+            made[name] = value
+    params = {name: value for name, value in params.items() if value is not None}
+    return {**made, "params": params} if params else made
+
+
+def problems_of(error: ValidationError, settings: type[BaseModel]) -> str:
+    """Say what is wrong with settings; values are left out, since one may be a key."""
+    problems = [f"{'.'.join(map(str, p['loc']))}: {p['msg'].removeprefix('Value error, ')}" for p in error.errors()]
+    return f"{'; '.join(problems)} (settings are {', '.join(settings.model_fields)})"

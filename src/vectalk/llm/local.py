@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from vectalk.errors import TeacherError
-from vectalk.llm.endpoint import Sleep
-from vectalk.llm.replies import Message, Reply
+from vectalk.llm.endpoint import problems_of, with_settings
+from vectalk.llm.replies import Message, Reply, without_system
+from vectalk.llm.reply_reader import SHOWN, split_reasoning
+from vectalk.llm.transport import Sleep
+
+# What the wording of a prompt and the choice of words depend on beside the weights.
+BESIDE = ("*.json", "*.jinja", "*.model", "*.txt")
+# Turns as they occur, to see whether a chat template writes them all.
+PROBE: list[Message] = [
+    {"role": "system", "content": "Alpha."},
+    {"role": "user", "content": "Beta."},
+    {"role": "assistant", "content": "Gamma."},
+    {"role": "user", "content": "Delta."},
+]
 
 
 class LocalModel(BaseModel):
@@ -32,36 +46,29 @@ class LocalModel(BaseModel):
     batch_size: int = Field(8, ge=1)
     params: dict[str, Any] = Field(default_factory=dict)
 
+    @field_validator("params")
+    @classmethod
+    def _leaves_the_rest_alone(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if "max_new_tokens" in values:
+            raise ValueError("the longest reply is max_reply_tokens")
+        return values
+
     @classmethod
     def read(cls, **settings: Any) -> LocalModel:
         """Check settings, in which `params.NAME` is one of `params`."""
-        values: dict[str, Any] = {}
-        for name, value in settings.items():
-            head, _, rest = name.partition(".")
-            if rest and head == "params":
-                values.setdefault("params", {})[rest] = value
-            else:
-                values[name] = value
-        if "model" not in values:
-            raise TeacherError("say which model: --teacher hf:FOLDER, or the name of a hub model")
+        if "model" not in settings:
+            raise TeacherError("say which model: hf:FOLDER, or hf:NAME of a model on the hub")
         try:
-            return cls(**values)
+            return cls(**with_settings({}, settings))
         except ValidationError as error:
-            problems = [f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors()]
-            raise TeacherError(
-                f"the model: {'; '.join(problems)} (settings are {', '.join(cls.model_fields)})"
-            ) from None
-
-    def transport(self) -> LocalTransport:
-        """Load the model."""
-        return LocalTransport(self)
+            raise TeacherError(f"the LLM hf:{settings['model']}: {problems_of(error, cls)}") from None
 
 
 class LocalTransport:
     """Answers in batches with one loaded model.
 
     Raises:
-        TeacherError: the model cannot be loaded, or its tokenizer has no chat template.
+        TeacherError: the model cannot be loaded, or its tokenizer has no chat template that takes a conversation.
     """
 
     def __init__(self, settings: LocalModel) -> None:
@@ -69,6 +76,9 @@ class LocalTransport:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         self.settings, self.model = settings, settings.model
+        folder = Path(self.model).expanduser()
+        self.name = f"hf:{folder.resolve().name if folder.is_dir() else self.model}"
+        self.say: Callable[[str], None] = lambda message: None
         self.params = {"max_new_tokens": settings.max_reply_tokens, **settings.params}
         self.reply_limit, self.concurrency = settings.max_reply_tokens, settings.batch_size
         device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -78,11 +88,11 @@ class LocalTransport:
             self._llm = llm.to(device).eval()
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise TeacherError(f"teacher {self.model!r} cannot be loaded: {first}") from None
+            raise TeacherError(f"LLM {self.model!r} cannot be loaded: {first}") from None
         if not self._tokenizer.chat_template:
-            raise TeacherError(
-                f"teacher {self.model!r} has no chat template: a model that takes instructions is needed"
-            )
+            raise TeacherError(f"LLM {self.model!r} has no chat template: one that takes instructions is needed")
+        self.identity = identity_of(self.model)
+        self._arranged = self._arrangement()
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         self._waiting: list[tuple[Sequence[Message], asyncio.Future[Reply]]] = []
@@ -90,7 +100,7 @@ class LocalTransport:
 
     def describe(self) -> dict[str, Any]:
         """Return model and parameters."""
-        return {"model": self.model, "endpoint": "in process", "params": self.params}
+        return {"model": self.model, "weights": self.identity, "endpoint": "in process", "params": self.params}
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -106,18 +116,43 @@ class LocalTransport:
                 try:
                     replies = await asyncio.to_thread(self._answer, [asked for asked, _ in batch])
                 except Exception as error:
+                    told = str(error) if isinstance(error, TeacherError) else repr(error)
                     for _, other in batch:
-                        other.set_exception(TeacherError(f"teacher {self.model!r} failed: {error!r}"))
+                        other.set_exception(TeacherError(f"{self.name} failed: {told}"))
                 else:
                     for (_, other), reply in zip(batch, replies, strict=True):
                         other.set_result(reply)
         return await future
 
+    def _arrangement(self) -> Callable[[Sequence[Message]], list[dict[str, Any]]]:
+        """Return the form in which the chat template takes a conversation, e.g. with the system's part in the user's.
+
+        Raises:
+            TeacherError: it takes none.
+        """
+        from jinja2 import TemplateError
+
+        problem = "it leaves out what is said"
+        for arranged in (list, without_system, _in_parts, lambda messages: _in_parts(without_system(messages))):
+            try:
+                text = self._tokenizer.apply_chat_template(
+                    arranged(PROBE), add_generation_prompt=True, tokenize=False, enable_thinking=False
+                )
+            except (TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
+                problem = str(error)
+            else:
+                if all(message["content"] in text for message in PROBE):
+                    return arranged
+        raise TeacherError(
+            f"{self.name}: its chat template takes no conversation of a user and an assistant ({problem}); take "
+            "another LLM, or put a template that does into its folder (chat_template.jinja)"
+        )
+
     def _answer(self, conversations: list[Sequence[Message]]) -> list[Reply]:
         import torch
 
         inputs = self._tokenizer.apply_chat_template(
-            [list(messages) for messages in conversations],
+            [self._arranged(messages) for messages in conversations],
             add_generation_prompt=True,
             tokenize=True,
             padding=True,
@@ -125,19 +160,48 @@ class LocalTransport:
             return_dict=True,
             enable_thinking=False,
         ).to(self._llm.device)
+        length = inputs["input_ids"].shape[1]
+        context = getattr(self._llm.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
+        if length >= context:
+            raise TeacherError(f"a prompt of {length} tokens does not fit into the LLM's context of {context}")
         settings = {
             "do_sample": "temperature" in self.params,
             "pad_token_id": self._tokenizer.pad_token_id,
             **self.params,
         }
+        settings["max_new_tokens"] = min(settings["max_new_tokens"], context - length)
         with torch.inference_mode():
             out = self._llm.generate(**inputs, **settings)
-        replies, asked = [], inputs["input_ids"].shape[1]
+        replies = []
         ends = self._llm.generation_config.eos_token_id
         ends = set(ends if isinstance(ends, list) else [ends])
-        for mask, row in zip(inputs["attention_mask"], out[:, asked:].tolist(), strict=True):
-            length = next((i for i, token in enumerate(row) if token in ends), None)
-            text = self._tokenizer.decode(row[:length], skip_special_tokens=True)
-            finish = "length" if length is None else "stop"
-            replies.append(Reply(text, finish, int(mask.sum()), len(row) if length is None else length + 1))
+        for mask, row in zip(inputs["attention_mask"], out[:, length:].tolist(), strict=True):
+            end = next((i for i, token in enumerate(row) if token in ends), None)
+            reasoning, text = split_reasoning(self._tokenizer.decode(row[:end], skip_special_tokens=True))
+            finish, count = ("length", len(row)) if end is None else ("stop", end + 1)
+            replies.append(Reply(text, finish, int(mask.sum()), count, reasoning=reasoning[:SHOWN]))
         return replies
+
+
+def identity_of(model: str) -> str:
+    """Return what tells a local LLM from any other: a hash of its weights and of the files that decide on its words.
+
+    Of a model on the hub, name and commit.
+    """
+    from vectalk.llm.loading import commit_of, fingerprint
+
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        try:
+            return f"{model}@{commit_of(model)}"
+        except OSError:  # it is not there yet, or nowhere
+            return model
+    digest = hashlib.sha256(str(fingerprint(model)).encode())
+    for path in sorted({path for pattern in BESIDE for path in folder.glob(pattern)}):
+        digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _in_parts(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Return a conversation whose contents are lists of parts, as templates of LLMs with pictures take them."""
+    return [{**message, "content": [{"type": "text", "text": message["content"]}]} for message in messages]

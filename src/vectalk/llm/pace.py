@@ -21,7 +21,7 @@ class Pace:
 
     def __init__(self, per_minute: float | None, clock: Callable[[], float] = time.monotonic) -> None:
         self.per_minute, self.clock = per_minute, clock
-        self._free = float("-inf")  # when the next may go
+        self._free = self._until = float("-inf")  # when the next may go; when a pause ends
 
     def delay(self, amount: float = 1.0) -> float:
         """Book `amount` and return how many seconds to wait before it may be sent."""
@@ -32,7 +32,13 @@ class Pace:
 
     def hold(self, seconds: float) -> None:
         """Let nothing go for some seconds."""
-        self._free = max(self._free, self.clock() + seconds)
+        self._until = max(self._until, self.clock() + seconds)
+        self._free = max(self._free, self._until)
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing may go now because of a pause."""
+        return self.clock() < self._until
 
 
 def backoff(attempt: int) -> float:

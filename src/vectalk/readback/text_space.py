@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from vectalk.errors import SpaceError
 from vectalk.files import atomic_file, check_free
 from vectalk.readback.encoder import SentenceEncoder, get_encoder
+from vectalk.readback.identity import encoder_identity
 from vectalk.space import Point, VectorSpace
 from vectalk.space.expression import Function, Name
 from vectalk.space.importing.readers import with_id
@@ -151,7 +152,7 @@ def _entities(
 
 def _shards(out: Path, encoder: str, texts: list[str]) -> Path:
     """Return the folder of the shards of just these texts."""
-    digest = hashlib.sha256(encoder.encode())
+    digest = hashlib.sha256(encoder_identity(encoder).encode())
     for one in texts:
         digest.update(b"\0" + one.encode())
     return out.parent / f".{out.name}.{digest.hexdigest()[:16]}.encoding"

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from vectalk.display import html_table, to_pandas
 from vectalk.space import Support
@@ -71,10 +71,11 @@ class Answer:
         question: what was asked.
         slots: a report for each slot.
         settings: what produced the text: decoding, run, LLM.
-        finished: false where the text was cut at the longest allowed length.
+        finished: false where the text was cut.
         influence: which words come from which vector, where that was asked for.
         consistency: cosine of what the text reads back as with the vector, where candidates were compared.
         abstained: why there is no text, where a strict question is about a vector far from anything real.
+        cut: what cut the text: `max_new_tokens`, or the LLM's `context`, which question and answer share.
     """
 
     text: str
@@ -85,6 +86,7 @@ class Answer:
     influence: Influence | None = None
     consistency: float | None = None
     abstained: str | None = None
+    cut: Literal["max_new_tokens", "context"] | None = None
 
     def _only(self) -> SlotReport:
         if len(self.slots) != 1:
@@ -153,6 +155,7 @@ def to_arrow(answers: Sequence[Answer]) -> pa.Table:
             "question": text,
             "text": text,
             "finished": pa.bool_(),
+            "cut": text,
             "abstained": text,
             "consistency": number,
             "slots": pa.list_(pa.struct({**slot, "neighbors": pa.list_(near)})),
@@ -182,6 +185,7 @@ def _row(answer: Answer) -> dict[str, Any]:
         "question": answer.question,
         "text": answer.text,
         "finished": answer.finished,
+        "cut": answer.cut,
         "abstained": answer.abstained,
         "consistency": answer.consistency,
         "slots": slots,

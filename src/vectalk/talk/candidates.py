@@ -13,6 +13,7 @@ import numpy as np
 from vectalk.decoding.settings import Decoding, Generated
 from vectalk.errors import EvaluationError, PromptError
 from vectalk.readback import ReadBack
+from vectalk.readback.identity import encoder_identity
 from vectalk.space import Point
 from vectalk.space.expression import evaluate
 from vectalk.talk.engine import Engine, Progress, Slots
@@ -44,7 +45,9 @@ class Reranker:
             cache: folder that keeps what was fitted.
         """
         space = corpus.spaces[next(iter(task.slots.values()))]
-        key = hashlib.sha256(f"{encoder}\0{TEXTS}\0".encode() + (corpus.path / "corpus.json").read_bytes())
+        key = hashlib.sha256(
+            f"{encoder_identity(encoder)}\0{TEXTS}\0".encode() + (corpus.path / "corpus.json").read_bytes()
+        )
         folder = cache / f"{task.name}-{key.hexdigest()[:12]}"
         try:
             return cls(ReadBack.load(folder, space), task)

@@ -348,7 +348,11 @@ class ELM:
         found = None
         if influence:
             found = influence_of(self.model, self.prompts, answer.question, points, made.ids)
-        return replace(answer, text=made.text, finished=made.finished, influence=found)
+        reached = len(made.ids) >= answer.settings["max_new_tokens"]
+        cut: Literal["max_new_tokens", "context"] | None = None
+        if not made.finished:
+            cut = "max_new_tokens" if reached or not made.ids else "context"
+        return replace(answer, text=made.text, finished=made.finished, influence=found, cut=cut)
 
 
 def report(point: Point, count: int = 5) -> SlotReport:

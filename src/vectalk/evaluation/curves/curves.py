@@ -88,7 +88,7 @@ def curves(
     identity, partial = run_identity(generator), out / "curves.partial.jsonl"
     kept = Kept(partial, progress)
     answers = Answers(generator, kept, identity=identity, max_new_tokens=max_new_tokens)
-    told = None if chat is None else Told(chat, corpus, kept, getattr(chat, "name", type(chat).__name__))
+    told = None if chat is None else Told(chat, corpus, kept)
     held_out = find_ratings(corpus.spaces, ratings, seed) if "cold_start" in kinds else None
     facts = Facts(corpus, seed)
     rows: list[Row] = []

@@ -42,7 +42,7 @@ class Judge:
     @property
     def name(self) -> str:
         """The name that its ratings bear."""
-        return f"llm:{self.client.transport.model}"
+        return self.client.transport.name
 
     def fill_in(self, sheet: Sheet, path: str | Path) -> int:
         """Rate all items of a sheet and write them as CSV, as people do; return how many were rated."""
@@ -58,11 +58,15 @@ class Judge:
         return len(sheet.items) - len(self.unread)
 
     async def _rate(self, item: Item) -> dict[str, int] | None:
+        reply = None
         for attempt in range(ATTEMPTS):
             reply = await self.client.chat(messages(item), version=VERSION, sample=attempt)
             rated = None if reply is None else read(reply.text)
             if rated is not None:
+                self.client.rejections.accept()
                 return rated
+        if reply is not None:
+            self.client.rejections.reject("no ratings could be read", reply)
         return None
 
 

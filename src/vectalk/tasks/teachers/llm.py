@@ -10,7 +10,6 @@ from typing import Any
 
 from vectalk.errors import TeacherError
 from vectalk.llm import ChatClient, Message
-from vectalk.llm.replies import reply_key
 from vectalk.space import VectorSpace
 from vectalk.space.split import TRAIN
 from vectalk.tasks.named_titles import TitleFinder, set_aside
@@ -70,7 +69,7 @@ class LLMTeacher:
         if texts < 1 or max_words < 1:
             raise TeacherError(f"texts and max_words must be at least 1, not {texts} and {max_words}")
         self.client, self.texts, self.max_words = client, texts, max_words
-        self.name = f"llm:{client.transport.model}"
+        self.name = client.transport.name
         self._facts = FactsTeacher(suite, spaces)
         self.describers = {
             name: Describer(name, spaces[name], self._facts.readers[name], columns) for name in suite.spaces
@@ -80,6 +79,7 @@ class LLMTeacher:
         self._splits = {name: spaces[name].column("split") for name in suite.spaces}
         self.repaired = 0
         self.dropped: Counter[str] = Counter()
+        self.hints: dict[str, str] = {}  # what helps against a reason to drop texts
 
     # ---- prompts
 
@@ -121,8 +121,8 @@ class LLMTeacher:
         own = None if one.task.names_title else TitleFinder((t for t in titles if t), own=True)
         trained = all(self._splits[space][one.rows[slot]].as_py() == TRAIN for slot, space in one.task.slots.items())
         hidden = list(self._hidden.values()) if trained else []
-        reason = ""
-        for attempt in range(2):
+        attempt = 0
+        while True:
             reply = await self.client.chat(messages, version=VERSION, sample=self._sample(one))
             if reply is None:
                 self.dropped["not in the cache"] += 1
@@ -130,12 +130,14 @@ class LLMTeacher:
             problem = problem_of(reply, self.max_words, own, hidden)
             if problem is None:
                 self.repaired += attempt
+                self.client.rejections.accept()
                 return clean(reply.text)
-            reason = problem.reason
-            if reply.refused:  # by the endpoint, whatever the model would say
+            if attempt or reply.refused or problem.final:
                 break
-            messages = repair(messages, clean(reply.text), problem)
-        self.dropped[reason] += 1
+            messages, attempt = repair(messages, clean(reply.text), problem), 1
+        self.dropped[problem.reason] += 1
+        self.hints[problem.reason] = self.client.rejections.hint(reply)
+        self.client.rejections.reject(problem.reason, reply)
         return None
 
     # ---- before and after
@@ -150,14 +152,14 @@ class LLMTeacher:
             for one in {(o.task.name, *o.rows.items(), self._sample(o)): o for o in block}.values():
                 found.requests += 1
                 messages = self.messages(one.task, one.rows)
-                key = reply_key(transport.model, messages, transport.params, VERSION, self._sample(one))
+                key = self.client.key(messages, VERSION, self._sample(one))
                 if cache is not None and cache.get(key) is not None:
                     found.cached += 1
                 else:
                     prompt += self.client.meter.prompt_tokens(messages)
             progress(found.requests)
         missing, budget = found.requests - found.cached, self.client.meter.budget
-        known = cache.mean_tokens(transport.model, VERSION) if cache is not None else None
+        known = cache.mean_tokens(transport.identity, VERSION) if cache is not None else None
         found.prompt_tokens = round(prompt)
         found.reply_tokens = round(missing * min(known or ASSUMED, transport.reply_limit))
         found.most_reply_tokens = missing * transport.reply_limit
@@ -186,6 +188,7 @@ class LLMTeacher:
         """Return what was dropped, and why."""
         notes = self._facts.absent()
         if self.dropped:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in self._reasons())
+            hints = {reason: f" ({hint})" for reason, hint in self.hints.items() if hint}
+            reasons = ", ".join(f"{count} {reason}{hints.get(reason, '')}" for reason, count in self._reasons())
             notes.append(f"{self.dropped.total()} texts could not be used and were left out: {reasons}")
         return notes

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vectalk.llm import Reply
+from vectalk.llm.reply_reader import split_reasoning
 from vectalk.tasks.named_titles import TitleFinder
 
-_THOUGHT = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)
 _REFUSAL = re.compile(
     r"^\W*(i['’]?m (really |very )?sorry|i am sorry|sorry[,.]|my apologies|i apologi[sz]e|unfortunately, i"
     r"|i (can ?not|can['’]?t|won['’]?t)\b|(i['’]?m|i am) (not able|unable)|as an ai\b|as a (large )?language model)",
@@ -30,15 +30,17 @@ class Problem:
     Attributes:
         reason: a few words, under which it is counted.
         advice: a sentence for the model that wrote it.
+        final: whether no second try can mend it.
     """
 
     reason: str
     advice: str
+    final: bool = False
 
 
 def clean(text: str) -> str:
     """Return a text without its reasoning, outer blanks, and quotation marks around the whole."""
-    text = _THOUGHT.sub("", text).strip()
+    text = split_reasoning(text)[1].strip()
     for opening, closing in ('""', "“”"):
         if len(text) > 1 and text[0] == opening and text[-1] == closing and closing not in text[1:-1]:
             text = text[1:-1].strip()
@@ -59,9 +61,11 @@ def problem_of(
     text = clean(reply.text)
     if reply.refused or reply.finish == "content_filter" or (reply.refusal and not text):
         return Problem("refused", "Write the text; it describes a published work and harms nobody.")
+    if not text and reply.reasoning:
+        return Problem("only reasoning, no text", "Write the text.", final=True)
     if reply.finish == "length":
         return Problem("cut off", f"It was cut off. Write less: {max_words} words at most.")
-    if reply.finish not in ("stop", "eos", "end_turn"):
+    if reply.finish != "stop":
         return Problem(f"ended by {reply.finish}", "Answer with the text alone.")
     if not text:
         return Problem("empty", "It was empty. Write the text.")

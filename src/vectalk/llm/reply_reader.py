@@ -1,0 +1,232 @@
+"""Read what endpoints answer: a reply in one of the many forms that are in use, or what was said instead of one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from vectalk.errors import TeacherError
+from vectalk.llm.replies import Message, Reply
+from vectalk.llm.spending import MESSAGE, estimated_tokens
+
+SHOWN = 500  # signs of what an endpoint or an LLM said that are told or kept
+MOST_TOKENS = 10**9  # no reply has more, whatever the endpoint says
+# Why a reply ended, as servers call it. One that says nothing, and came as whole JSON, has ended by itself.
+FINISHES = {
+    **dict.fromkeys(
+        (
+            "",
+            "stop",
+            "eos",
+            "eos_token",
+            "end_turn",
+            "end_of_turn",
+            "stop_sequence",
+            "end",
+            "complete",
+            "completed",
+            "done",
+        ),
+        "stop",
+    ),
+    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length", "token_limit"), "length"),
+    **dict.fromkeys(
+        ("content_filter", "safety", "recitation", "blocklist", "prohibited_content", "refusal"), "content_filter"
+    ),
+}
+REASONING = ("reasoning_content", "reasoning", "thinking")  # fields of a message
+_TAGS = "think|thinking|thought|reasoning"
+_OPENS = re.compile(rf"<(?:{_TAGS})>|\[THINK\]", re.IGNORECASE)
+_CLOSES = re.compile(rf"</(?:{_TAGS})>|\[/THINK\]", re.IGNORECASE)
+_PAGE = re.compile(r"^\W*<(?:!doctype html|html|head|body)\b", re.IGNORECASE)
+_UNITS = {"ms": 0.001, "mil": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}  # by how their names begin
+_UNIT = r"(?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?)\b"
+_PAUSE = re.compile(
+    rf"(?:retry|try[ _]again)[^0-9]{{0,24}}?((?:\d+(?:\.\d+)?\s*{_UNIT}\s*)+|(?:\d+h)?(?:\d+m)?\d+(?:\.\d+)?s\b)",
+    re.IGNORECASE,
+)
+_FIELD = re.compile(r"retry[_-]?after\"\s*:\s*\"?(\d+(?:\.\d+)?)\b", re.IGNORECASE)
+
+
+class NoReplyError(TeacherError):
+    """An answer that is no reply.
+
+    Attributes:
+        code: the status or word that it names as the reason, where it does.
+        page: whether it is a web page.
+    """
+
+    def __init__(self, problem: str, code: str = "", page: bool = False) -> None:
+        super().__init__(problem)
+        self.code, self.page = code, page
+
+
+def read_reply(body: bytes, messages: Sequence[Message], limit: int) -> Reply:
+    """Return the reply that a body of status 200 holds.
+
+    Args:
+        body: what the endpoint sent.
+        messages: what it was asked, to estimate tokens that it does not count.
+        limit: most tokens of the reply.
+
+    Raises:
+        NoReplyError: it holds none.
+    """
+    answer = _parsed(body)
+    if answer is None:
+        page = _PAGE.match(body[:200].decode(errors="replace")) is not None
+        raise NoReplyError(
+            f"it is no JSON object but {'a web page' if page else 'this'}: {said_in(body)[0]}", page=page
+        )
+    choice = _first(answer.get("choices")) if isinstance(answer, dict) else None
+    message = choice.get("message") if isinstance(choice, dict) else None
+    problem, code = said_in(body)
+    if not isinstance(choice, dict) or not isinstance(message, dict) or choice.get("error") or answer.get("error"):
+        raise NoReplyError(problem, code)
+    try:
+        text, thoughts = _texts(message.get("content"))
+    except TypeError:
+        raise NoReplyError(f"its content is no text: {problem}") from None
+    finish = _finish(choice.get("finish_reason"))
+    if finish == "error":
+        raise NoReplyError(problem, code)
+    inside, text = split_reasoning(text)
+    fields = next(filter(None, (_said(message.get(name)) for name in REASONING)), "")
+    reasoning = fields + thoughts + inside
+    usage = _counts(answer.get("usage"))
+    prompt, completion = usage or (
+        round(estimated_tokens(messages)),
+        round(estimated_tokens([{"content": text + reasoning}]) - MESSAGE),
+    )
+    if usage and choice.get("finish_reason") is None and completion >= limit:
+        finish = "length"
+    return Reply(
+        text,
+        finish,
+        prompt,
+        completion,
+        counted=usage is not None,
+        refusal=_said(message.get("refusal")),
+        reasoning=_short(reasoning),
+    )
+
+
+def split_reasoning(text: str) -> tuple[str, str]:
+    """Return what an LLM reasoned in tags such as `<think>`, and its answer.
+
+    Templates that open the reasoning leave only `</think>` in the reply; one that was cut has only `<think>`.
+    """
+    ends = list(_CLOSES.finditer(text))
+    inside, rest = (text[: ends[-1].start()], text[ends[-1].end() :]) if ends else ("", text)
+    if opened := _OPENS.search(rest):
+        inside, rest = inside + rest[opened.end() :], rest[: opened.start()]
+    return _OPENS.sub("", inside).strip(), rest.strip() if ends or opened else rest
+
+
+def said_in(body: bytes) -> tuple[str, str]:
+    """Return what a body says to people, in one line that is not long, and the code that it names; both may be empty.
+
+    Args:
+        body: JSON in one of the forms in use, text, or a web page.
+    """
+    answer = _parsed(body)
+    if answer is None:
+        text = body[: 20 * SHOWN].decode(errors="replace")
+        title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+        return _short(title.group(1) if title and _PAGE.match(text) else text), ""
+    error = next(_errors(answer), answer)
+    named = error if isinstance(error, dict) else {}
+    words = next((named[name] for name in ("message", "detail", "error", "msg") if named.get(name)), error)
+    code = next((named[name] for name in ("code", "status", "type") if isinstance(named.get(name), str | int)), "")
+    try:
+        return _short(words if isinstance(words, str) else json.dumps(words, ensure_ascii=False)), _clean(str(code))
+    except RecursionError:
+        return "it is nested too deeply to be told", ""
+
+
+def pause_in(body: bytes) -> float | None:
+    """Return how many seconds a body asks to wait, as in "try again in 1m20s"; None where it does not say."""
+    text = body[: 40 * SHOWN].decode(errors="replace")
+    if found := _PAUSE.search(text):
+        parts = re.findall(r"(\d+(?:\.\d+)?)\s*([a-z]+)", found.group(1).lower())
+        return sum(float(n) * next(s for name, s in _UNITS.items() if unit.startswith(name)) for n, unit in parts)
+    field = _FIELD.search(text)
+    return float(field.group(1)) if field else None
+
+
+# ---- parts
+
+
+def _parsed(body: bytes) -> Any:
+    """Return the value of a JSON body, a list of one as that one; None where it is no JSON object."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(answer, list) and len(answer) == 1:
+        (answer,) = answer
+    return answer if isinstance(answer, dict | list) else None
+
+
+def _errors(answer: Any) -> Iterator[Any]:
+    """Yield where errors stand: in `error`, in a choice, or in the whole."""
+    for part in (answer, _first(answer.get("choices")) if isinstance(answer, dict) else None):
+        if isinstance(part, dict) and part.get("error"):
+            inner = part["error"]
+            # Gateways put the error of whom they asked into theirs.
+            yield inner if isinstance(inner, dict) else {**part, "message": inner}
+
+
+def _first(values: Any) -> Any:
+    return values[0] if isinstance(values, list) and values else None
+
+
+def _texts(content: Any) -> tuple[str, str]:
+    """Return the text of a message's content, and what its parts say of reasoning.
+
+    Raises:
+        TypeError: it is neither a string, nor nothing, nor parts.
+    """
+    text, thoughts = "", ""
+    for part in content if isinstance(content, list) else [] if content is None else [content]:
+        if not isinstance(part, str | dict):
+            raise TypeError
+        said = part if isinstance(part, str) else _said([part]) or _said(part.get("thinking"))
+        if isinstance(part, dict) and str(part.get("type", "")).startswith(("thinking", "reasoning")):
+            thoughts += said
+        else:
+            text += said
+    return _clean(text), _clean(thoughts)
+
+
+def _said(value: Any) -> str:
+    """Return a field that should be a text: as it is, of parts their texts, of anything else nothing."""
+    texts = []
+    for part in value if isinstance(value, list) else [value]:
+        inner = part.get("text") if isinstance(part, dict) else part
+        texts.append(inner.get("value") if isinstance(inner, dict) else inner)
+    return _clean("".join(text for text in texts if isinstance(text, str)))
+
+
+def _clean(text: str) -> str:
+    """Return a text without halves of characters, which no file can hold."""
+    return text.encode("utf-8", errors="replace").decode("utf-8")
+
+
+def _finish(value: Any) -> str:
+    word = _clean(str(value if value is not None else "")).strip().lower().removeprefix("finish_reason_")
+    return FINISHES.get(word, word[:40])
+
+
+def _counts(usage: Any) -> tuple[int, int] | None:
+    """Return the tokens of prompt and reply; None where they are not counted."""
+    named = usage if isinstance(usage, dict) else {}
+    counts = [n for n in map(named.get, ("prompt_tokens", "completion_tokens")) if type(n) is int]
+    return (counts[0], counts[1]) if len(counts) == 2 and all(0 <= n < MOST_TOKENS for n in counts) else None
+
+
+def _short(text: str) -> str:
+    line = _clean(" ".join(text[: 20 * SHOWN].split()))
+    return line if len(line) <= SHOWN else line[: SHOWN - 1] + "…"

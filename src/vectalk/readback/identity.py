@@ -1,0 +1,28 @@
+"""What tells a text encoder and its weights from any other, so that nothing is kept under a name alone."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+WEIGHTS = (".safetensors", ".bin")
+
+
+def encoder_identity(name: str) -> str:
+    """Return what tells an encoder from any other: its name, and of a folder a hash of the weights in it."""
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        return name
+    places = sorted({file.parent for file in folder.rglob("*") if file.suffix in WEIGHTS})
+    # Files are hashed once, and again when they were written anew.
+    files = [file.stat() for place in places for file in sorted(place.iterdir()) if file.suffix in WEIGHTS]
+    return _hashed(name, tuple(map(str, places)), tuple((file.st_size, file.st_mtime_ns) for file in files))
+
+
+@lru_cache(maxsize=8)
+def _hashed(name: str, places: tuple[str, ...], stamp: tuple[tuple[int, int], ...]) -> str:
+    from vectalk.llm.loading import fingerprint  # imports torch
+
+    weights = "".join(str(fingerprint(place)) for place in places)
+    return f"{name} {hashlib.sha256(weights.encode()).hexdigest()[:16]}"
