@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from vectalk.space.letters import has_signs, words_in
 from vectalk.space.split import SPLITS, TRAIN
 from vectalk.tasks.corpus.check.findings import Batch, Finding, Level, short
 
@@ -34,7 +35,7 @@ def normalised(text: str) -> str:
 
 def signature(text: str) -> np.ndarray:
     """Return the band hashes [16] (uint32) of a normalised text: similar texts share many."""
-    words = text.split()
+    words = words_in(text) if has_signs(text) else text.split()
     runs = {" ".join(words[i : i + WORDS]) for i in range(max(1, len(words) - WORDS + 1))}
     hashes = np.fromiter((zlib.crc32(run.encode()) for run in runs), np.uint64, len(runs)) % _PRIME
     # 31-bit factors, so that products stay within 64 bits.
