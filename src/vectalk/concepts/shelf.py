@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import regex
 
 from vectalk.concepts.concept import Concept
 from vectalk.errors import ConceptError
 from vectalk.files import read_json
 from vectalk.space import Point, VectorSpace
 from vectalk.space.expression import Function, Name, as_number, as_point
+from vectalk.space.letters import IN_WORD
 from vectalk.space.titles import closest
 
 
@@ -26,7 +28,7 @@ def folder_of(space: VectorSpace, name: str | None = None) -> Path:
     shelf = space.path / "concepts"
     if name is None:
         return shelf
-    slug = re.sub(r"[^\w.+&-]+", "-", name.strip().casefold()).strip("-.")
+    slug = regex.sub(rf"[^{IN_WORD}.+&-]+", "-", name.strip().casefold()).strip("-.")
     if not slug:
         raise ConceptError(f"a concept cannot be called {name!r}; its name needs a letter or a digit")
     return shelf / slug
@@ -47,6 +49,9 @@ def find(space: VectorSpace, name: str) -> Concept:
     """
     folder = folder_of(space, name)
     if not (folder / "concept.json").is_file():
+        for card in folder.parent.glob("[!.]*/concept.json"):  # named when marks were taken for no letters
+            if read_json(card)["name"] == name:
+                return Concept.load(card.parent, space)
         there = names(space)
         near = closest(name, there) or there[:8]
         hint = f"did you mean {', '.join(near)}?" if near else "fit one with `vectalk concept fit`"

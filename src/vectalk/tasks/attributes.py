@@ -12,11 +12,13 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import regex
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vectalk.errors import CorpusError
 from vectalk.space import VectorSpace
 from vectalk.space.importing.tables import is_list, is_text
+from vectalk.space.letters import APART, ValueFinder
 from vectalk.space.split import TRAIN
 
 Kind = Literal[
@@ -30,8 +32,8 @@ UNREAD = ("titles", "neighbors", "around", *DERIVED)  # never read back
 NEEDS_LABELS = ("band", "density", "relative")
 NEEDS_OF = ("around", *DERIVED)
 _EXTRACT = r"make a column of numbers when the space is imported, e.g. with --extract 'year={}:(\d{{4}})'"
-_QUOTED = re.compile("“[^”]*”")
-_DECADE = re.compile(r"(?<![\w-])-?\d*0s(?!\w)")
+_QUOTED = re.compile("“[^”]*”|《[^》]*》|『[^』]*』")
+_DECADE = regex.compile(rf"(?V1)(?<!{APART}|-)-?\d*0s(?!{APART})")
 
 
 class Attribute(BaseModel):
@@ -229,10 +231,9 @@ class AttributeReader:
         return self.attribute.words.get(value, value.lower() if self.kind == "list" else value)
 
     @cached_property
-    def _spoken(self) -> tuple[re.Pattern[str], dict[str, str]]:
+    def _spoken(self) -> tuple[ValueFinder, dict[str, str]]:
         values = {self.say(value).lower(): value for value in reversed(self.vocabulary)}
-        longest_first = sorted(values, key=len, reverse=True)
-        return re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, longest_first)) + r")(?!\w)"), values
+        return ValueFinder(values), values
 
     def read(self, text: str) -> Any:
         """Read this attribute from a text, by fixed rules: the inverse of what the facts teacher writes.
@@ -256,7 +257,5 @@ class AttributeReader:
             return [float(found.group()) for found in re.finditer(self.attribute.pattern, text)]
         if self.kind == "decade":  # any decade, not only those of training entities
             return _DECADE.findall(text)
-        if not self.vocabulary:
-            return []
-        pattern, values = self._spoken
-        return [values[match] for match in pattern.findall(text.lower())]
+        finder, values = self._spoken
+        return [values[said] for said in finder.find(text.lower())]

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import regex
 
 from vectalk.space import VectorSpace
 from vectalk.space.importing.column_types import CODE
 from vectalk.space.importing.tables import is_list, is_text
+from vectalk.space.letters import IN_WORD
 from vectalk.space.split import TRAIN
 from vectalk.tasks.attributes import Attribute, is_missing
 
@@ -96,7 +98,7 @@ def derive_attributes(space: VectorSpace, *, most: int = MOST) -> Derived:
 def label_of(column: str) -> str:
     """Return how a column is called in a text: `alcoholPct` and `alcohol_pct` become "alcohol pct"."""
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", column)
-    return " ".join(re.sub(r"[^\w]|_", " ", parted).split()).lower() or "value"
+    return " ".join(regex.sub(rf"[^{IN_WORD}]|_", " ", parted).split()).lower() or "value"
 
 
 def _name(column: str, taken: Iterable[str]) -> str:

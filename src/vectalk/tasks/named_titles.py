@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 from vectalk.space import VectorSpace
+from vectalk.space.letters import find_words, without_accents, word_share, words_in
 from vectalk.space.split import TEST, TRAIN, VALIDATION
 
-_WORD = re.compile(r"[^\W_]+")
 _YEAR = re.compile(r"\s*\((\d{4})\)\s*$")
 _ARTICLE = re.compile(r"^(.*), (the|a|an|la|le|les|l'|il|el|los|las|der|die|das|un|une)$", re.IGNORECASE)
 _INSIDE = re.compile(r"\(([^()]*)\)")
-_OPENS = "“\"„«‹'‘*_"
-_SENTENCE = re.compile(r"[.!?:;…\n•—]")
+_OPENS = "“\"„«‹'‘*_《「『"
+_SENTENCE = re.compile(r"[.!?:;…\n•—。！？：；।]")
 # A year, or signs, may stand between a title and the quotation mark that closes it.
-_ENDS = re.compile(r"(?:\s*\(\d{4}\))?[.,!?;:…]*(?:[”\"“»›*_]|['’](?!\w))")
+_ENDS = re.compile(r"(?:\s*\(\d{4}\))?[.,!?;:…]*(?:[”\"“»›*_》」』]|['’](?!\w))")
 _DATED = re.compile(r"^\s*\((\d{4})\)")
-_QUOTED = re.compile('“[^”]{1,120}”|"[^"\n]{1,120}"|«[^»]{1,120}»|„[^“”]{1,120}[“”]')
+_QUOTED = re.compile(
+    '“[^”]{1,120}”|"[^"\n]{1,120}"|«[^»]{1,120}»|„[^“”]{1,120}[“”]|《[^》]{1,120}》|「[^」]{1,120}」|『[^』]{1,120}』'
+)
 # Written small within a title, and capital at the start of any sentence.
 SMALL = frozenset(
-    _WORD.findall(
+    words_in(
         "a an and as at but by de der die das du el en for from il in into is la le les los of on or s t the to und"
         " un une van von vs with y"
     )
 )
+# Neither capitals nor blanks tell a title from other words in Chinese, Thai, ...: only its length, in words, does.
+UNSURE, SURE = 1.5, 2.5
 OPENING = SMALL | frozenset(
-    _WORD.findall(
+    words_in(
         "after all are before both can do each every far few go he her here his how if i it its just let like many"
         " more most my near next no not now once one only our out she so some still such that their them then there"
         " they these this those three two unlike up us was we what when where while who whoever why yet you your"
@@ -63,12 +66,14 @@ class Words:
 
     def __init__(self, text: str) -> None:
         self.text = text.replace("&", " and ") if "&" in text else text
-        self.plain = [_plain(word) for word in _WORD.findall(self.text)]
+        # An underscore is a mark of italics here, and no letter.
+        self._clear = self.text.replace("_", " ")
+        self.plain = [_plain(word) for word in words_in(self._clear)]
 
     @cached_property
     def spans(self) -> list[tuple[int, int]]:
         """Where each word begins and ends; asked for only where a title may be."""
-        return [match.span() for match in _WORD.finditer(self.text)]
+        return [match.span() for match in find_words(self._clear)]
 
     def capital(self, i: int) -> bool:
         """Return whether a word has a capital; eXistenZ, figures, and scripts without capitals count."""
@@ -102,7 +107,7 @@ class Words:
 def _plain(word: str) -> str:
     if word.isascii():
         return word.lower()
-    return "".join(s for s in unicodedata.normalize("NFKD", word) if not unicodedata.combining(s)).casefold()
+    return without_accents(word).casefold()
 
 
 def _words(title: str) -> tuple[str, ...]:
@@ -192,6 +197,9 @@ class TitleFinder:
             return Mention(one.title, True, True)
         if all(plain[i].isdigit() for i in run):
             return None  # 1984 is a year, 300 a number
+        shares = [word_share(plain[i]) for i in run]
+        if max(shares) < 1:
+            return Mention(one.title, self.own or sum(shares) >= SURE) if sum(shares) >= UNSURE else None
         telling = [i for i in run if plain[i] not in SMALL] or list(run)
         if not all(map(words.capital, telling)):
             return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,9 +11,9 @@ import numpy as np
 from vectalk.evaluation.conditions import GAUSSIANS
 from vectalk.evaluation.metrics.bootstrap import Estimate, mean_of
 from vectalk.evaluation.texts import Figure, TaskTexts
+from vectalk.space.letters import tokens_in
 
 ORDER = 4
-_TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
 def distinctness(given: TaskTexts) -> Iterator[Figure]:
@@ -39,7 +38,7 @@ def self_bleu(texts: Sequence[str]) -> np.ndarray:
     Instead of comparing pairs of texts, the two largest counts of each n-gram are kept, and of which text the larger
     is: the largest count among all other texts is then one of the two.
     """
-    tokens = [_TOKEN.findall(text.lower()) for text in texts]
+    tokens = [tokens_in(text.lower()) for text in texts]
     logs, orders = np.zeros(len(texts)), np.zeros(len(texts))
     for order in range(1, ORDER + 1):
         counts = [Counter(zip(*(words[i:] for i in range(order)), strict=False)) for words in tokens]

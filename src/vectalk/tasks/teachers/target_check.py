@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from vectalk.llm import Reply
 from vectalk.llm.reply_reader import split_reasoning
+from vectalk.space.letters import count_letters, count_words, has_signs, words_in
 from vectalk.tasks.named_titles import TitleFinder
 
 _REFUSAL = re.compile(
@@ -20,7 +21,8 @@ _MARKUP = re.compile(
     r"<\|[^|]*\|>|</?think>|```|^\s*[{\[]\s*[\"{\[]|^#+ |\*\*|</?(?:p|div|br|html|body)\b", re.MULTILINE
 )
 _ECHO = re.compile(r"\(never to be written\)|^about the .*:$", re.IGNORECASE | re.MULTILINE)
-RUN = 6  # words; a text in which so many come again more than twice goes round in circles
+# A text in which so many words (or signs, in scripts without blanks) come again more than twice goes round in circles.
+RUN, RUN_OF_SIGNS = 6, 24
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def problem_of(
         return Problem("empty", "It was empty. Write the text.")
     if reply.refusal or _REFUSAL.match(text):
         return Problem("refused", "Write the text itself; the facts above are all that is needed.")
-    if (words := len(text.split())) > max_words:
+    if (words := count_words(text)) > max_words:
         return Problem("too long", f"It has {words} words. Write {max_words} at most.")
     if problem := _garbage(text):
         return problem
@@ -92,11 +94,13 @@ def _garbage(text: str) -> Problem | None:
         return Problem(
             "repeats the instructions", "Do not repeat the instructions or the list of facts; write the text."
         )
-    letters = sum(sign.isalpha() or sign.isspace() for sign in text)
+    letters = count_letters(text) + sum(map(str.isspace, text))
     if "�" in text or letters < 0.6 * len(text):
         return Problem("garbage", "It was not readable. Write plain prose.")
-    words = text.lower().split()
-    runs = Counter(tuple(words[i : i + RUN]) for i in range(len(words) - RUN + 1))
+    words, run = text.lower().split(), RUN
+    if has_signs(text):
+        words, run = words_in(text.lower()), RUN_OF_SIGNS
+    runs = Counter(tuple(words[i : i + run]) for i in range(len(words) - run + 1))
     if runs and max(runs.values()) > 2:
         return Problem("goes in circles", "It repeats itself. Say each thing once.")
     return None

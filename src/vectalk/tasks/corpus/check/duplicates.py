@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from vectalk.space.letters import has_signs, words_in
 from vectalk.space.split import SPLITS, TRAIN
 from vectalk.tasks.corpus.check.findings import Batch, Finding, Level, short
 
@@ -43,7 +44,7 @@ def signatures(texts: Sequence[str]) -> np.ndarray:
 
 def _shingles(text: str) -> set[bytes]:
     """Return the runs of words in a row that a text holds."""
-    words = text.split()
+    words = words_in(text) if has_signs(text) else text.split()
     return {" ".join(words[i : i + WORDS]).encode() for i in range(max(1, len(words) - WORDS + 1))}
 
 
