@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vectalk.errors import SpaceError, UnknownEntityError
-from vectalk.files import atomic_folder, read_json, write_json
+from vectalk.files import atomic_folder, holds, read_json, write_json
 from vectalk.space import expression, split
 from vectalk.space.checks import check_entities, check_vectors, fingerprint, split_hash, splits
 from vectalk.space.importing.table_files import read_row
@@ -153,7 +153,7 @@ class VectorSpace:
         `vectors.safetensors`, with one tensor, does instead of `vectors.npy`.
         """
         folder = Path(path)
-        if not (folder / "space.json").is_file():
+        if not holds(folder, "space.json"):
             found = "no such folder" if not folder.exists() else "it has no space.json"
             raise SpaceError(
                 f"{folder} is not a space ({found}); make one with `vectalk space import` or `vectalk space factorize`"
