@@ -11,6 +11,7 @@ ROOMS = [
     "version",
     "errors",
     "files",
+    "reading",
     "logs",
     "space",
     "concepts",

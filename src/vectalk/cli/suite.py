@@ -49,14 +49,14 @@ def show(
     from vectalk.space import VectorSpace
     from vectalk.tasks import Suite
     from vectalk.tasks.derive import derive_attributes
-    from vectalk.tasks.suite import packaged_suites, packaged_text
+    from vectalk.tasks.suite import packaged_suites, packaged_text, read_text
 
     spaces = {name: VectorSpace.load(place) for name, place in pairs(space or [], "--space").items()}
     loaded = Suite.load(suite, spaces)
     if suite in packaged_suites():
         text = packaged_text(suite)
     elif Path(suite).is_file():
-        text = Path(suite).read_text(encoding="utf-8")
+        text = read_text(Path(suite))
     else:
         text = loaded.dump()
         for name in loaded.spaces:

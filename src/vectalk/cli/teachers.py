@@ -7,10 +7,10 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
-import yaml
 
 from vectalk.cli.common import note
 from vectalk.errors import TeacherError
+from vectalk.reading.yaml_text import YamlError, parse_yaml
 
 if TYPE_CHECKING:
     from vectalk.llm import Spending
@@ -77,7 +77,10 @@ def _llm_teacher(
         name, sign, text = value.partition("=")
         if not sign or not name.strip():
             raise typer.BadParameter(f"--set takes NAME=VALUE, not {value!r}")
-        settings[name.strip()] = yaml.safe_load(text)
+        try:
+            settings[name.strip()] = parse_yaml(text)
+        except YamlError:
+            raise typer.BadParameter(f"--set {name.strip()}: {text!r} is no value that YAML knows") from None
     if model:
         settings["model"] = model
     budget = Budget(options["max_tokens"])
