@@ -13,7 +13,6 @@ table and plot are of what is there. An interrupted training goes on. `--quick` 
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import time
@@ -30,7 +29,7 @@ from movielens import Steps, make_spaces
 from vectalk.evaluation.metrics.bootstrap import Estimate, Statistic, average, corrected, difference, estimate, joined
 from vectalk.evaluation.metrics.rows import attribute_score
 from vectalk.evaluation.probes.facts import Facts
-from vectalk.files import read_json, write_json, write_text
+from vectalk.files import read_json, read_jsonl, write_json, write_text
 from vectalk.space.split import TRAIN, VALIDATION
 from vectalk.talk import ELM
 from vectalk.tasks import Corpus, Example
@@ -116,7 +115,7 @@ class Ablation:
         clock = time.process_time()
         if not (begun / "elm.json").is_file():
             train(*given, device="cpu", resume=(begun / "checkpoints" / "identity.json").is_file())
-        log = [json.loads(line) for line in (begun / "training.jsonl").read_text(encoding="utf-8").splitlines()]
+        log = read_jsonl(begun / "training.jsonl")
         best = min((row for row in log if "validation_loss" in row), key=lambda row: row["validation_loss"])
         readers, elm = Facts(self.corpus, 0).teacher.readers[SPACE], ELM.from_pretrained(begun, device="cpu")
         texts = elm.generate([e.prompt for e in self.examples], [slots_of(e, elm) for e in self.examples])

@@ -8,7 +8,6 @@ What is finished is not measured again; `--fresh` starts anew.
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from common import ROOT, write_result
+from vectalk.files import read_json, read_jsonl
 
 SHIFTED = ("spearman", "score_spearman", "target_span", "other_span", "ratio", "q_value")
 KEPT = ("sc_middle", "sc_ends", "sc_walk", "bc_auc", "bc_ndcg", *SHIFTED)
@@ -62,8 +62,8 @@ def measure(run: Path, name: str, options: list[str], *, steps: Sequence[str] = 
     command = ["curves", str(run), *options, "--out", str(out)]
     if fresh or not (out / "curves.jsonl").is_file():
         subprocess.run([str(Path(sys.executable).with_name("vectalk")), *command], check=True)
-    rows = [json.loads(line) for line in (out / "curves.jsonl").read_text().splitlines()]
-    card = json.loads((out / "curves.json").read_text())
+    rows = read_jsonl(out / "curves.jsonl")
+    card = read_json(out / "curves.json")
     path = write_result(
         f"curves-{name}",
         "python " + shlex.join([f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]).replace(f"{ROOT}/", ""),

@@ -15,7 +15,6 @@ test films stay new.
 
 from __future__ import annotations
 
-import json
 import shlex
 import shutil
 import subprocess
@@ -31,7 +30,7 @@ from pyarrow.csv import write_csv
 from common import ROOT, data_folder, parser, write_result
 from readme import DETAILED
 from vectalk.evaluation import table
-from vectalk.files import atomic_folder
+from vectalk.files import atomic_folder, read_jsonl
 from vectalk.space import VectorSpace
 from vectalk.space.split import TRAIN
 
@@ -90,7 +89,7 @@ def main() -> None:
         steps.vectalk(run, *train, made=run / "elm.json")
         out = run / "evaluation"
         steps.vectalk(out, "evaluate", str(run), *measured, made=out / "metrics.jsonl")
-        evaluations.append([json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()])
+        evaluations.append(read_jsonl(out / "metrics.jsonl"))
     command = "python " + shlex.join(["benchmarks/movielens.py", *sys.argv[1:]])
     name = f"movielens-{made}-{label}" + ("-all" if every else "")
     prefix = f"{made}_{label}".replace("-inner", "_inner") + ("_all" if every else "")

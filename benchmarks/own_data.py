@@ -9,7 +9,6 @@ runs and kept in the result. Finished steps are not done again; `--fresh` starts
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 from common import ROOT, parser, write_result
 from movielens import Steps, figures
 from vectalk.evaluation.table import markdown
-from vectalk.files import write_text
+from vectalk.files import read_jsonl, write_text
 
 WORK, HERE = ROOT / "runs" / "own-data", ROOT / "examples" / "records"
 FACTS = ["--id-column", "album_id", "--list-column", "styles:|", "--null", "n/a", "--missing", "drop"]
@@ -64,7 +63,7 @@ def main() -> None:
         limit = ["--limit", str(given.limit)] if given.limit else []
         out = run / "evaluation"
         steps.vectalk(out, "evaluate", str(run), "--encoder", given.encoder, *limit, made=out / "metrics.jsonl")
-        evaluations.append([json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()])
+        evaluations.append(read_jsonl(out / "metrics.jsonl"))
     path = write_result(
         "own-data",
         "python " + shlex.join(["benchmarks/own_data.py", *(word for word in sys.argv[1:] if word != "--fresh")]),

@@ -11,7 +11,6 @@ interrupted one goes on.
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 from common import ROOT, data_folder, parser, write_result
 from curve import curve_svg
 from movielens import Steps
+from vectalk.files import read_jsonl
 
 WORK = ROOT / "runs" / "semantic"
 MORE = str(ROOT / "benchmarks" / "semantic-more.yaml")
@@ -56,7 +56,7 @@ def main() -> None:
     out = more / "evaluation"
     measure = ["evaluate", str(more), "--tasks", "summary", "--limit", str(given.limit)]
     steps.vectalk(out, *measure, made=out / "metrics.jsonl")
-    metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    metrics = read_jsonl(out / "metrics.jsonl")
     curve = gains(run / "training.jsonl")
     curve += [{**row, "total": row["total"] + curve[-1]["total"]} for row in gains(more / "training.jsonl")[1:]]
     path = write_result(
@@ -82,7 +82,7 @@ def command(given: Any) -> str:
 
 def gains(log: Path) -> list[dict[str, float]]:
     """Return step, vector gain and loss of each evaluation in training, and normalised SC where it was measured."""
-    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    rows = read_jsonl(log)
     kept = ("stage", "total", "validation_loss", "vector_gain", "sc", "sc_shuffled", "nsc", "seconds")
     return [{key: row[key] for key in kept if key in row} for row in rows if "vector_gain" in row]
 

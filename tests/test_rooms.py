@@ -12,6 +12,7 @@ ROOMS = [
     "errors",
     "files",
     "display",
+    "reading",
     "space",
     "concepts",
     "llm",

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
-import yaml
 
 from vectalk.cli.common import note
 from vectalk.errors import TeacherError
+from vectalk.reading.yaml_text import YamlError, parse_yaml
 
 if TYPE_CHECKING:
     from vectalk.llm import ChatClient
@@ -128,8 +128,8 @@ class LLMOptions:
             if not sign or not name.strip():
                 raise typer.BadParameter(f"--set takes NAME=VALUE, not {value!r}")
             try:
-                settings[name.strip()] = yaml.safe_load(text)
-            except (yaml.YAMLError, RecursionError):
+                settings[name.strip()] = parse_yaml(text)
+            except YamlError:
                 raise typer.BadParameter(f"--set {name.strip()}: {text!r} is no value") from None
         return settings
 

@@ -50,13 +50,14 @@ def show(
     from vectalk.tasks import load_suite
     from vectalk.tasks.derive import derive_attributes
     from vectalk.tasks.packaged import packaged_suites, packaged_text
+    from vectalk.tasks.suite import read_text
 
     spaces = {name: VectorSpace.load(place) for name, place in pairs(space or [], "--space").items()}
     loaded = load_suite(suite, spaces)
     if suite in packaged_suites():
         text = packaged_text(suite)
     elif Path(suite).is_file():
-        text = Path(suite).read_text(encoding="utf-8")
+        text = read_text(Path(suite))
     else:
         text = loaded.dump()
         for name in loaded.spaces:

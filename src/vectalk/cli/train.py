@@ -53,10 +53,9 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train an adapter on a corpus, then the LLM with it."""
-    import yaml
-
     from vectalk.errors import TrainingError
     from vectalk.model.run import Run
+    from vectalk.reading.yaml_text import YamlError, parse_yaml
     from vectalk.tasks import Corpus
     from vectalk.training import TrainConfig, Trainer
     from vectalk.training.folder import base_of
@@ -65,8 +64,8 @@ def train(
     overrides: dict[str, Any] = {}
     for name, value in pairs(set_ or [], "--set").items():
         try:
-            overrides[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
+            overrides[name] = parse_yaml(value)
+        except YamlError:
             raise typer.BadParameter(f"--set {name}: {value!r} is no value that YAML knows") from None
     if lora:
         overrides["stage2.llm"] = "lora"

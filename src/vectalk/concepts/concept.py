@@ -20,7 +20,7 @@ from vectalk.concepts.fitting import BOOTSTRAPS, RANDOM_CONCEPTS, fit_direction
 from vectalk.concepts.statistics import Statistics
 from vectalk.display import html_table, to_pandas
 from vectalk.errors import ConceptError
-from vectalk.files import atomic_folder, read_json, write_json
+from vectalk.files import atomic_folder, holds, read_json, write_json
 from vectalk.space import Point, VectorSpace
 from vectalk.space.expression import quoted
 from vectalk.space.frame import Frame
@@ -254,7 +254,7 @@ class Concept:
         from safetensors.numpy import load_file
 
         folder = Path(path)
-        if not (folder / "concept.json").is_file():
+        if not holds(folder, "concept.json"):
             raise ConceptError(f"{folder} is no concept (it has no concept.json); fit one with `vectalk concept fit`")
         if space is None:
             beside = folder.absolute().parents[1]

@@ -10,7 +10,7 @@ import regex
 
 from vectalk.concepts.concept import Concept
 from vectalk.errors import ConceptError
-from vectalk.files import read_json
+from vectalk.files import holds, put_back, read_json
 from vectalk.space import Point, VectorSpace
 from vectalk.space.expression import Function, Name, as_number, as_point
 from vectalk.space.letters import IN_WORD
@@ -38,7 +38,10 @@ def names(space: VectorSpace) -> list[str]:
     """Return the names of the concepts beside a space."""
     if space.path is None or not folder_of(space).is_dir():
         return []
-    return [read_json(card)["name"] for card in sorted(folder_of(space).glob("[!.]*/concept.json"))]
+    shelf = folder_of(space)
+    for waiting in shelf.glob(".*.old"):  # a process was killed while it replaced a concept
+        put_back(shelf / waiting.name[1 : -len(".old")])
+    return [read_json(card)["name"] for card in sorted(shelf.glob("[!.]*/concept.json"))]
 
 
 def find(space: VectorSpace, name: str) -> Concept:
@@ -48,7 +51,7 @@ def find(space: VectorSpace, name: str) -> Concept:
         ConceptError: there is none, with the closest names.
     """
     folder = folder_of(space, name)
-    if not (folder / "concept.json").is_file():
+    if not holds(folder, "concept.json"):
         for card in folder.parent.glob("[!.]*/concept.json"):  # named when marks were taken for no letters
             if read_json(card)["name"] == name:
                 return Concept.load(card.parent, space)
@@ -77,6 +80,7 @@ def check_vacant(space: VectorSpace, wanted: Sequence[str], *, overwrite: bool =
         if folder in folders:
             raise ConceptError(f"concepts {folders[folder]!r} and {name!r} would share the folder {folder}; rename one")
         folders[folder] = name
+        put_back(folder)
         if folder.exists() and not overwrite:
             raise ConceptError(f"there is a concept {name!r} already at {folder}; pass --overwrite to replace it")
 

@@ -86,7 +86,7 @@ def run_demo(
         size: how much to do.
         llm: base LLM; the demo's own when omitted.
         seed: of everything random.
-        overwrite: replace the folder where it exists.
+        overwrite: replace the folder where it exists; should this fail, what stood there comes back.
         device: where to train.
         reporter: is told of the steps of training.
         progress: called with what is going on, done, total.
@@ -95,23 +95,23 @@ def run_demo(
         The rows of the evaluation's metrics, and the samples.
     """
     data = demo_data()
-    place = new_folder(out, "demo.json", overwrite=overwrite)
-    write_json(place / "demo.json", {"world": "films", "size": asdict(size), "seed": seed, "llm": llm})
-    spaces = {"film": VectorSpace.load(data / "films"), "user": VectorSpace.load(data / "users")}
-    suite = film_suite(size)
-    corpus = build_corpus(
-        spaces,
-        suite,
-        FactsTeacher(suite, spaces),
-        place / "corpus",
-        variants=size.variants,
-        seed=seed,
-        progress=progress,
-    )
-    base = llm or str(data / "base-llm")
-    Trainer(corpus, base, place / "run", config_for(size, seed), device=device, reporter=reporter or Silent()).run()
-    elm, facts = ELM.from_pretrained(place / "run", device=device), Facts(corpus, seed)
-    rows = evaluate(elm, corpus, place / "evaluation", limit=size.test, seed=seed, facts=facts, progress=progress)
-    samples = showcase(elm, facts, seed)
-    write_json(place / "samples.json", [sample.to_dict() for sample in samples])
+    with new_folder(out, "demo.json", overwrite=overwrite) as place:
+        write_json(place / "demo.json", {"world": "films", "size": asdict(size), "seed": seed, "llm": llm})
+        spaces = {"film": VectorSpace.load(data / "films"), "user": VectorSpace.load(data / "users")}
+        suite = film_suite(size)
+        corpus = build_corpus(
+            spaces,
+            suite,
+            FactsTeacher(suite, spaces),
+            place / "corpus",
+            variants=size.variants,
+            seed=seed,
+            progress=progress,
+        )
+        base = llm or str(data / "base-llm")
+        Trainer(corpus, base, place / "run", config_for(size, seed), device=device, reporter=reporter or Silent()).run()
+        elm, facts = ELM.from_pretrained(place / "run", device=device), Facts(corpus, seed)
+        rows = evaluate(elm, corpus, place / "evaluation", limit=size.test, seed=seed, facts=facts, progress=progress)
+        samples = showcase(elm, facts, seed)
+        write_json(place / "samples.json", [sample.to_dict() for sample in samples])
     return rows, samples

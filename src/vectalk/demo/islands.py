@@ -88,7 +88,7 @@ def run_demo(
         out: folder that holds space, corpus, base LLM, run and evaluation.
         size: how much to do.
         seed: of everything random.
-        overwrite: replace the folder where it exists.
+        overwrite: replace the folder where it exists; should this fail, what stood there comes back.
         device: where to train.
         reporter: is told of the steps of training.
         progress: called with what is going on, done, total.
@@ -96,29 +96,29 @@ def run_demo(
     Returns:
         The rows of the evaluation's metrics, and the samples.
     """
-    place = new_folder(out, "demo.json", overwrite=overwrite)
-    write_json(place / "demo.json", {"size": asdict(size), "seed": seed})
-    world = World.make(seed=seed)
-    space = world.space(size.islands).save(place / "islands")
-    suite = islands_suite()
-    teacher = FactsTeacher(suite, {"island": space})
-    corpus = build_corpus({"island": space}, suite, teacher, place / "corpus", seed=seed, progress=progress)
-    llm = make_base_llm(
-        corpus,
-        place / "base-llm",
-        hidden=128,
-        layers=3,
-        vocabulary=1024,
-        steps=size.base_steps,
-        seed=seed,
-        progress=lambda done, total, note: progress("base LLM", done, total),
-    )
-    settings = config_for(size, seed)
-    Trainer(corpus, str(llm), place / "run", settings, device=device, reporter=reporter or Silent()).run()
-    elm = ELM.from_pretrained(place / "run", device=device)
-    rows = evaluate(elm, corpus, place / "evaluation", limit=size.test, seed=seed, progress=progress)
-    samples = ask_nobody(elm, world, teacher, seed)
-    write_json(place / "samples.json", [sample.__dict__ for sample in samples])
+    with new_folder(out, "demo.json", overwrite=overwrite) as place:
+        write_json(place / "demo.json", {"size": asdict(size), "seed": seed})
+        world = World.make(seed=seed)
+        space = world.space(size.islands).save(place / "islands")
+        suite = islands_suite()
+        teacher = FactsTeacher(suite, {"island": space})
+        corpus = build_corpus({"island": space}, suite, teacher, place / "corpus", seed=seed, progress=progress)
+        llm = make_base_llm(
+            corpus,
+            place / "base-llm",
+            hidden=128,
+            layers=3,
+            vocabulary=1024,
+            steps=size.base_steps,
+            seed=seed,
+            progress=lambda done, total, note: progress("base LLM", done, total),
+        )
+        settings = config_for(size, seed)
+        Trainer(corpus, str(llm), place / "run", settings, device=device, reporter=reporter or Silent()).run()
+        elm = ELM.from_pretrained(place / "run", device=device)
+        rows = evaluate(elm, corpus, place / "evaluation", limit=size.test, seed=seed, progress=progress)
+        samples = ask_nobody(elm, world, teacher, seed)
+        write_json(place / "samples.json", [sample.__dict__ for sample in samples])
     return rows, samples
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from vectalk.errors import EvaluationError
+from vectalk.files import whole_rows
 from vectalk.space import VectorSpace
 
 CHUNK = 128  # questions between two writes
@@ -54,12 +55,9 @@ class Kept:
         self.path, self.progress = path, progress
         self._known: dict[str, str] = {}
         if path.is_file():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    row = json.loads(line)
-                except json.JSONDecodeError:  # the last line of an interrupted run may be torn
-                    continue
-                self._known[row["key"]] = row["answer"]
+            for row in whole_rows(path):  # the last line of an interrupted run may be torn
+                if isinstance(row.get("key"), str) and isinstance(row.get("answer"), str):
+                    self._known[row["key"]] = row["answer"]
 
     def __call__(
         self,

@@ -30,7 +30,7 @@ from vectalk.evaluation.settings import PARTIAL, STARTED, Settings, claim
 from vectalk.evaluation.space_map import space_maps
 from vectalk.evaluation.texts import Figure, TaskTexts
 from vectalk.evaluation.told import Chat, Told
-from vectalk.files import read_json, write_json, write_jsonl, write_text
+from vectalk.files import atomic_files, read_json, write_json, write_jsonl, write_text
 from vectalk.readback import CachedEncoder, ReadBack, SameEncoder, TextEncoder, check_encoder, get_encoder
 from vectalk.space.split import TEST, TRAIN, VALIDATION
 from vectalk.tasks import Corpus, Example, Task
@@ -130,11 +130,12 @@ class _Measurement:
                 told=told,
             )
             self._task(task, references, conditions)
-        write_jsonl(self.out / "answers.jsonl", self.answers)
         maps = space_maps(self.corpus.spaces, self.tasks, self.facts, self.settings.seed)
-        write_text(self.out / "map.json", json.dumps(maps, ensure_ascii=False))
-        write_json(self.out / "config.json", self._card())
-        write_jsonl(self.out / "metrics.jsonl", self.metrics)
+        with atomic_files(self.out) as part:  # an evaluation that is replaced stays whole until this one is
+            write_jsonl(part / "answers.jsonl", self.answers)
+            write_text(part / "map.json", json.dumps(maps, ensure_ascii=False))
+            write_json(part / "config.json", self._card())
+            write_jsonl(part / "metrics.jsonl", self.metrics)
         for name in (PARTIAL, STARTED):
             (self.out / name).unlink(missing_ok=True)
         write_report(self.out)

@@ -91,6 +91,8 @@ class Settings:
 def claim(out: Path, identity: Mapping[str, str], overwrite: bool) -> None:
     """Make a folder ready for an evaluation, or for going on with an interrupted one of the same identity.
 
+    What is replaced stays until the new evaluation is whole; until then, `started.json` says that one is under way.
+
     Args:
         out: the folder.
         identity: tells run and corpus from any other.
@@ -100,15 +102,15 @@ def claim(out: Path, identity: Mapping[str, str], overwrite: bool) -> None:
         EvaluationError: something is in the way.
     """
     there = {path.name for path in out.iterdir()} - set(BESIDE) if out.is_dir() else set()
+    there -= {name for name in there if name.startswith(".") and ".tmp" in name}  # left by a process that was killed
     if out.is_file() or not there <= set(FILES):
         odd = ", ".join(sorted(there - set(FILES))[:3]) or "a file"
         raise EvaluationError(f"{out} is not the folder of an evaluation (it holds {odd}); name another with --out")
-    interrupted = STARTED in there and "metrics.jsonl" not in there
+    interrupted = STARTED in there
     if interrupted and read_json(out / STARTED) == identity and not overwrite:
         return
     if there and not overwrite:
         what = "an interrupted evaluation of another run or corpus" if interrupted else "an evaluation"
         raise EvaluationError(f"{out} holds {what}; name another folder with --out, or replace it with --overwrite")
-    for name in there:
-        (out / name).unlink()
     write_json(out / STARTED, dict(identity))
+    (out / PARTIAL).unlink(missing_ok=True)  # answers of the other one

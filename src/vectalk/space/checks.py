@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from vectalk.errors import SpaceError
 from vectalk.space import split
-from vectalk.space.importing.tables import as_text
+from vectalk.space.importing.tables import as_text, is_text
 
 
 def fingerprint(vectors: np.ndarray, ids: Sequence[str]) -> str:
@@ -85,6 +85,9 @@ def check_entities(name: str, table: pa.Table, rows: int, split_by: str) -> pa.T
         shown = ", ".join(map(repr, again[:5]))
         raise SpaceError(f"space {name!r}: {len(again)} ids stand more than once ({shown}); ids must be unique")
     table = table.set_column(table.column_names.index("id"), "id", ids)
+    for text in {"title", "split"} & set(table.column_names):
+        if not is_text(table[text].type):
+            table = table.set_column(table.column_names.index(text), text, _texts(name, text, table[text]))
     if "split" in table.column_names:
         unknown = set(table["split"].to_pylist()) - set(split.SPLITS)
         if unknown:
@@ -97,3 +100,22 @@ def check_entities(name: str, table: pa.Table, rows: int, split_by: str) -> pa.T
             f"space {name!r}: no column {split_by!r} to split by; there are {', '.join(table.column_names)}"
         )
     return table
+
+
+def check_column(name: str, column: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column of a saved space, or raise a SpaceError where an id is missing or a split is none."""
+    if column == "id" and values.null_count:
+        raise SpaceError(f"space {name!r}: row {int(np.flatnonzero(values.is_null())[0])} has no id; make it again")
+    if column == "split" and not pc.all(pc.is_in(values, pa.array(split.SPLITS))).as_py():
+        odd = sorted(set(map(str, pc.unique(values).to_pylist())) - set(split.SPLITS))
+        raise SpaceError(
+            f"space {name!r}: column 'split' holds {', '.join(odd[:5])}; allowed are {', '.join(split.SPLITS)}"
+        )
+    return values
+
+
+def _texts(name: str, column: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    try:
+        return as_text(values)
+    except pa.ArrowException:
+        raise SpaceError(f"space {name!r}: column {column!r} holds {values.type}, which is no text") from None

@@ -22,7 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from vectalk.errors import SpaceError
 from vectalk.files import atomic_file
+from vectalk.reading.arrays import check_array, read_tensors
 from vectalk.space.neighbors import nearest
 
 NEIGHBORS = 10
@@ -133,11 +135,23 @@ class Calibration:
 
     @classmethod
     def load(cls, path: Path, vectors: np.ndarray) -> Calibration:
-        """Read what `save` wrote."""
-        from safetensors.numpy import load_file
+        """Read what `save` wrote.
 
-        arrays = load_file(path)
-        return cls(np.asarray(vectors[arrays["rows"]], np.float32), arrays)
+        Raises:
+            SpaceError: the file is broken, or does not belong to these vectors [N, D].
+        """
+        try:
+            arrays = read_tensors(path, {"rows": (None,), "whitening": (vectors.shape[1], None)}, SpaceError)
+            anchors, wide = len(arrays["rows"]), arrays["whitening"].shape[1]
+            shapes = {"own": (anchors,), "middle": (vectors.shape[1],), "units": (anchors, wide)}
+            for name, shape in {**shapes, **{f"real_{name}": (None,) for name in READINGS}}.items():
+                check_array(arrays.get(name, np.zeros(())), shape, f"{path}: tensor {name!r}", SpaceError)
+            rows = arrays["rows"]
+            if rows.dtype.kind != "i" or not anchors or rows.min() < 0 or rows.max() >= len(vectors):
+                raise SpaceError(f"{path}: tensor 'rows' names rows that are not among the {len(vectors)} of the space")
+        except SpaceError as error:
+            raise SpaceError(f"{error}; remove it, or make the space again") from None
+        return cls(np.asarray(vectors[rows], np.float32), arrays)
 
     def supports(self, vectors: np.ndarray, rows: Sequence[int | None], sources: Sequence[Any]) -> list[Support]:
         """Return the support of vectors [Q, D]; `rows` [Q] names those that are entities, so as to leave them out."""

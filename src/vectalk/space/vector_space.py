@@ -14,18 +14,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vectalk.errors import ExpressionError, SpaceError, UnknownEntityError
-from vectalk.files import atomic_folder, read_json, write_json
+from vectalk.files import atomic_folder, holds, write_json
+from vectalk.reading.arrays import read_parquet
+from vectalk.reading.cards import stamp
 from vectalk.space import expression, split
-from vectalk.space.checks import check_entities, check_vectors, fingerprint, split_hash, splits
+from vectalk.space.checks import check_column, check_entities, check_vectors, fingerprint, split_hash, splits
 from vectalk.space.importing.table_files import read_row
-from vectalk.space.importing.vector_files import open_vectors
 from vectalk.space.lookup import Lookup
 from vectalk.space.neighbors import METRICS, Metric, nearest
 from vectalk.space.normalizer import Normalizer
 from vectalk.space.point import Point
 from vectalk.space.support import Calibration, Support
 
-FORMAT = 1
 SUPPORT = "support.safetensors"
 GROUP = 10_000  # rows that are read to show one
 
@@ -125,6 +125,8 @@ class VectorSpace:
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> VectorSpace:
         """Write the space as a folder, whole or not at all, and return it opened from there."""
+        from vectalk.space.card import FORMAT
+
         with atomic_folder(path, "space.json", overwrite=overwrite) as folder:
             np.save(folder / "vectors.npy", self.vectors)
             pq.write_table(self.entities, folder / "entities.parquet", row_group_size=GROUP)
@@ -132,7 +134,7 @@ class VectorSpace:
             write_json(
                 folder / "space.json",
                 {
-                    "format": FORMAT,
+                    **stamp(FORMAT),
                     "name": self.name,
                     "rows": len(self),
                     "dim": self.dim,
@@ -156,51 +158,34 @@ class VectorSpace:
         """Open a saved space; nothing is read whole, vectors stay on disk until they are used.
 
         `vectors.safetensors`, with one tensor, does instead of `vectors.npy`.
+
+        Raises:
+            SpaceError: the folder is no space, or not a whole one, or of a newer format.
         """
+        from vectalk.space.card import SpaceCard  # pydantic takes a while to import
+
         folder = Path(path)
-        if not (folder / "space.json").is_file():
+        if not holds(folder, "space.json"):
             found = "no such folder" if not folder.exists() else "it has no space.json"
             raise SpaceError(
                 f"{folder} is not a space ({found}); make one with `vectalk space import` or `vectalk space factorize`"
             )
-        card = read_json(folder / "space.json")
-        try:
-            other = folder / "vectors.safetensors"
-            stored = other if other.is_file() else folder / "vectors.npy"
-            vectors = open_vectors(stored)
-            normalizer = Normalizer(*(np.asarray(card["normalizer"][k], np.float32) for k in ("mean", "scale")))
-            if vectors.shape != (card["rows"], card["dim"]):
-                raise SpaceError(
-                    f"{folder}: space.json says {card['rows']} x {card['dim']}, {stored.name} is {vectors.shape}"
-                )
-            entities = folder / "entities.parquet"
-            known = pq.read_metadata(entities).num_rows
-            if known != len(vectors):
-                raise SpaceError(
-                    f"{folder}: {stored.name} holds {len(vectors)} vectors, entities.parquet {known} entities; "
-                    "row i of one must belong to row i of the other"
-                )
-            # A space saved before its split was hashed is hashed when it is opened.
-            parted = card.get("split_hash") or split_hash(pq.read_table(entities, columns=["split"])["split"])
-            return cls(
-                card["name"],
-                vectors,
-                entities,
-                metric=card["metric"],
-                normalizer=normalizer,
-                split_by=card["split_by"],
-                # Spaces made before the rules had numbers follow the first.
-                split_rule=card.get("split_rule", None if card["split_by"] == "given" else 1),
-                fingerprint=card["fingerprint"],
-                split_hash=parted,
-                licence=card.get("licence", ""),
-                encoder=card.get("encoder"),
-                path=folder,
-            )
-        except SpaceError:
-            raise
-        except (OSError, EOFError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
-            raise SpaceError(f"{folder} is not a whole space: {error!r}; make it again") from None
+        card = SpaceCard.read(folder)
+        vectors, entities = card.open_vectors(folder), card.check_entities(folder)
+        return cls(
+            card.name,
+            vectors,
+            entities,
+            metric=card.metric,
+            normalizer=card.normalizer.fitted(),
+            split_by=card.split_by,
+            split_rule=card.rule,
+            fingerprint=card.fingerprint,
+            split_hash=card.hash_of_split(entities),
+            licence=card.licence,
+            encoder=card.encoder,
+            path=folder,
+        )
 
     def verify(self) -> None:
         """Recompute the fingerprint from ids and vectors, and the hash of the split.
@@ -252,16 +237,13 @@ class VectorSpace:
             if name not in self.column_names:
                 near = ", ".join(self.column_names)
                 raise SpaceError(f"space {self.name!r} has no column {name!r}; it has {near}")
-            self._columns[name] = self._read([name])[name]
+            self._columns[name] = check_column(self.name, name, self._read([name])[name])
         return self._columns[name]
 
     def _read(self, columns: list[str] | None = None) -> pa.Table:
         if isinstance(self._entities, pa.Table):
             return self._entities
-        try:
-            return pq.read_table(self._entities, columns=columns)
-        except (pa.ArrowException, OSError) as error:
-            raise SpaceError(f"{self._entities} cannot be read: {error}; make the space again") from None
+        return read_parquet(self._entities, columns, error=SpaceError)
 
     def rows(self, split_name: str) -> np.ndarray:
         """Return the rows [n] of a split: `train`, `validation` or `test`."""
@@ -280,7 +262,7 @@ class VectorSpace:
             return self._entities.slice(row, 1).to_pylist()[0]
         try:
             return read_row(self._entities, row)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError, IndexError) as error:
             raise SpaceError(f"{self._entities} cannot be read: {error}; make the space again") from None
 
     @staticmethod
@@ -379,12 +361,11 @@ class VectorSpace:
     def calibration(self) -> Calibration:
         """What `support` compares with: kept with a saved space, else fitted when it is first needed."""
         kept = None if self.path is None else self.path / SUPPORT
-        if kept is None or not kept.is_file():
-            return Calibration.fit(self.vectors, self.rows(split.TRAIN))
-        try:
+        if kept is not None and kept.is_file():
             return Calibration.load(kept, self.vectors)
-        except Exception as error:  # safetensors has errors of its own
-            raise SpaceError(f"{kept} cannot be read: {error!r}; remove it, or make the space again") from None
+        if not len(self.rows(split.TRAIN)):
+            raise SpaceError(f"space {self.name!r} has no entity of the train split to compare with; make it again")
+        return Calibration.fit(self.vectors, self.rows(split.TRAIN))
 
     def support(self, point: Point) -> Support:
         """Say how a point lies among real (training) entities."""

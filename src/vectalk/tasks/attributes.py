@@ -91,9 +91,11 @@ class Attribute(BaseModel):
             raise ValueError(f"`where` and `without` are for the kinds 'neighbors' and 'around', not for {self.kind!r}")
         for field in ("within", "pattern"):
             try:
-                re.compile(getattr(self, field) or "")
-            except re.error as error:
+                groups = re.compile(getattr(self, field) or "").groups
+            except (re.error, OverflowError, RecursionError) as error:
                 raise ValueError(f"{field} is not a valid pattern: {error}") from None
+            if field == "within" and self.within is not None and not groups:
+                raise ValueError("within has no group: its first group is the part of a text that is read")
         return self
 
 

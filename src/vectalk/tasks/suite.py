@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 import jinja2
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vectalk.errors import SuiteError
+from vectalk.files import read_text as read_file
+from vectalk.reading.yaml_text import YamlError, compose, construct
 from vectalk.space.titles import closest
 from vectalk.tasks.attributes import MADE, SURROUNDINGS, UNREAD, Attribute
 from vectalk.tasks.suite_file import Misplaced, Problem, Several, dump, problems_of, repeated_keys
@@ -78,7 +79,7 @@ class Task(BaseModel):
             if found != set(self.slots):
                 said = f"{prompt!r} holds the slots {sorted(found)}, the task declares {sorted(self.slots)}"
                 problems.append(Misplaced(("prompts", number), said))
-        if self.about is not None and not any(re.search(rf"\b{slot}\b", self.about) for slot in self.slots):
+        if self.about is not None and not any(re.search(rf"\b{re.escape(slot)}\b", self.about) for slot in self.slots):
             said = f"{self.about!r} names none of the slots {sorted(self.slots)}"
             problems.append(Misplaced(("about",), said))
         if problems:
@@ -202,17 +203,15 @@ class Suite(BaseModel):
     @classmethod
     def check(cls, text: str) -> tuple["Suite | None", list[Problem]]:
         """Read a suite from YAML text; return it, or None and all that is wrong with it, with lines and fields."""
+        root = None
         try:
-            problems = repeated_keys(text)
-            if problems:
-                return None, problems
-            return cls.model_validate(yaml.safe_load(text)), []
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            said = f"not valid YAML: {getattr(error, 'problem', None) or error}"
-            return None, [Problem(None if mark is None else mark.line + 1, "suite", said)]
+            root = compose(text)
+            problems = repeated_keys(root)
+            return (None, problems) if problems else (cls.model_validate(construct(root)), [])
+        except YamlError as error:
+            return None, [Problem(error.line, "suite", f"not valid YAML: {error.problem}")]
         except ValidationError as error:
-            return None, problems_of(error, text)
+            return None, problems_of(error, root)
 
     @classmethod
     def join(cls, suites: list["Suite"]) -> "Suite":
@@ -247,6 +246,8 @@ def _wording_problem(wording: str, known: Mapping[str, Mapping[str, Attribute]])
         used = grammar.facts_used(wording)
     except jinja2.TemplateSyntaxError as error:
         return str(error.message)
+    except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError) as error:  # it becomes Python
+        return f"it cannot be read: {error}"
     for slot, attribute in sorted(used, key=str):
         if slot not in known:
             return f"{slot!r} is not a slot; slots are {sorted(known)}"
@@ -262,7 +263,4 @@ def read_text(path: Path) -> str:
     """Return the text of a suite's file, or raise a SuiteError."""
     if not path.is_file():
         raise SuiteError(f"suite file {path} does not exist" if not path.exists() else f"{path} is a folder, no suite")
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise SuiteError(f"suite {path}: not a text in UTF-8: {error}") from None
+    return read_file(path, SuiteError)

@@ -46,9 +46,8 @@ class Problem:
         return f"{f'line {self.line}: ' if self.line else ''}{self.field}: {self.message}"
 
 
-def problems_of(error: ValidationError, text: str | None = None) -> list[Problem]:
-    """Return what a validation found wrong, with lines where the YAML text is given."""
-    root = yaml.compose(text, Loader=yaml.SafeLoader) if text is not None else None
+def problems_of(error: ValidationError, root: yaml.Node | None = None) -> list[Problem]:
+    """Return what a validation found wrong, with lines where the nodes of the YAML text are given."""
     found = []
     for item in error.errors():
         cause = item.get("ctx", {}).get("error")
@@ -105,7 +104,7 @@ def _leaves(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
             yield from _leaves(value)
 
 
-def repeated_keys(text: str) -> list[Problem]:
+def repeated_keys(root: yaml.Node | None) -> list[Problem]:
     """Return the keys that stand twice in one mapping: YAML takes the last and forgets the others."""
     found = []
 
@@ -123,7 +122,6 @@ def repeated_keys(text: str) -> list[Problem]:
             for i, value in enumerate(node.value):
                 visit(value, (*path, i))
 
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
     if root is not None:
         visit(root, ())
     return found

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from vectalk.errors import TrainingError
 from vectalk.model.adapter import Kind
+from vectalk.reading.yaml_text import read_yaml
 
 
 class AdapterConfig(BaseModel):
@@ -185,10 +186,8 @@ class TrainConfig(BaseModel):
         if path is not None:
             if not Path(path).is_file():
                 raise TrainingError(f"config file {path} does not exist")
-            try:
-                values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-            except (yaml.YAMLError, UnicodeDecodeError) as error:
-                raise TrainingError(f"config {path}: not valid YAML: {error}") from None
+            found = read_yaml(path, TrainingError)
+            values = {} if found is None else found
         if not isinstance(values, dict):
             raise TrainingError(f"config {path}: it must map settings to values, not be a {type(values).__name__}")
         defaults = cls().model_dump()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vectalk.errors import TrainingError
-from vectalk.files import read_json, write_json, write_text
+from vectalk.files import read_json, whole_rows, write_json, write_jsonl, write_text
 from vectalk.llm.loading import fingerprint
 from vectalk.model.prompt import Frame
 from vectalk.tasks.corpus.corpus import Corpus
@@ -96,18 +96,16 @@ class RunFolder:
 
     def evaluations(self, stage: int) -> list[dict[str, Any]]:
         """Return what was logged at the evaluations of a stage."""
-        rows = (json.loads(line) for line in self.log_path.read_text(encoding="utf-8").splitlines())
-        found = [row for row in rows if row["stage"] == stage and "validation_loss" in row]
+        rows = whole_rows(self.log_path)
+        found = [row for row in rows if row.get("stage") == stage and "validation_loss" in row]
         return [{"task_losses": {}, **row} for row in found]  # runs begun by an older version lack them
 
     def truncate_log(self, reached: Progress | None) -> None:
         """Drop what was logged after the checkpoint that is gone on from; it will be logged again."""
         last = (reached.stage, reached.step) if reached is not None else (0, 0)
         if self.log_path.exists():
-            rows = self.log_path.read_text(encoding="utf-8").splitlines()
-            whole = [(json.loads(row), row) for row in rows if row.endswith("}")]
-            kept = [row for values, row in whole if (values["stage"], values["step"]) <= last]
-            write_text(self.log_path, "".join(f"{row}\n" for row in kept))
+            rows = whole_rows(self.log_path)
+            write_jsonl(self.log_path, [row for row in rows if (row["stage"], row["step"]) <= last])
 
     def clean(self, stages: list[StageConfig]) -> None:
         """Remove what only serves to resume, and copies of the LLM; the adapters of a frozen stage are kept."""

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vectalk.errors import CorpusError, VectalkError
-from vectalk.files import read_json
+from vectalk.files import holds, read_json
 from vectalk.space import VectorSpace
 from vectalk.space.split import SPLITS
 from vectalk.tasks.suite import Suite
@@ -75,7 +75,7 @@ class Corpus:
             CorpusError: the folder is no corpus, or a space is not the one it was built on.
         """
         folder = Path(path)
-        if not (folder / "corpus.json").is_file():
+        if not holds(folder, "corpus.json"):
             found = "no such folder" if not folder.exists() else "it has no corpus.json"
             raise CorpusError(f"{folder} is not a corpus ({found}); make one with `vectalk corpus build`")
         card = read_json(folder / "corpus.json")
