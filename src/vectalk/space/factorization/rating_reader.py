@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vectalk.errors import SpaceError
+from vectalk.space.importing.table_files import kind_of
 from vectalk.space.importing.tables import as_text, column, read_table
 
 GUESSES = {
@@ -69,7 +70,7 @@ def _find_column(table: pa.Table, key: str, wanted: str | None, path: str | Path
 
 
 def _line(path: str | Path, row: int) -> str:
-    return f"line {row + 2}" if ".csv" in str(path) or ".tsv" in str(path) else f"row {row}"
+    return f"line {row + 2}" if kind_of(Path(path)) in ("csv", "tsv") else f"row {row}"
 
 
 def _numbers(values: pa.ChunkedArray, name: str, path: str | Path) -> pa.ChunkedArray:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from vectalk.errors import SpaceError
 from vectalk.space.checks import repeated
+from vectalk.space.importing.table_files import kind_of
 from vectalk.space.importing.tables import as_text, id_column, read_table
 
 Missing = Literal["error", "drop", "keep"]
@@ -66,13 +67,13 @@ def read_ids(path: Path, id_name: str | None = None) -> pa.Table:
 
 def _listed(path: Path) -> pa.Array | None:
     """Return the ids of a file that is a bare list of them, or None where it is a table."""
-    if path.suffix == ".txt":
+    if path.suffix.lower() == ".txt":
         lines = path.read_text(encoding="utf-8").rstrip().split("\n")
         return pa.array([line.rstrip("\r") for line in lines])
-    if path.suffix == ".json":
+    if path.suffix.lower() == ".json":
         values = json.loads(path.read_text(encoding="utf-8"))
         return None if isinstance(values, list) and isinstance(values[0], dict) else pa.array(list(map(str, values)))
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         values = np.load(path)
         if values.ndim != 1:
             raise SpaceError(f"{path}: ids must be a list [N], not {values.dtype} of shape {values.shape}")
@@ -87,7 +88,7 @@ def check_count(vectors: int, source: str, ids: int, where: str, *, from_metadat
     hint = "row i of one must belong to row i of the other"
     if from_metadata:
         hint = "name the id of each vector, row by row, with --ids FILE, and the metadata are joined by id"
-    elif ids == vectors - 1 and where.lower().removesuffix(".gz").endswith(("csv", "tsv")):
+    elif ids == vectors - 1 and kind_of(Path(where)) in ("csv", "tsv"):
         hint = "the first line of a csv holds the names of its columns; is it an id here? Save it as .txt"
     raise SpaceError(f"{source} has {vectors} vectors, {where} has {ids} ids: {hint}")
 
