@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from vectalk.decoding.decoder import Decoder, Vectors
-from vectalk.decoding.settings import Decoding, choose
+from vectalk.decoding.sampling import choose, precise
+from vectalk.decoding.settings import Decoding
 from vectalk.decoding.text_stream import TextStream
 from vectalk.errors import EngineError
 from vectalk.model import Prompt
@@ -183,7 +184,9 @@ class DecodeLoop:
                 (r.decoding.temperature, r.decoding.top_p, 0.0 if r.draws is None else r.draws[len(r.ids)])
                 for r in rows
             ]
-            tokens = choose(logits, *torch.tensor(settings, dtype=torch.float32, device=logits.device).unbind(1))
+            # In float32 a draw above 1 - 2 ** -25 would be 1.
+            columns = torch.tensor(settings, dtype=precise(logits.device), device=logits.device).unbind(1)
+            tokens = choose(logits, *columns)
         for row, token in zip(rows, tokens.tolist(), strict=True):
             if not row.done:
                 row.take(token, self.stops)
