@@ -37,7 +37,7 @@ def test_rounding_over_a_large_vocabulary_does_not_reach_the_last_word() -> None
     logits = torch.randn(4, 50_000, generator=torch.Generator().manual_seed(0))
     logits[:, -100:] = float("-inf")
     draws = torch.tensor([NEAR, LAST, LAST, LAST], dtype=torch.float64)
-    assert (choose(logits, torch.ones(4), torch.tensor([1.0, 1.0, 0.9, 0.5]), draws) < 49_900).all()
+    assert (choose(logits, torch.ones(4), torch.tensor([1.0, 1.0, 0.9, 0.5]), draws.float()) < 49_900).all()
 
 
 def test_the_engine_never_writes_a_word_that_is_all_but_impossible(

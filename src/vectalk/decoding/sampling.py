@@ -39,7 +39,7 @@ def precise(device: torch.device) -> torch.dtype:
 def _reached(chances: Tensor, draws: Tensor) -> Tensor:
     """Return of each row of `chances` [B, V] the first token whose cumulative share is above its draw [B].
 
-    A draw may be so near to 1 that rounding puts it above all sums; the last token that can be drawn is the answer then,
+    A draw may be so near to 1 that rounding puts it above all sums; it then takes the last token that can be drawn,
     never one of probability zero.
     """
     mass = chances.cumsum(-1, dtype=precise(chances.device))
