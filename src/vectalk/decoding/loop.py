@@ -110,6 +110,8 @@ class DecodeLoop:
         with self._turn:
             for row in rows:
                 row.end()
+            if not self._stepping:  # else whoever does the steps looks after it
+                self._rest()
 
     def wait(self, ready: Callable[[], bool]) -> None:
         """Return when `ready`; until then do the steps for everybody, while nobody else does."""
@@ -130,7 +132,17 @@ class DecodeLoop:
             finally:
                 with self._turn:
                     self._stepping = False
+                    self._rest()
                     self._turn.notify_all()
+
+    def _rest(self) -> None:
+        """Free what the rows took, once none is in work and none waits; asked with the turn held."""
+        waiting = (row for queue in (self._urgent, *self._jobs) for row in queue)
+        if all(row.done for row in self._active) and all(row.done for row in waiting):
+            self._active = []
+            self._urgent.clear()
+            self._jobs.clear()
+            self.decoder.rows.clear()
 
     # ---- one step
 
