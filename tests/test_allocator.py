@@ -14,8 +14,8 @@ from vectalk.training import TrainConfig, allocator
 from vectalk.training.trainer import train
 from worlds import SHORT
 
-# The file alone is loaded, without torch. A block that the C library maps for itself is given back when it is freed; one
-# that lies in its heap stays with the process.
+# The file alone is loaded, without torch. A block that the C library maps apart is given back when freed; one that
+# lies in its heap stays with the process.
 SCRIPT = """
 import ctypes, importlib.util, json, sys
 
@@ -43,7 +43,7 @@ print(json.dumps([freed(), allocator.keep_freed_memory(), freed()]))
 
 
 def blocks(**environment: str) -> tuple[list[int], bool, list[int]]:
-    """Return of a block of 64 MB, before and after the call: bytes mapped for it, and bytes that stay once it is freed."""
+    """Return of a block of 64 MB, before and after the call: bytes mapped for it, bytes that stay once it is freed."""
     command = [sys.executable, "-c", SCRIPT, str(Path(allocator.__file__))]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": "", **environment})
     if "AttributeError" in done.stderr:

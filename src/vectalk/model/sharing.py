@@ -1,4 +1,4 @@
-"""Whether an LLM can read once what rows begin with: tried on a few random tokens, so that no list of families is needed."""
+"""Whether an LLM can read once what rows begin with: tried on a few random tokens, so no list of families is needed."""
 
 from __future__ import annotations
 
