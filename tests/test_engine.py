@@ -12,7 +12,8 @@ from transformers import GenerationConfig
 
 from vectalk.decoding.decoder import SHARE_FROM, can_decode, common_prefix
 from vectalk.decoding.loop import Tally
-from vectalk.decoding.settings import Decoding, Generated, choose
+from vectalk.decoding.sampling import choose
+from vectalk.decoding.settings import Decoding, Generated
 from vectalk.decoding.text_stream import TextStream
 from vectalk.errors import PromptError
 from vectalk.llm.loading import wrap

@@ -13,8 +13,8 @@ from vectalk.errors import PromptError, TrainingError
 from vectalk.llm.loading import wrap
 from vectalk.model import ElmModel, PromptFormat
 from vectalk.model.linear_loss import linear_cross_entropy
-from vectalk.model.packing import can_pack, can_share
 from vectalk.model.prompt import IGNORED
+from vectalk.model.sharing import can_share
 from vectalk.tasks import Corpus
 from vectalk.training.adapters import make_adapters
 from vectalk.training.config import TrainConfig
@@ -130,19 +130,6 @@ def test_an_llm_that_learns_learns_from_what_precedes_the_vectors(model: ElmMode
     assert_alike(learned(model, batch), apart)
 
 
-def test_packed_rows_are_their_examples(model: ElmModel, examples: Examples, family: str) -> None:
-    padded, packed = examples.batch(CHOSEN), examples.batch(CHOSEN, row_length=250)
-    assert len(packed) < len(padded)
-    assert packed.attention_mask.sum() == padded.attention_mask.sum()
-    assert packed.input_ids.numel() < padded.input_ids.numel() * 1.2
-    assert packed.vectors["island"].shape[1] > 1
-    assert can_pack(model.llm) == (family != "opt")  # which numbers the positions of a row in its own way
-    if family == "opt":
-        return
-    model.share_from = None
-    assert_alike(learned(model, packed), learned(model, padded))
-
-
 @pytest.mark.parametrize("pieces", [2, 3, 10])
 def test_pieces_add_up(model: ElmModel, examples: Examples, pieces: int) -> None:
     whole = learned(model, examples.batch(CHOSEN, noise_seed=[1]))
@@ -151,16 +138,14 @@ def test_pieces_add_up(model: ElmModel, examples: Examples, pieces: int) -> None
     assert sum(len(p.supervised) for p in parts) == examples.supervised(CHOSEN)
 
 
-def test_recurrent_models_are_not_packed(corpus: Corpus, tokenizer, tmp_path: Path) -> None:
+def test_recurrent_models_are_trained_and_share_nothing(corpus: Corpus, tokenizer, tmp_path: Path) -> None:
     llm = save_llm("mamba", tokenizer, tmp_path / "mamba")
-    settings = TrainConfig.load(None, {**SHORT, "row_length": 128, "stage2.steps": 0})
-    with pytest.raises(TrainingError, match=r"cannot be trained on packed rows.*as in recurrent"):
-        train(corpus, str(llm), tmp_path / "packed", settings, device="cpu")
-    plain = settings.model_copy(update={"row_length": None})
-    assert train(corpus, str(llm), tmp_path / "plain", plain, device="cpu").card.llm.trained == "frozen"
+    assert not can_share(make_llm("mamba", len(tokenizer)))
+    run = train(corpus, str(llm), tmp_path / "run", TrainConfig.load(None, {**SHORT, "stage2.steps": 0}), device="cpu")
+    assert run.card.llm.trained == "frozen"
 
 
-@pytest.mark.parametrize("change", [{"row_length": 200}, {"gradient_checkpointing": True}, {"batch_tokens": 10_000}])
+@pytest.mark.parametrize("change", [{"gradient_checkpointing": True}, {"batch_tokens": 10_000}])
 def test_quick_ways_train_the_same(corpus: Corpus, random_llm: Path, tmp_path: Path, change: dict) -> None:
     logs = []
     for name, more in (("plain", {}), ("quick", change)):

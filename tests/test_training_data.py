@@ -1,6 +1,5 @@
 """Rates, the order of examples, and what a batch holds."""
 
-import tracemalloc
 from itertools import islice, pairwise
 
 import numpy as np
@@ -11,8 +10,8 @@ from vectalk.model import PromptFormat
 from vectalk.space import VectorSpace
 from vectalk.tasks import Corpus
 from vectalk.training.config import StageConfig
-from vectalk.training.data import Examples, length_grouped
-from vectalk.training.order import Shuffled
+from vectalk.training.data import Examples
+from vectalk.training.order import length_grouped
 from vectalk.training.stage import learning_rate
 
 # ---- rates and order
@@ -63,31 +62,6 @@ def test_a_start_is_so_many_batches_further(skipped: int) -> None:
     later = list(islice(length_grouped(lengths, 8, [3, 1], skipped), 20))
     for a, b in zip(whole[skipped:], later, strict=True):
         assert np.array_equal(a, b)
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 7, 64, 1000, 4097])
-def test_a_computed_permutation_sends_each_number_once(count: int) -> None:
-    whole = Shuffled(count, [5])(np.arange(count))
-    assert sorted(whole) == list(range(count))
-    assert np.array_equal(Shuffled(count, [5])(np.arange(count // 2, count)), whole[count // 2 :])  # a part, alone
-    if count >= 64:
-        assert not np.array_equal(Shuffled(count, [6])(np.arange(count)), whole)
-        moved = np.abs(whole - np.arange(count)) / count
-        assert moved.mean() == pytest.approx(1 / 3, abs=0.1)  # as for numbers drawn without order
-        assert abs(np.corrcoef(whole[:-1], whole[1:])[0, 1]) < 0.3
-
-
-def test_a_thousand_million_examples_need_no_memory_of_their_own() -> None:
-    lengths = np.broadcast_to(np.int32(5), (10**9,))
-    tracemalloc.start()
-    batches = list(islice(length_grouped(lengths, 32, [0], 20_000_000), 60))
-    most = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    seen = np.concatenate(batches)
-    assert len(set(seen.tolist())) == 60 * 32
-    assert 0 <= seen.min() < 10**8
-    assert 9 * 10**8 < seen.max() < 10**9
-    assert most < 2_000_000
 
 
 # ---- examples

@@ -17,7 +17,7 @@ from vectalk.decoding.row_cache import RowCache
 from vectalk.model import ElmModel, Prompt, collate
 
 SHARE_FROM = 8  # common leading tokens from which on their keys and values are kept and reused
-PREFIXES = 16
+PREFIXES, PREFIX_TOKENS = 16, 4096  # so many of them are kept, and so many tokens of them all together
 TOLERANCE = 2e-3
 
 Vectors = Mapping[str, np.ndarray]
@@ -81,8 +81,8 @@ class Decoder:
                 input_ids=ids, past_key_values=DynamicCache(), use_cache=True
             ).past_key_values.layers
             self._prefixes[prefix] = [(layer.keys, layer.values) for layer in layers]
-            if len(self._prefixes) > PREFIXES:
-                self._prefixes.popitem(last=False)
+            while len(kept := self._prefixes) > PREFIXES or (len(kept) > 1 and sum(map(len, kept)) > PREFIX_TOKENS):
+                kept.popitem(last=False)
         self._prefixes.move_to_end(prefix)
         for number, (keys, values) in enumerate(self._prefixes[prefix]):
             cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), number)

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from vectalk.decoding.decoder import Decoder, Vectors
-from vectalk.decoding.settings import Decoding, choose
+from vectalk.decoding.sampling import choose, precise
+from vectalk.decoding.settings import Decoding
 from vectalk.decoding.text_stream import TextStream
 from vectalk.errors import EngineError
 from vectalk.model import Prompt
@@ -109,6 +110,8 @@ class DecodeLoop:
         with self._turn:
             for row in rows:
                 row.end()
+            if not self._stepping:  # else whoever does the steps looks after it
+                self._rest()
 
     def wait(self, ready: Callable[[], bool]) -> None:
         """Return when `ready`; until then do the steps for everybody, while nobody else does."""
@@ -129,7 +132,17 @@ class DecodeLoop:
             finally:
                 with self._turn:
                     self._stepping = False
+                    self._rest()
                     self._turn.notify_all()
+
+    def _rest(self) -> None:
+        """Free what the rows took, once none is in work and none waits; asked with the turn held."""
+        waiting = (row for queue in (self._urgent, *self._jobs) for row in queue)
+        if all(row.done for row in self._active) and all(row.done for row in waiting):
+            self._active = []
+            self._urgent.clear()
+            self._jobs.clear()
+            self.decoder.rows.clear()
 
     # ---- one step
 
@@ -183,7 +196,9 @@ class DecodeLoop:
                 (r.decoding.temperature, r.decoding.top_p, 0.0 if r.draws is None else r.draws[len(r.ids)])
                 for r in rows
             ]
-            tokens = choose(logits, *torch.tensor(settings, dtype=torch.float32, device=logits.device).unbind(1))
+            # In float32 a draw above 1 - 2 ** -25 would be 1.
+            columns = torch.tensor(settings, dtype=precise(logits.device), device=logits.device).unbind(1)
+            tokens = choose(logits, *columns)
         for row, token in zip(rows, tokens.tolist(), strict=True):
             if not row.done:
                 row.take(token, self.stops)

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
 SPARE = 64  # columns that a buffer has at least for what comes
+SLACK = 4  # times what would do, from which on a buffer is made smaller
 
 
 class RowLayer(DynamicLayer):
@@ -44,6 +45,8 @@ class RowCache:
     Row i holds its tokens in the columns `starts[i]` to `high`; what lies before is masked. All layers keep whole rows,
     also those with a sliding window: the model's own mask narrows them, and since rows are flush right, a window of
     columns is a window of tokens.
+
+    Buffers grow with what is asked for, and shrink when most of their rows have left; `clear` frees them.
 
     Attributes:
         count: rows in use, always the first ones of the buffers.
@@ -100,6 +103,7 @@ class RowCache:
         self.starts = [self.starts[row] for row in order]
         self.count = size
         self._changed(self._starts.device)
+        self._shrink()
         return order
 
     def inputs(self) -> dict[str, Tensor | Cache | None]:
@@ -124,14 +128,36 @@ class RowCache:
 
     def _make_room(self, rows: int, need: int = 0, like: Any = None) -> None:
         """Make buffers that hold so many rows, and let what is used end at column `need` or later, with one free."""
-        layers, used = self._layers(), self.high - self.low
-        there = layers[0].buffers[0].shape[0] if layers[0].buffers else 0
+        there, used = self._height(), self.high - self.low
         if there >= rows and self.high >= need and self.high < self.capacity:
             return
-        end, size = max(used, need), there if there >= rows else max(rows, 2 * there)
-        capacity = self.capacity if end + SPARE <= self.capacity else end + max(SPARE, end // 2)
-        anew = (size, capacity) != (there, self.capacity)
-        for number, layer in enumerate(layers):
+        end = max(used, need)
+        capacity = self.capacity if end + SPARE <= self.capacity else _roomy(end)
+        self._move(there if there >= rows else max(rows, 2 * there), end, capacity, like)
+
+    def _shrink(self) -> None:
+        """Give up the buffers for smaller ones, where these are but a small part of them."""
+        there, used = self._height(), self.high - self.low
+        size, capacity = min(there, 2 * self.count), min(self.capacity, _roomy(used))
+        if self.count and SLACK * size * capacity <= there * self.capacity:
+            self._move(size, used, capacity)
+
+    def _height(self) -> int:
+        """Return how many rows the buffers hold."""
+        layers = self._layers()
+        return layers[0].buffers[0].shape[0] if layers and layers[0].buffers else 0
+
+    def _move(self, size: int, end: int, capacity: int, like: Any = None) -> None:
+        """Let what is used end at column `end`, in buffers of so many rows and columns (the same ones if they fit).
+
+        Args:
+            size: rows.
+            end: column after the last in use.
+            capacity: columns.
+            like: keys and values whose shape and type the first buffers take.
+        """
+        used, anew = self.high - self.low, (size, capacity) != (self._height(), self.capacity)
+        for number, layer in enumerate(self._layers()):
             given = like.layers[number] if like is not None else None
             olds = layer.buffers or [given.keys, given.values]  # type: ignore[union-attr]
             made = []
@@ -146,3 +172,8 @@ class RowCache:
         self.starts = [start + shift for start in self.starts]
         self.low, self.high, self.capacity = self.low + shift, end, capacity
         self._starts = self._starts + shift
+
+
+def _roomy(columns: int) -> int:
+    """Return how many columns a buffer is given for so many in use."""
+    return columns + max(SPARE, columns // 2)

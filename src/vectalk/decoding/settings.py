@@ -1,17 +1,14 @@
-"""`Decoding`: how answers are decoded, and `choose`, which picks the next tokens."""
+"""`Decoding`: how answers are decoded."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vectalk.errors import PromptError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -87,30 +84,3 @@ class Generated(NamedTuple):
     text: str
     finished: bool
     ids: tuple[int, ...] = ()
-
-
-def choose(logits: Tensor, temperatures: Tensor, top_ps: Tensor, draws: Tensor) -> Tensor:
-    """Pick the next token of each row: the likeliest, or one by inverting the distribution function at its draw.
-
-    Each row has a random number of its own, so that what it says does not depend on its neighbours in the batch.
-
-    Args:
-        logits: [B, V].
-        temperatures: [B], 0 for the likeliest token.
-        top_ps: [B], the smallest set of likeliest tokens with this mass is drawn from.
-        draws: [B] in [0, 1).
-
-    Returns:
-        [B] token ids.
-    """
-    chances = (logits / temperatures.clamp_min(1e-6)[:, None]).softmax(-1)
-    mass = chances.cumsum(-1)
-    tokens = (mass <= (draws * mass[:, -1])[:, None]).sum(-1)
-    narrow = ((top_ps < 1) & (temperatures > 0)).nonzero()[:, 0]
-    if len(narrow):  # sorting is dear
-        ranked, order = chances[narrow].sort(dim=-1, descending=True, stable=True)
-        before = ranked.cumsum(-1) - ranked  # the likeliest token always stays
-        mass = ranked.masked_fill(before >= top_ps[narrow, None], 0.0).cumsum(-1)
-        places = (mass <= (draws[narrow] * mass[:, -1])[:, None]).sum(-1, keepdim=True)
-        tokens[narrow] = order.gather(-1, places.clamp_max(logits.shape[-1] - 1))[:, 0]
-    return logits.argmax(-1).where(temperatures == 0, tokens.clamp_max(logits.shape[-1] - 1))

@@ -28,7 +28,6 @@ class Batch:
         vector_mask: space -> [B, K], true where there is a vector.
         positions: space -> [B, K], where the first soft token of each slot stands.
         padded_right: padding comes last, where causal attention never looks, so that no mask is needed.
-        position_ids: [B, T] where rows hold several examples each, one after the other: it starts anew with each.
         shared: leading tokens that all rows have in common.
         before: leading columns in which no row has a vector or a token to learn; at least `shared`.
         supervised: [N] numbers of the positions (row times T plus column) whose next token is learned; made from the
@@ -43,7 +42,6 @@ class Batch:
     vector_mask: dict[str, Tensor]
     positions: dict[str, Tensor]
     padded_right: bool = False
-    position_ids: Tensor | None = None
     shared: int = 0
     before: int = 0
     supervised: Tensor = field(default_factory=lambda: UNKNOWN)

@@ -155,8 +155,6 @@ class ElmModel(nn.Module):
     @staticmethod
     def _places(batch: Batch) -> dict[str, Tensor]:
         """Return what tells the LLM which tokens see each other; nothing where plain causal attention is right."""
-        if batch.position_ids is not None:
-            return {"position_ids": batch.position_ids}
         if batch.padded_right:
             return {}
         # Positions count tokens, so that padding on the left leaves a row's result as it is.

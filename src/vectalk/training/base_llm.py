@@ -30,7 +30,7 @@ from vectalk.tasks.corpus.corpus import Corpus
 from vectalk.tasks.suite import pieces_of
 from vectalk.tasks.teachers.facts import FactsTeacher
 from vectalk.training.config import StageConfig
-from vectalk.training.data import length_grouped
+from vectalk.training.order import length_grouped
 from vectalk.training.stage import learning_rate
 
 SPECIAL = ["<|pad|>", "<|end|>"]

@@ -108,11 +108,10 @@ class TrainConfig(BaseModel):
             memory where lengths differ much.
         grad_accumulation: pieces that a batch is worked through in. It changes memory, not the result; `batch_size` is
             always that of an optimiser step, over all processes and pieces.
-        row_length: pack several examples into rows of so many tokens (or of the longest example, where that is more)
-            instead of padding them.
         gradient_checkpointing: forget the LLM's activations and compute them again; less memory, a third more time.
-        compile: compile the LLM's layers with `torch.compile`, which takes a minute at the start; off because it did
-            not pay on CPUs (see benchmarks/log.md).
+        keep_freed_memory: on a CPU, keep the memory that a step frees for the next one instead of giving it back to the
+            system, which takes a tenth to a quarter of a small LLM's time; it stays with the process from then on.
+            Nothing happens without glibc, or where the environment settles it (`MALLOC_...`, `GLIBC_TUNABLES`).
         shard: spread weights, gradients and the optimiser's moments over the processes (FSDP2) instead of giving each a
             copy; also on where `accelerate launch` says so.
         weight_decay: of AdamW, on matrices only.
@@ -141,9 +140,8 @@ class TrainConfig(BaseModel):
     batch_size: int = Field(32, ge=1)
     batch_tokens: int | None = Field(None, ge=1)
     grad_accumulation: int = Field(1, ge=1)
-    row_length: int | None = Field(None, ge=1)
     gradient_checkpointing: bool = False
-    compile: bool = False
+    keep_freed_memory: bool = True
     shard: bool = False
     weight_decay: float = Field(0.01, ge=0.0)
     clip: float = Field(1.0, gt=0)

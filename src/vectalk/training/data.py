@@ -12,10 +12,7 @@ from vectalk.errors import PromptError, TrainingError
 from vectalk.model.batch import Batch
 from vectalk.model.prompt import IGNORED, Prompt, PromptFormat
 from vectalk.space import VectorSpace
-from vectalk.training.order import length_grouped
 from vectalk.training.tokens import Slots, Tokens
-
-__all__ = ["Examples", "length_grouped"]
 
 
 class Examples:
@@ -102,7 +99,6 @@ class Examples:
         part: tuple[int, int] = (0, 1),
         shuffle: int | None = None,
         noise_seed: Sequence[int] | None = None,
-        row_length: int | None = None,
     ) -> Batch:
         """Return the batch of some examples.
 
@@ -112,7 +108,6 @@ class Examples:
                 whatever the parts. A part without examples holds one that is not learned.
             shuffle: give each example the vectors of the one so many places further, as a control.
             noise_seed: seed of the noise on vectors; none is added without it.
-            row_length: pack several examples into rows of so many tokens, or of the longest example if that is more.
         """
         mine = np.arange(*part[:1], len(numbers), part[1])
         silent = len(mine) == 0
@@ -122,32 +117,24 @@ class Examples:
         vectors = self._vectors(slots, rows, noise_seed)
         chosen = numbers[mine]
         lengths, answers = self.lengths[chosen].astype(np.int64), self.tokens.answers[chosen].astype(np.int64)
-        row, offset = _packed(lengths, row_length) if row_length else (np.arange(len(chosen)), np.zeros_like(lengths))
-        ends = offset + lengths
-        shape = (int(row.max()) + 1, int(ends.max()))
+        shape = (len(chosen), int(lengths.max()))
         example = np.repeat(np.arange(len(chosen)), lengths)
         within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        at = (row[example], offset[example] + within)
+        at = (example, within)
         ids = np.full(shape, self.prompts.pad_id, np.int64)
         mask, labels = np.zeros(shape, np.int64), np.full(shape, IGNORED, np.int64)
         words = self.tokens.words(chosen)
         ids[at], mask[at] = words, 1
         if not silent:
             labels[at] = np.where(within >= answers[example], words, IGNORED)
-        position_ids = None
-        if row_length:
-            filled = mask.sum(1)[:, None]
-            position_ids = np.maximum(np.arange(shape[1])[None] - filled, 0)  # padding is a sequence of its own
-            position_ids[at] = within
-        placed = self._placed(slots, vectors, mine, row, offset, shape[0])
-        before = 0 if row_length else _before(slots, mine, int(answers.min()))
+        placed = self._placed(slots, vectors, mine)
+        before = _before(slots, mine, int(answers.min()))
         return Batch(
             torch.from_numpy(ids),
             torch.from_numpy(mask),
             torch.from_numpy(labels),
             *placed,
             padded_right=True,
-            position_ids=None if position_ids is None else torch.from_numpy(position_ids),
             shared=_common(ids, before) if len(chosen) > 1 else 0,
             before=before,
         )
@@ -172,13 +159,7 @@ class Examples:
         return found
 
     def _placed(
-        self,
-        slots: Slots,
-        vectors: Mapping[int, np.ndarray],
-        mine: np.ndarray,
-        row: np.ndarray,
-        offset: np.ndarray,
-        size: int,
+        self, slots: Slots, vectors: Mapping[int, np.ndarray], mine: np.ndarray
     ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         """Return vectors, their mask and positions by space, as rows of the batch hold them."""
         values, masks, positions = {}, {}, {}
@@ -188,20 +169,18 @@ class Examples:
             chosen = np.flatnonzero((slots.space == space) & (number[slots.example] >= 0))
             if not len(chosen):
                 continue
-            example = number[slots.example[chosen]]
-            at = row[example]
-            order = np.argsort(at, kind="stable")
-            chosen, example, at = chosen[order], example[order], at[order]
-            counts = np.bincount(at, minlength=size)
-            k = np.arange(len(at)) - np.repeat(np.cumsum(counts) - counts, counts)
-            shape = (size, int(counts.max()))
+            row = number[slots.example[chosen]]
+            order = np.argsort(row, kind="stable")
+            chosen, row = chosen[order], row[order]
+            counts = np.bincount(row, minlength=len(mine))
+            k = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+            shape = (len(mine), int(counts.max()))
             value, mask, place = (
                 np.zeros((*shape, given.shape[1]), np.float32),
                 np.zeros(shape, bool),
                 np.zeros(shape, np.int64),
             )
-            value[at, k], mask[at, k] = given[chosen], True
-            place[at, k] = offset[example] + slots.place[chosen]
+            value[row, k], mask[row, k], place[row, k] = given[chosen], True, slots.place[chosen]
             name = self.tokens.spaces[space]
             values[name], masks[name], positions[name] = map(torch.from_numpy, (value, mask, place))
         return values, masks, positions
@@ -219,20 +198,6 @@ def _others(slots: Slots, count: int, shift: int) -> np.ndarray:
                 rows[i] = slots.row[fit[0]]
                 break
     return rows
-
-
-def _packed(lengths: np.ndarray, row_length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return row and offset of each example: the longest first, each into the first row that it fits into."""
-    room = max(row_length, int(lengths.max()))
-    row, offset, used = np.zeros(len(lengths), np.int64), np.zeros(len(lengths), np.int64), list[int]()
-    for number in np.argsort(-lengths, kind="stable"):
-        length = int(lengths[number])
-        place = next((r for r, u in enumerate(used) if u + length <= room), len(used))
-        if place == len(used):
-            used.append(0)
-        row[number], offset[number] = place, used[place]
-        used[place] += length
-    return row, offset
 
 
 def _before(slots: Slots, mine: np.ndarray, answer: int) -> int:

@@ -100,7 +100,7 @@ class Loop:
         for i in range(cuts):
             part = (self.rank + i * self.world, cuts * self.world)
             noise = [*self.seed, step]
-            batch = self.examples.batch(numbers, part=part, noise_seed=noise, row_length=self.config.row_length)
+            batch = self.examples.batch(numbers, part=part, noise_seed=noise)
             made.append(batch.to(self.model.device))
         return self.examples.supervised(numbers, self.weights), made
 

@@ -15,15 +15,14 @@ import torch
 from vectalk.errors import TrainingError
 from vectalk.llm.loading import load_llm
 from vectalk.model import ElmModel, PromptFormat
-from vectalk.model.packing import can_pack, can_share
 from vectalk.model.run import Run
+from vectalk.model.sharing import can_share
 from vectalk.space.split import TRAIN, VALIDATION
 from vectalk.tasks.corpus.corpus import Corpus
 from vectalk.training import checkpoint, finish, words
 from vectalk.training.adapters import make_adapters
 from vectalk.training.allocator import keep_freed_memory
 from vectalk.training.answers import Consistency
-from vectalk.training.compiling import compile_layers
 from vectalk.training.config import StageConfig, TrainConfig
 from vectalk.training.data import Examples
 from vectalk.training.folder import RunFolder
@@ -153,21 +152,13 @@ class Trainer:
     def _choose_path(self) -> None:
         """Settle which short cuts this LLM allows."""
         config, llm = self.config, self.language.model
-        if config.row_length and not can_pack(llm):
-            raise TrainingError(
-                f"LLM {self.language.name!r} cannot be trained on packed rows: what it makes of a text depends on what "
-                "stands before it in the row, as in recurrent and hybrid models; leave row_length out"
-            )
         if config.gradient_checkpointing:
             if not llm.supports_gradient_checkpointing:
                 raise TrainingError(f"LLM {self.language.name!r} does not support gradient_checkpointing; turn it off")
             enable = getattr(llm, "activation_checkpointing_enable", None) or llm.gradient_checkpointing_enable
             enable({"use_reentrant": False})
-        # Where layers are compiled, a cache would have code made for each of them, instead of one for all.
-        if config.gradient_checkpointing or config.compile or self.sharded or not can_share(llm):
+        if config.gradient_checkpointing or self.sharded or not can_share(llm):
             self.model.share_from = None
-        if config.compile:  # after the trials, which would be compiled too
-            compile_layers(llm)
         if self.sharded and config.eval_answers:
             raise TrainingError(
                 "eval_answers: a model that is spread over processes cannot answer while it is trained; "
@@ -178,7 +169,7 @@ class Trainer:
 
     def run(self) -> Run:
         """Train all stages and return the finished run."""
-        if self.model.device.type == "cpu":
+        if self.config.keep_freed_memory and self.model.device.type == "cpu":
             keep_freed_memory()
         with _flushed():
             return self._run()

@@ -139,7 +139,7 @@ def check_count(vectors: int, source: str, ids: int, where: str, *, from_metadat
     hint = "row i of one must belong to row i of the other"
     if from_metadata:
         hint = "name the id of each vector, row by row, with --ids FILE, and the metadata are joined by id"
-    elif ids == vectors - 1 and where.lower().removesuffix(".gz").endswith(("csv", "tsv")):
+    elif ids == vectors - 1 and kind_of(Path(where)) in ("csv", "tsv"):
         hint = "the first line of a csv holds the names of its columns; is it an id here? Save it as .txt"
     elif ids == vectors + 1 and where.lower().removesuffix(".gz").endswith("txt"):
         hint = "each line of a .txt is an id; is the first one the name of a column here? Save it as .csv"

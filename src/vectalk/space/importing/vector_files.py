@@ -25,7 +25,7 @@ def open_vectors(path: Path, key: str | None = None) -> np.ndarray:
         SpaceError: `key` does not say which tensor, or numpy has no such numbers.
         ValueError, EOFError, OSError: the file is broken.
     """
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         return np.load(path, mmap_mode="r")
     header, start = _header(path)
     name = choose(list(header), key, path, "tensor")
