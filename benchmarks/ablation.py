@@ -94,7 +94,7 @@ class Ablation:
         self.settings = {**BASE, **(QUICK if quick else {})}
         self.cells = cells(self.settings["stage1.steps"] + self.settings["stage2.steps"])
         space = make_spaces(steps, data, WORK, "foreign")[SPACE]
-        suite = ["--suite", "movies", "--teacher", "facts", "--tasks", TASK]
+        suite = ["--suite", "movies", "--teacher", "facts", "--task", TASK]
         steps.vectalk(WORK / "corpus", "corpus", "build", "--space", f"{SPACE}={space}", *suite)
         make = [sys.executable, "-m", "vectalk.training.base_llm", str(WORK / "corpus")]
         self.llm = self.work / "llm"

@@ -51,7 +51,12 @@ def main() -> None:
         resume = ["--resume"] if (out / "checkpoints").is_dir() else []
         vectalk(*train, *resume)
     steps.append(shown(train))
-    options = ["--tasks", given.task, "--kinds", given.kinds, *sizes(given)]
+    options = [
+        "--task",
+        given.task,
+        *(word for kind in given.kinds.split(",") for word in ("--kind", kind)),
+        *sizes(given),
+    ]
     measure(out, given.name, options, steps=steps, fresh=given.fresh)
 
 
@@ -62,7 +67,7 @@ def alone(corpus: Path, task: str) -> tuple[Path, str]:
     names = suite.task(task).slots.values()
     places = {name: os.path.relpath(corpus / card["spaces"][name]["path"], ROOT) for name in names}
     spaces = [part for name, place in places.items() for part in ("--space", f"{name}={place}")]
-    facts = ["--teacher", "facts", "--tasks", task, "--variants", "2"]
+    facts = ["--teacher", "facts", "--task", task, "--variants", "2"]
     build = ["corpus", "build", *spaces, "--suite", str(corpus / "suite.yaml"), *facts, "--out", str(out)]
     if not out.exists():
         vectalk(*build)

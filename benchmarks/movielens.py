@@ -68,7 +68,11 @@ def main() -> None:
         spaces = {"film": inner_space(steps, data, spaces["film"], WORK / made)}
     bound = [part for name, place in spaces.items() for part in ("--space", f"{name}={place}")]
     suites = [part for name in SUITES[given.space] for part in ("--suite", name)]
-    chosen = [] if every else ["--tasks", ",".join(FEW[name] for name in SUITES[given.space])]
+    chosen = (
+        []
+        if every
+        else [word for name in SUITES[given.space] for task in FEW[name].split(",") for word in ("--task", task)]
+    )
     copies = ["--variants", str(given.variants)] if given.variants else []
     steps.vectalk(work / "corpus", "corpus", "build", *bound, *suites, "--teacher", "facts", *chosen, *copies)
     llm = given.llm

@@ -54,7 +54,7 @@ def main() -> None:
             train.append("--resume")
         steps.vectalk(out, *train, made=out / "elm.json")
     out = more / "evaluation"
-    measure = ["evaluate", str(more), "--tasks", "summary", "--limit", str(given.limit)]
+    measure = ["evaluate", str(more), "--task", "summary", "--limit", str(given.limit)]
     steps.vectalk(out, *measure, made=out / "metrics.jsonl")
     metrics = read_jsonl(out / "metrics.jsonl")
     curve = gains(run / "training.jsonl")

@@ -149,7 +149,7 @@ def test_an_empty_corpus(tmp_path: Path, capsys) -> None:
     vectors = np.random.default_rng(0).standard_normal((60, 16)).astype(np.float32)
     space = VectorSpace.create("island", vectors, {"id": [str(n) for n in range(60)]}).save(tmp_path / "bare")
     command = ["corpus", "build", "--space", f"island={space.path}", "--suite", SUITE, "--out", str(tmp_path / "out")]
-    refused([*command, "--tasks", "summary"], capsys, "the corpus is empty", "summary")
+    refused([*command, "--task", "summary"], capsys, "the corpus is empty", "summary")
     assert {path.name for path in tmp_path.iterdir()} == {"bare"}
 
 
@@ -177,7 +177,7 @@ def test_wrong_choices_of_a_corpus(corpus: Corpus, tmp_path: Path, capsys) -> No
     refused(building(corpus, out, "music"), capsys, "no suite 'music'", "movies")
     refused(building(corpus, out, tmp_path / "no.yaml"), capsys, "no.yaml does not exist")
     refused([*building(corpus, out, SUITE), "--teacher", "oracle"], capsys, "unknown teacher 'oracle'", "openai:MODEL")
-    refused([*building(corpus, out, SUITE), "--tasks", "sumary"], capsys, "no task 'sumary'", "summary")
+    refused([*building(corpus, out, SUITE), "--task", "sumary"], capsys, "no task 'sumary'", "summary")
     refused([*building(corpus, out, SUITE), "--variants", "0"], capsys, "variants must be at least 1")
     refused(building(corpus, out, "movies"), capsys, "--space film=DIR")
     refused(["corpus", "build", "--space", f"island={tmp_path}", "--suite", SUITE, "--out", str(out)], capsys, "space")

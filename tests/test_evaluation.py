@@ -333,7 +333,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 
 @pytest.mark.usefixtures("fake_talk")
 def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ("run", "--out", str(tmp_path / "out"), "--tasks", "summary, both", "--limit", "20")
+    options = ("run", "--out", str(tmp_path / "out"), "--task", "summary", "--task", "both", "--limit", "20")
     code, out, err = call(capsys, *options, "--json", "--quiet")
     rows = json.loads(out)
     assert (code, err) == (0, "")
@@ -348,7 +348,7 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "text_llm: not run (not asked for)" in err
     assert "summary (20 test examples)" in out
     assert f"written to {tmp_path / 'out'}" in err
-    code, out, err = call(capsys, *options, "--tasks", "nothing", "--overwrite")
+    code, out, err = call(capsys, *options, "--task", "nothing", "--overwrite")
     assert (code, out) == (2, "")
     assert err.startswith("vectalk: error: suite 'linear' has no task 'nothing'")
 

@@ -54,7 +54,7 @@ def test_each_task_may_have_its_column(films: VectorSpace, tmp_path: Path) -> No
     [
         (["summary"], {"": "plto"}, r"no column 'plto'; did you mean 'plot'"),
         (["summary"], {"": "genres"}, r"'genres' holds list<.*>, not texts"),
-        (["summary", "alike"], {"": "plot"}, "task 'alike' is about two entities.*--tasks"),
+        (["summary", "alike"], {"": "plot"}, "task 'alike' is about two entities.*--task"),
         (["summary"], {}, "no column is given for the texts of task 'summary'; say --column summary=COLUMN"),
         (["summary"], {"": "plot", "sumary": "plot"}, "no task 'sumary'"),
     ],

@@ -23,12 +23,17 @@ def build(
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder to make.")],
     teacher: Annotated[str, typer.Option("--teacher", help=f"What writes the targets: {KINDS}.")] = "facts",
-    tasks: Annotated[str | None, typer.Option("--tasks", help="Only these, separated by commas.")] = None,
+    task: Annotated[
+        list[str] | None, typer.Option("--task", help="Only this task; may be repeated. All tasks when omitted.")
+    ] = None,
     variants: Annotated[int, typer.Option("--variants", help="Training examples of a task for each entity.")] = 4,
     column: Annotated[
         list[str] | None, typer.Option("--column", help="texts: COLUMN for all tasks, or TASK=COLUMN; may be repeated.")
     ] = None,
-    columns: Annotated[str | None, typer.Option("--columns", help="openai, hf: tell only these facts; commas.")] = None,
+    fact: Annotated[
+        list[str] | None,
+        typer.Option("--fact", help="openai, hf: tell the LLM only this column; may be repeated. All when omitted."),
+    ] = None,
     texts: Annotated[
         int | None, typer.Option("--texts", help="openai, hf: different texts of a task about the same; 1.")
     ] = None,
@@ -52,9 +57,9 @@ def build(
 
     spaces = {name: VectorSpace.load(place) for name, place in pairs(space, "--space").items()}
     joined = Suite.join([load_suite(name, spaces) for name in suite])
-    if tasks:
-        joined = joined.only([name.strip() for name in tasks.split(",")])
-    options = {"column": column, "columns": columns, "texts": texts, "max_words": max_words, "dry_run": dry_run}
+    if task:
+        joined = joined.only(task)
+    options = {"column": column, "fact": fact, "texts": texts, "max_words": max_words, "dry_run": dry_run}
     opened = open_teacher(teacher, joined, spaces, options, llm_options, quiet)
     with opened as writer, progress(quiet) as bar:
         if isinstance(writer, LLMTeacher):

@@ -23,17 +23,23 @@ def curves(
     out: Annotated[Path, typer.Option("--out", help="Folder of the results; interrupted work goes on there.")],
     corpus: Annotated[Path | None, typer.Option("--corpus", help="Corpus; the run's own when omitted.")] = None,
     space: Annotated[list[str] | None, typer.Option("--space", help="NAME=DIR: where a space is now.")] = None,
-    tasks: Annotated[
-        str | None, typer.Option("--tasks", help="Tasks with commas; the first about one entity of each space.")
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--task", help="Task to ask; may be repeated. The first one about one entity, for each space, when omitted."
+        ),
     ] = None,
     llm: Annotated[str | None, typer.Option("--llm", help="Another place of the base LLM.")] = None,
     pairs: Annotated[int, typer.Option("--pairs", min=2, help="Pairs of test entities to walk between.")] = 100,
     entities: Annotated[int, typer.Option("--entities", min=2, help="Test entities to shift.")] = 40,
     concepts: Annotated[int, typer.Option("--concepts", min=1, help="Concepts to shift along.")] = 5,
     users: Annotated[int, typer.Option("--users", min=2, help="Test users to fold in.")] = 60,
-    kinds: Annotated[
-        str, typer.Option("--kinds", help="Which curves, with commas.")
-    ] = "interpolation,shift,cold_start",
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kind", help="Only these curves: interpolation, shift or cold_start; may be repeated. All when omitted."
+        ),
+    ] = None,
     ratings: Annotated[
         str | None,
         typer.Option("--ratings", help="Held-out ratings, as of `vectalk evaluate`; looked for when omitted."),
@@ -78,12 +84,12 @@ def curves(
             model,
             Corpus.load(place, spaces),
             out,
-            tasks=[name.strip() for name in tasks.split(",") if name.strip()] if tasks else None,
+            tasks=task or None,
             pairs=pairs,
             entities=entities,
             concepts=concepts,
             users=users,
-            kinds=[name.strip() for name in kinds.split(",") if name.strip()],
+            kinds=kind or ["interpolation", "shift", "cold_start"],
             ratings=ratings,
             chat=None if client is None else ClientChat(client),
             encoder=encoder,

@@ -22,17 +22,19 @@ def evaluate(
     out: Annotated[Path, typer.Option("--out", help="Folder of the results; an interrupted evaluation goes on there.")],
     corpus: Annotated[Path | None, typer.Option("--corpus", help="Corpus; the run's own when omitted.")] = None,
     space: Annotated[list[str] | None, typer.Option("--space", help="NAME=DIR: where a space is now.")] = None,
-    tasks: Annotated[str | None, typer.Option("--tasks", help="Names of tasks with commas; all when omitted.")] = None,
+    task: Annotated[
+        list[str] | None, typer.Option("--task", help="Only this task; may be repeated. All tasks when omitted.")
+    ] = None,
     llm: Annotated[str | None, typer.Option("--llm", help="Another place of the base LLM.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", help="Test examples of each task at most.")] = None,
-    conditions: Annotated[
-        str,
+    condition: Annotated[
+        list[str] | None,
         typer.Option(
-            "--conditions",
-            help="What to compare with, with commas: `default`, names of conditions, `stage1`. "
-            "elm, shuffled and own_text always take part.",
+            "--condition",
+            help="What to compare with: the name of a condition, `stage1`, or `default` for the usual ones; may be "
+            "repeated. elm, shuffled and own_text are always measured.",
         ),
-    ] = "default",
+    ] = None,
     ratings: Annotated[
         str | None,
         typer.Option(
@@ -82,7 +84,7 @@ def evaluate(
     place = corpus or getattr(model, "corpus_path", None)
     if place is None:
         raise EvaluationError(f"{run} does not say which corpus it was trained on; give it with --corpus DIR")
-    chosen = [name for part in _names(conditions) for name in (CONDITIONS if part == "default" else [part])]
+    chosen = [name for part in (condition or ["default"]) for name in (CONDITIONS if part == "default" else [part])]
     chosen += ["text_llm"] if text_llm else []
     told = llm_options.open(text_llm, "--text-llm", greedy=True, quiet=quiet) if text_llm else nullcontext()
     with told as client, common.progress(quiet) as bar:
@@ -102,7 +104,7 @@ def evaluate(
             chat=None if client is None else ClientChat(client),
             overwrite=overwrite,
             progress=advance,
-            tasks=_names(tasks) if tasks else None,
+            tasks=task or None,
             limit=limit,
             conditions=chosen,
             ratings=ratings,
@@ -119,7 +121,3 @@ def evaluate(
         common.note(f"{name}: not run ({reason})", quiet)
     common.note(f"written to {out}; read {out / 'report.html'}", quiet)
     common.note("all figures are in metrics.jsonl, what was left out in config.json", quiet)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]

@@ -14,15 +14,23 @@ app = typer.Typer(no_args_is_help=True, help="Have texts rated blind, by people 
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the sheet, as `vectalk judge sheet` made it.")]
 
+RATED = ("elm", "shuffled", "copy_text", "probe_text", "own_text", "text_llm")
+
 
 @app.command()
 def sheet(
     evaluation: Annotated[Path, typer.Argument(help="Folder of a finished evaluation.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the sheet and its key.")],
-    tasks: Annotated[str | None, typer.Option("--tasks", help="Names of tasks with commas; all when omitted.")] = None,
-    conditions: Annotated[
-        str, typer.Option("--conditions", help="What wrote the texts, with commas.")
-    ] = "elm,shuffled,copy_text,probe_text,own_text,text_llm",
+    task: Annotated[
+        list[str] | None, typer.Option("--task", help="Only this task; may be repeated. All tasks when omitted.")
+    ] = None,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--condition",
+            help=f"Whose texts to rate; may be repeated. {', '.join(RATED)} when omitted, where they exist.",
+        ),
+    ] = None,
     each: Annotated[int, typer.Option("--each", min=1, help="Test examples of each task.")] = 10,
     facts: Annotated[
         bool,
@@ -41,8 +49,8 @@ def sheet(
     made = write_sheet(
         evaluation,
         out,
-        tasks=_names(tasks) if tasks else None,
-        conditions=_names(conditions),
+        tasks=task or None,
+        conditions=condition or list(RATED),
         each=each,
         facts=facts,
         seed=seed,
@@ -122,7 +130,3 @@ def _cell(figure: dict[str, Any]) -> str:
 
 def _slug(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-." else "-" for c in name)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]

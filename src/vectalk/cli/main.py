@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from vectalk.cli.examples import EXAMPLES
 from vectalk.errors import VectalkError
 from vectalk.version import __version__
 
@@ -44,6 +45,15 @@ GROUPS = {
 VERBS = {verb: job for group in GROUPS.values() for verb, job in group.items()}
 
 
+def _add_examples(words: str, command: Any) -> None:
+    """End the help of a verb, or of every verb of a group, with its example."""
+    if isinstance(command, TyperGroup):
+        for name, verb in command.commands.items():
+            _add_examples(f"{words} {name}", verb)
+    else:
+        command.epilog = f"Example: {EXAMPLES[words]}"
+
+
 class LazyGroup(TyperGroup):
     """Loads a verb's module when that verb is called, so that `vectalk --help` is quick."""
 
@@ -57,6 +67,7 @@ class LazyGroup(TyperGroup):
         command = typer.main.get_command(module.app)
         command.name = cmd_name
         command.help = command.help or VERBS[cmd_name]
+        _add_examples(cmd_name, command)
         return command
 
     def format_help(self, ctx: Any, formatter: Any) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vectalk.tasks.teachers.llm import Estimate, LLMTeacher
 
 KINDS = "facts, texts:COLUMN, openai:MODEL or hf:FOLDER"
-OF_LLMS = ("columns", "texts", "max_words", "dry_run")
+OF_LLMS = ("fact", "texts", "max_words", "dry_run")
 
 
 @contextmanager
@@ -86,7 +86,7 @@ def _llm_teacher(
 ) -> Iterator[LLMTeacher]:
     from vectalk.tasks.teachers.llm import LLMTeacher
 
-    columns = [name.strip() for name in options["columns"].split(",")] if options["columns"] else None
+    columns = options["fact"] or None
     sizes = {name: options[name] for name in ("texts", "max_words") if options[name] is not None}
     with llm_options.open(kind, "--teacher", quiet=quiet) as client:
         try:

@@ -13,8 +13,8 @@ def keep_freed_memory() -> bool:
 
     A step's tensors are freed, and wanted again at the next. glibc gives large ones back to the system, which clears
     every page before it hands it out anew: on a CPU a tenth to a quarter of a small LLM's step (see
-    benchmarks/log.md). From then on the process holds what its largest step took. Nothing happens without glibc, or where the environment
-    settles it (`MALLOC_...`, `GLIBC_TUNABLES`).
+    benchmarks/log.md). From then on the process holds what its largest step took. Nothing happens without glibc, or
+    where the environment settles it (`MALLOC_...`, `GLIBC_TUNABLES`).
     """
     if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
         return False

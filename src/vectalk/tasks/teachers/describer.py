@@ -101,7 +101,7 @@ def check_columns(describers: Mapping[str, Describer], columns: Sequence[str] | 
     for name in columns or ():
         if name not in known:
             near = closest(name, sorted(known)) or sorted(known)
-            raise TeacherError(f"--columns: no space has {name!r}; did you mean {', '.join(near)}?")
+            raise TeacherError(f"--fact: no space has {name!r}; did you mean {', '.join(near)}?")
 
 
 def _said(value: Any) -> str:

@@ -41,11 +41,12 @@ class TextsTeacher:
         if name is None:
             raise TeacherError(
                 f"no column is given for the texts of task {task.name!r}; say --column {task.name}=COLUMN, or leave "
-                "the task out (--tasks)"
+                "the task out (name the others with --task)"
             )
         if len(task.slots) > 1:
             raise TeacherError(
-                f"task {task.name!r} is about two entities, and a text of a column is about one; leave it out (--tasks)"
+                f"task {task.name!r} is about two entities, and a text of a column is about one; leave it out "
+                "(name the others with --task)"
             )
         space = spaces[next(iter(task.slots.values()))]
         if name not in space.column_names:
