@@ -144,7 +144,7 @@ def _check_counts(counts: np.ndarray, name: str, where: str, line: Line) -> None
 
 
 def _check_ratings(ratings: np.ndarray, where: str, feedback: Feedback, valid: Collection[float], tell: Tell) -> None:
-    """Raise an error, or tell, where a value seems to stand for "not rated"; tell what implicit feedback passes over."""
+    """Raise an error, or tell, where a value seems to stand for "not rated"; tell what implicit feedback ignores."""
     found = placeholder(ratings, valid)
     if found is not None:
         value, words, apart = found
