@@ -372,6 +372,19 @@ def test_values_that_may_not_be_ratings(values: list[float], refused: bool, note
     assert [message.startswith("note: ") for message in heard[1:]] == [True] * noted
 
 
+def test_nothing_is_counted_below_zero(tmp_path: Path) -> None:
+    path = written(tmp_path / "p.csv", "user,item,weight\n1,a,4\n1,b,-3\n2,a,-2\n2,c,5\n")
+    for feedback in ("implicit", "explicit"):
+        with pytest.raises(SpaceError, match=r"line 3: column 'weight' holds -3, and nothing is counted below 0"):
+            read_ratings(path, feedback=feedback)
+    assert len(read_ratings(path, nulls=["-3", "-2"])) == 2
+    heard: list[str] = []
+    jokes = written(tmp_path / "j.csv", "user,item,rating\n1,a,4.5\n1,b,-3\n2,a,-2.25\n2,c,5\n")
+    assert len(read_ratings(jokes, feedback="implicit", tell=heard.append)) == 4
+    assert heard[1].startswith("note: 2 of 4 ratings are below 0, and count like the others under implicit feedback")
+    assert len(read_ratings(jokes, feedback="explicit")) == 4
+
+
 def test_weights_are_above_zero(tmp_path: Path) -> None:
     path = anime(tmp_path / "anime.csv", "-1")
     with pytest.raises(SpaceError, match=r"a rating of -1 has the weight 1 \+ alpha \* rating = -1, .*--null -1"):

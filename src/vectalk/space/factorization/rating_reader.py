@@ -88,7 +88,9 @@ def read_ratings(
         ratings["timestamp"] = _whole(read["timestamp"])
     tell(_said(table, places, numbers, total))
     if taken.rating is not None:
-        _check_placeholder(numbers, table.where, feedback, valid, tell)
+        if taken.counts:
+            _check_counts(numbers, names["rating"], table.where, line)
+        _check_ratings(numbers, table.where, feedback, valid, tell)
     natural: Repeated = "sum" if feedback == "implicit" and taken.counts else "refuse"
     return merge_pairs(pa.table(ratings), repeated or natural, table.where, line, tell)
 
@@ -132,16 +134,31 @@ def _said(table: RatingTable, places: Mapping[str, int], ratings: np.ndarray, to
     return f"{table.where}: {total} ratings{table.layout}{left_out}: {'; '.join(words)}"
 
 
-def _check_placeholder(
-    ratings: np.ndarray, where: str, feedback: Feedback, valid: Collection[float], tell: Tell
-) -> None:
+def _check_counts(counts: np.ndarray, name: str, where: str, line: Line) -> None:
+    if counts.min() < 0:
+        row = int(np.flatnonzero(counts < 0)[0])
+        raise SpaceError(
+            f"{where}, {line(row)}: column {name!r} holds {counts[row]:g}, and nothing is counted below 0; mend or "
+            f"remove the line; if this stands for 'not rated', --null {counts[row]:g} leaves it out"
+        )
+
+
+def _check_ratings(ratings: np.ndarray, where: str, feedback: Feedback, valid: Collection[float], tell: Tell) -> None:
+    """Raise an error, or tell, where a value seems to stand for "not rated"; tell what implicit feedback ignores."""
     found = placeholder(ratings, valid)
-    if found is None:
-        return
-    value, words, apart = found
-    how = f"leave these out with --null {value:g}"
-    if feedback == "implicit":  # that a user met an item is what counts there
-        how += ", or count each line alike with --rating-column none"
-    if apart:
-        raise SpaceError(f"{where}: {words}; if {value:g} stands for 'not rated', {how}; else say --valid {value:g}")
-    tell(f"note: {words}; if {value:g} stands for 'not rated', {how}")
+    if found is not None:
+        value, words, apart = found
+        how = f"leave these out with --null {value:g}"
+        if feedback == "implicit":  # that a user met an item is what counts there
+            how += ", or count each line alike with --rating-column none"
+        if apart:
+            raise SpaceError(
+                f"{where}: {words}; if {value:g} stands for 'not rated', {how}; else say --valid {value:g}"
+            )
+        tell(f"note: {words}; if {value:g} stands for 'not rated', {how}")
+    negative = ratings[ratings < 0]
+    if feedback == "implicit" and len(np.unique(negative)) > 1:
+        tell(
+            f"note: {len(negative)} of {len(ratings)} ratings are below 0, and count like the others under implicit "
+            "feedback; --feedback explicit learns from the ratings themselves"
+        )
