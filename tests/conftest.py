@@ -14,8 +14,10 @@ import pytest
 from filelock import FileLock
 
 from films import save_films
+from linear_world import make_corpus
 from taught import KEY
 from vectalk.demo.world import World
+from vectalk.evaluation.probes.facts import Facts
 from vectalk.model.run import Run
 from vectalk.space import VectorSpace
 from vectalk.tasks import Corpus
@@ -91,6 +93,18 @@ def run(corpus: Corpus, base_llm: Path, shared: Path) -> Run:
     """A small trained run: it reads its vectors, if not well."""
     settings = TrainConfig.load(None, dict(CONFIG))
     return Run.load(once(shared / "run", lambda out: train(corpus, str(base_llm), out, settings, device="cpu")))
+
+
+@pytest.fixture(scope="session")
+def linear_corpus(shared: Path) -> Corpus:
+    """600 films whose attributes are linear in the vector."""
+    return Corpus.load(once(shared / "linear", make_corpus) / "corpus")
+
+
+@pytest.fixture(scope="session")
+def linear_facts(linear_corpus: Corpus) -> Facts:
+    """Their probes with seed 0: they depend on corpus and seed alone, so each is fitted once."""
+    return Facts(linear_corpus, 0)
 
 
 @pytest.fixture
