@@ -1,10 +1,13 @@
-# Everything a fresh machine needs: `make demo` and `make test` install into .venv and run.
+# Everything a fresh machine needs: `make demo`, `make test` and `make test-slow` install into .venv and run.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Processes that run tests, one file of tests at a time: `make test WORKERS=4`.
+WORKERS ?= 2
+PYTEST := -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: demo test lint check bench clean
+.PHONY: demo test test-slow coverage lint bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -15,7 +18,17 @@ demo: $(STAMP)
 	$(BIN)/vectalk demo --out runs/demo --overwrite $(DEMO)
 
 test: $(STAMP) lint
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	HF_HUB_OFFLINE=1 $(BIN)/python $(PYTEST) -m "not slow"
+
+test-slow: $(STAMP)
+	HF_HUB_OFFLINE=1 $(BIN)/python $(PYTEST) -m slow
+
+# Branch coverage by all tests, in every process that they start.
+coverage: $(STAMP)
+	$(BIN)/coverage erase
+	HF_HUB_OFFLINE=1 $(BIN)/coverage run $(PYTEST)
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
 
 lint: $(STAMP)
 	$(BIN)/ruff check src tests benchmarks demo-data examples

@@ -7,13 +7,17 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from films import save_films
+from linear_world import make_corpus
 from taught import KEY
 from vectalk.demo.world import World
+from vectalk.evaluation.probes.facts import Facts
 from vectalk.model.run import Run
 from vectalk.space import VectorSpace
 from vectalk.tasks import Corpus
@@ -25,8 +29,22 @@ from worlds import CONFIG, chat_tokenizer, make_islands, save_llm
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder under which everything shared lies; tests read it and leave it as it is."""
-    return tmp_path_factory.mktemp("shared")
+    """The folder of everything shared, one for all workers of pytest-xdist; tests read it and leave it as it is."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    (folder / "shared").mkdir(exist_ok=True)
+    return folder / "shared"
+
+
+def once(folder: Path, make: Callable[[Path], object]) -> Path:
+    """Return `folder`, which the first worker that needs it makes, while others wait."""
+    done = folder.with_name(f"{folder.name}.done")
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
+        if not done.exists():
+            make(folder)
+            done.touch()
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +55,7 @@ def world() -> World:
 @pytest.fixture(scope="session")
 def corpus(shared: Path) -> Corpus:
     """400 islands and the questions about them."""
-    return make_islands(shared)
+    return Corpus.load(once(shared / "islands", make_islands) / "corpus")
 
 
 @pytest.fixture(scope="session")
@@ -60,19 +78,33 @@ def chat(tokenizer):
 @pytest.fixture(scope="session")
 def random_llm(shared: Path, tokenizer) -> Path:
     """The folder of a two-layer Llama that has learned nothing."""
-    return save_llm("llama", tokenizer, shared / "random-llama")
+    return once(shared / "random-llama", lambda folder: save_llm("llama", tokenizer, folder))
 
 
 @pytest.fixture(scope="session")
 def base_llm(corpus: Corpus, shared: Path) -> Path:
     """The folder of a small Llama that has read about islands, but seen no vector."""
-    return make_base_llm(corpus, shared / "llm", hidden=64, layers=2, vocabulary=512, steps=200, batch_size=32, lr=4e-3)
+    size = {"hidden": 64, "layers": 2, "vocabulary": 512}
+    return once(shared / "llm", lambda out: make_base_llm(corpus, out, **size, steps=200, batch_size=32, lr=4e-3))
 
 
 @pytest.fixture(scope="session")
 def run(corpus: Corpus, base_llm: Path, shared: Path) -> Run:
     """A small trained run: it reads its vectors, if not well."""
-    return train(corpus, str(base_llm), shared / "run", TrainConfig.load(None, dict(CONFIG)), device="cpu")
+    settings = TrainConfig.load(None, dict(CONFIG))
+    return Run.load(once(shared / "run", lambda out: train(corpus, str(base_llm), out, settings, device="cpu")))
+
+
+@pytest.fixture(scope="session")
+def linear_corpus(shared: Path) -> Corpus:
+    """600 films whose attributes are linear in the vector."""
+    return Corpus.load(once(shared / "linear", make_corpus) / "corpus")
+
+
+@pytest.fixture(scope="session")
+def linear_facts(linear_corpus: Corpus) -> Facts:
+    """Their probes with seed 0: they depend on corpus and seed alone, so each is fitted once."""
+    return Facts(linear_corpus, 0)
 
 
 @pytest.fixture
@@ -88,4 +120,4 @@ def openai_key(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def films(shared: Path) -> VectorSpace:
     """A few films with titles and texts."""
-    return save_films(shared / "films" / "space")
+    return VectorSpace.load(once(shared / "films", lambda folder: save_films(folder / "space")) / "space")

@@ -5,17 +5,18 @@ import os
 import pty
 import re
 import select
-import subprocess
-import sys
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 
 import vectalk as vt
+from forked import Forked
 from vectalk.concepts import Concept, shelf
-from vectalk.errors import PromptError, UnknownEntityError
+from vectalk.errors import ConceptError, PromptError, UnknownEntityError
 from vectalk.model.run import Run
+from vectalk.space import VectorSpace
 from vectalk.talk import ELM, Answer
 from vectalk.talk.chat import Chat
 
@@ -77,18 +78,28 @@ def test_why_tells_of_the_last_answer(chat: Chat, elm: ELM) -> None:
     assert len(chat.turns) == 2
 
 
-def test_a_concept_and_where_a_point_lies_on_it(chat: Chat, elm: ELM, monkeypatch: pytest.MonkeyPatch) -> None:
-    space = elm.spaces["island"]
+def test_a_saved_concept_and_where_a_point_lies_on_it(run: Run, islands: VectorSpace, tmp_path: Path) -> None:
+    shutil.copytree(islands.path, tmp_path / "islands")  # concepts are saved beside their space
+    chat = Chat(vt.ELM.from_pretrained(run.path, device="cpu", spaces={"island": tmp_path / "islands"}))
+    space = chat.elm.spaces["island"]
+    assert said(chat, "/concept").strip() == "island: no concepts"
+    said(chat, "/bind island = 3")
+    with pytest.raises(ConceptError, match="has no concept 'first'"):
+        said(chat, "/concept first")
     rows = space.rows("train")
     concept = Concept.fit(space, positive=rows[space.vectors[rows][:, 0] > 0], name="first")
-    monkeypatch.setattr(shelf, "names", lambda of: ["first"])
-    monkeypatch.setattr(shelf, "find", lambda of, name: concept)
+    shelf.keep(concept)
     assert said(chat, "/concept").strip() == "island: first"
-    said(chat, "/bind island = 3")
-    told = said(chat, "/concept first")
-    assert float(re.search(r"lies ([+-]\d+\.\d\d) sd", told).group(1)) == pytest.approx(
-        float(concept.score(space["3"])), abs=0.01
-    )
+
+    def place() -> float:
+        return float(re.search(r"lies ([+-]\d+\.\d\d) sd along 'first'", said(chat, "/concept first")).group(1))
+
+    before = place()
+    assert before == pytest.approx(float(concept.score(space["3"])), abs=0.01)
+    # The move that the answer proposes.
+    move = said(chat, "/concept first").rpartition("move it by ")[2]
+    said(chat, f"/bind island = {move}")
+    assert place() == pytest.approx(before + 1, abs=0.011)
 
 
 def test_a_conversation_is_saved(chat: Chat, tmp_path: Path) -> None:
@@ -145,12 +156,11 @@ def test_in_a_terminal(elm: ELM, tmp_path: Path) -> None:
         if sum(x.startswith(t) for x in map(space.title, range(len(space)))) == 1
     )
     host, guest = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "200", "INPUTRC": os.devnull}
-    command = [sys.executable, "-m", "vectalk.cli.main", "chat", str(elm.run.path), "--device", "cpu"]
-    process = subprocess.Popen(command, stdin=guest, stdout=guest, stderr=guest, env=environment, close_fds=True)
-    os.close(guest)
+    environment = {"TERM": "xterm", "COLUMNS": "200", "INPUTRC": os.devnull}
+    chat = ["chat", str(elm.run.path), "--device", "cpu"]
+    process = Forked(*chat, environment=environment, terminal=os.ttyname(guest))
     try:
-        screen = wait_for(host, "> ")
+        wait_for(host, "> ")
         os.write(host, f"/bind island = '{title}".encode() + b"\t\n")
         screen = wait_for(host, "a real entity", "> ")
         assert f"{{island}} = '{title}'" in screen
@@ -171,6 +181,7 @@ def test_in_a_terminal(elm: ELM, tmp_path: Path) -> None:
         process.kill()
         process.wait()
         os.close(host)
+        os.close(guest)
 
 
 def wait_for(host: int, *wanted: str, seconds: float = 120) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import typer
 
+import forked
 from vectalk.cli import ask as _ask  # noqa: F401  (loaded once, so that single tests are quick)
 from vectalk.cli.main import VERBS
 from vectalk.demo.world import World
@@ -379,7 +380,7 @@ def test_the_command_itself(asked: list[str]) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     keys = {"text", "question", "slots", "settings", "finished", "influence", "abstained", "consistency", "cut"}
     assert set(json.loads(done.stdout)) == keys
-    done = subprocess.run([vectalk, *asked], capture_output=True, text=True)
+    done = forked.run(*asked)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("vectalk: error: ")
     assert done.stderr.count("\n") == 1

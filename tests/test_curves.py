@@ -7,13 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from linear_world import DIM, GENRES, Blind, Oracle, make_corpus
+from linear_world import DIM, GENRES, Blind, Oracle
 from vectalk.errors import EvaluationError
 from vectalk.evaluation.curves.cold_start import Behaviour, RatingsOf, crossings, folded
 from vectalk.evaluation.curves.curves import ALPHAS, STEPS, curves
 from vectalk.evaluation.curves.plot import chart
 from vectalk.evaluation.metrics.bootstrap import whole
-from vectalk.evaluation.probes.facts import Facts
 from vectalk.evaluation.ratings import Pairs, Ratings
 from vectalk.space.factorization.ratings import factorize
 from vectalk.space.factorization.wals import WalsConfig
@@ -22,16 +21,15 @@ SMALL = {"pairs": 30, "entities": 25, "concepts": 1}
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    return make_corpus(tmp_path_factory.mktemp("linear"))
+def corpus(linear_corpus):
+    return linear_corpus
 
 
 @pytest.fixture(scope="module", autouse=True)
-def probes_are_fitted_once(corpus):
+def probes_are_fitted_once(linear_facts):
     """The probes depend on corpus and seed alone, so that the tests may share them."""
-    known = Facts(corpus, 0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(importlib.import_module("vectalk.evaluation.curves.curves"), "Facts", lambda *_: known)
+        patch.setattr(importlib.import_module("vectalk.evaluation.curves.curves"), "Facts", lambda *_: linear_facts)
         yield
 
 

@@ -20,7 +20,7 @@ from vectalk.llm.loading import wrap
 from vectalk.model import ElmAdapter, ElmAdapterConfig, ElmModel, PromptFormat, collate
 from vectalk.space import VectorSpace
 from vectalk.talk.engine import TransformersEngine
-from worlds import FAMILIES, MORE_FAMILIES, make_llm
+from worlds import EACH_FAMILY, make_llm
 
 QUESTIONS = [
     "Describe {island}.",
@@ -82,7 +82,7 @@ def one_by_one(engine: TransformersEngine, questions: Sequence[str], slots: Sequ
     return made
 
 
-@pytest.mark.parametrize("family", [*FAMILIES, *MORE_FAMILIES, "mamba"])
+@pytest.mark.parametrize("family", [*EACH_FAMILY, "mamba"])
 def test_many_at_once_say_what_each_says_alone(family: str, chat, islands: VectorSpace) -> None:
     engine = make_engine(family, chat, islands)
     assert can_decode(engine.model) == (family != "mamba")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from linear_world import SUITE, Blind, Oracle, make_corpus
+from linear_world import SUITE, Blind, Oracle
 from vectalk.cli.main import main
 from vectalk.errors import EvaluationError, SuiteError
 from vectalk.evaluation import evaluate
@@ -25,16 +25,15 @@ SUMMARY = ["summary"]
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    return make_corpus(tmp_path_factory.mktemp("world"))
+def corpus(linear_corpus: Corpus) -> Corpus:
+    return linear_corpus
 
 
 @pytest.fixture(scope="module", autouse=True)
-def probes_are_fitted_once(corpus: Corpus) -> Iterator[None]:
+def probes_are_fitted_once(linear_facts: Facts) -> Iterator[None]:
     """The probes depend on corpus and seed alone, so that the tests may share them."""
-    known = Facts(corpus, 0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(importlib.import_module("vectalk.evaluation.evaluate"), "Facts", lambda *_: known)
+        patch.setattr(importlib.import_module("vectalk.evaluation.evaluate"), "Facts", lambda *_: linear_facts)
         yield
 
 
@@ -176,7 +175,7 @@ def test_headline_conditions_alone(corpus: Corpus, tmp_path: Path) -> None:
 def test_random_vectors_are_shared_by_examples_where_there_are_many(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("conditions", "distinctness"):
+    for module in ("conditions", "metrics.distinctness"):
         monkeypatch.setattr(importlib.import_module(f"vectalk.evaluation.{module}"), "GAUSSIANS", 5)
     oracle = Oracle(corpus)
     rows = evaluate(oracle, corpus, tmp_path, tasks=["both"], limit=20, conditions=["gaussian"])

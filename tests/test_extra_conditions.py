@@ -10,20 +10,24 @@ import torch
 from safetensors.torch import load_file
 
 from fake_endpoint import serving
-from linear_world import Blind, Oracle, make_corpus
+from linear_world import Blind, Oracle
 from vectalk.errors import EvaluationError, RunError, TeacherError
 from vectalk.evaluation import ClientChat, evaluate
+from vectalk.evaluation.probes.facts import Facts
 from vectalk.llm import open_chat
 from vectalk.model.run import Run
 from vectalk.talk import ELM
 from vectalk.tasks import Corpus
 
-QUICK: dict[str, Any] = {"tasks": ["summary"], "limit": 20}
+
+@pytest.fixture
+def linear(linear_corpus: Corpus) -> Corpus:
+    return linear_corpus
 
 
-@pytest.fixture(scope="module")
-def linear(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    return make_corpus(tmp_path_factory.mktemp("world"), rows=300)
+@pytest.fixture
+def quick(linear_facts: Facts) -> dict[str, Any]:
+    return {"tasks": ["summary"], "limit": 20, "facts": linear_facts}
 
 
 def config(out: Path) -> dict[str, Any]:
@@ -81,11 +85,11 @@ def test_the_first_stage_takes_part(run: Run, corpus: Corpus, tmp_path: Path) ->
     assert by["stage1"] == first.generate([a["prompt"] for a in answers[:8]], slots, **question)  # type: ignore[arg-type]
 
 
-def test_a_first_stage_that_is_missing_is_not_run(linear: Corpus, tmp_path: Path) -> None:
+def test_a_first_stage_that_is_missing_is_not_run(linear: Corpus, quick: dict[str, Any], tmp_path: Path) -> None:
     def missing() -> Oracle:
         raise RunError("the run keeps no first stage")
 
-    rows = evaluate(Oracle(linear), linear, tmp_path, stage1=missing, conditions=["stage1"], **QUICK)
+    rows = evaluate(Oracle(linear), linear, tmp_path, stage1=missing, conditions=["stage1"], **quick)
     assert "stage1" not in values(rows, "distinct")
     assert config(tmp_path)["not_run"]["stage1"] == "the run keeps no first stage"
 
@@ -112,9 +116,11 @@ class Reader:
 
 
 @pytest.mark.parametrize("task", ["summary", "both"])
-def test_an_llm_is_told_titles_and_shown_training_examples(linear: Corpus, tmp_path: Path, task: str) -> None:
+def test_an_llm_is_told_titles_and_shown_training_examples(
+    linear: Corpus, quick: dict[str, Any], tmp_path: Path, task: str
+) -> None:
     reader = Reader(linear, task)
-    rows = evaluate(Blind(linear), linear, tmp_path, chat=reader, conditions=["text_llm"], tasks=[task], limit=20)
+    rows = evaluate(Blind(linear), linear, tmp_path, chat=reader, conditions=["text_llm"], **{**quick, "tasks": [task]})
     assert values(rows, "sc")["text_llm"] == pytest.approx(values(rows, "sc")["own_text"], abs=0.01)
     assert len(reader.heard) == 20
     train = {linear.spaces["film"].title(int(row)) for row in linear.spaces["film"].rows("train")}
@@ -127,8 +133,8 @@ def test_an_llm_is_told_titles_and_shown_training_examples(linear: Corpus, tmp_p
     assert "{" not in question["content"]
 
 
-def test_without_an_llm_it_is_not_run(linear: Corpus, tmp_path: Path) -> None:
-    rows = evaluate(Oracle(linear), linear, tmp_path, conditions=["text_llm"], **QUICK)
+def test_without_an_llm_it_is_not_run(linear: Corpus, quick: dict[str, Any], tmp_path: Path) -> None:
+    rows = evaluate(Oracle(linear), linear, tmp_path, conditions=["text_llm"], **quick)
     assert "text_llm" not in values(rows, "distinct")
     assert "no LLM" in config(tmp_path)["not_run"]["text_llm"]
 
@@ -136,21 +142,25 @@ def test_without_an_llm_it_is_not_run(linear: Corpus, tmp_path: Path) -> None:
 # ---- the folder of the results
 
 
-def test_an_older_evaluation_is_replaced_when_told_so_alone(linear: Corpus, tmp_path: Path) -> None:
+def test_an_older_evaluation_is_replaced_when_told_so_alone(
+    linear: Corpus, quick: dict[str, Any], tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-    evaluate(Oracle(linear), linear, out, **QUICK)
+    evaluate(Oracle(linear), linear, out, **quick)
     before = (out / "metrics.jsonl").read_text()
     oracle = Oracle(linear)
     with pytest.raises(EvaluationError, match="holds an evaluation; name another folder"):
-        evaluate(oracle, linear, out, **QUICK)
+        evaluate(oracle, linear, out, **quick)
     assert (oracle.asked, (out / "metrics.jsonl").read_text()) == (0, before)
     (out / "report.html").write_text("of the old one")
-    evaluate(Blind(linear), linear, out, overwrite=True, **QUICK)
+    evaluate(Blind(linear), linear, out, overwrite=True, **quick)
     assert (out / "metrics.jsonl").read_text() != before
     assert "of the old one" not in (out / "report.html").read_text()
 
 
-def test_an_interrupted_evaluation_of_another_run_is_in_the_way(linear: Corpus, tmp_path: Path) -> None:
+def test_an_interrupted_evaluation_of_another_run_is_in_the_way(
+    linear: Corpus, quick: dict[str, Any], tmp_path: Path
+) -> None:
     class Fragile(Oracle):
         fingerprint = "one run"
 
@@ -161,27 +171,27 @@ def test_an_interrupted_evaluation_of_another_run_is_in_the_way(linear: Corpus, 
 
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        evaluate(Fragile(linear), linear, out, **QUICK)
+        evaluate(Fragile(linear), linear, out, **quick)
     other = Oracle(linear)
     other.fingerprint = "another run"  # type: ignore[attr-defined]
     with pytest.raises(EvaluationError, match="interrupted evaluation of another run or corpus"):
-        evaluate(other, linear, out, **QUICK)
+        evaluate(other, linear, out, **quick)
     same = Oracle(linear)
     same.fingerprint = "one run"  # type: ignore[attr-defined]
-    evaluate(same, linear, out, **QUICK)
+    evaluate(same, linear, out, **quick)
     assert same.asked == 21  # the mean and the random vectors; the films were asked about
 
 
-def test_what_is_no_evaluation_is_never_replaced(linear: Corpus, tmp_path: Path) -> None:
+def test_what_is_no_evaluation_is_never_replaced(linear: Corpus, quick: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     for overwrite in (False, True):
         with pytest.raises(EvaluationError, match=r"is not the folder of an evaluation \(it holds thesis.txt\)"):
-            evaluate(Oracle(linear), linear, tmp_path, overwrite=overwrite, **QUICK)
+            evaluate(Oracle(linear), linear, tmp_path, overwrite=overwrite, **quick)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
 def test_an_endpoint_is_asked_greedily_and_once(
-    linear: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    linear: Corpus, quick: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("openai")
     monkeypatch.setenv("VECTALK_CACHE", str(tmp_path / "cache"))
@@ -189,7 +199,7 @@ def test_an_endpoint_is_asked_greedily_and_once(
         for name in ("one", "two"):
             with open_chat("openai:some-model", {"base_url": fake.url}, greedy=True) as client:
                 chat = ClientChat(client)
-                rows = evaluate(Blind(linear), linear, tmp_path / name, chat=chat, conditions=["text_llm"], **QUICK)
+                rows = evaluate(Blind(linear), linear, tmp_path / name, chat=chat, conditions=["text_llm"], **quick)
         assert len(fake.requests) == 20
     assert all(request["temperature"] == 0 for request in fake.requests)
     assert fake.requests[0]["model"] == "some-model"

@@ -23,13 +23,13 @@ from vectalk.training.loop import told_of_memory
 from vectalk.training.order import length_grouped
 from vectalk.training.tokens import Tokens
 from vectalk.training.trainer import train
-from worlds import FAMILIES, MORE_FAMILIES, SHORT, log_of, make_llm, save_llm
+from worlds import EACH_FAMILY, SHORT, log_of, make_llm, save_llm
 
 SETTINGS = TrainConfig.load(None, {"adapter.soft_tokens": 2, "adapter.width": 16})
 CHOSEN = np.array([5, 900, 17, 1800, 1801, 40, 333])
 
 
-@pytest.fixture(scope="module", params=[*FAMILIES, *MORE_FAMILIES])
+@pytest.fixture(scope="module", params=EACH_FAMILY)
 def family(request: pytest.FixtureRequest) -> str:
     return request.param
 

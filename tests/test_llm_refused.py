@@ -2,11 +2,9 @@
 
 import copy
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +16,9 @@ from vectalk.files import write_text
 from vectalk.llm import loading as llm_module
 from vectalk.llm.loading import check_embeddings, load_llm, wrap
 from vectalk.tasks import Corpus
+from vectalk.training import TrainConfig
+from vectalk.training.reporter import Silent
+from vectalk.training.trainer import train
 from worlds import SHORT, make_llm, save_llm
 
 
@@ -95,69 +96,49 @@ def test_a_translator_is_refused(tokenizer, tmp_path: Path) -> None:
         load_llm(str(tmp_path), device="cpu")
 
 
-# Loads an LLM by hub name, as it was at a revision, out of a cache that is all there is.
-FROM_CACHE = """
-import sys
-from vectalk.errors import LanguageModelError
-from vectalk.llm.loading import load_llm
-
-for revision in sys.argv[1:]:
-    try:
-        llm = load_llm("someone/tiny", revision=revision, device="cpu")
-        print(revision, llm.revision, llm.hidden_size)
-    except LanguageModelError as error:
-        print(revision, "error:", error)
-"""
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cached repository `someone/tiny`, which is all that there is, since tests reach no network."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub" / "models--someone--tiny"
 
 
-def test_a_hub_llm_is_taken_at_its_revision_without_a_network(tokenizer, tmp_path: Path) -> None:
-    cache = tmp_path / "hub" / "models--someone--tiny"
+def test_a_hub_llm_is_taken_at_its_revision_without_a_network(tokenizer, hub_cache: Path) -> None:
     for commit, ref, width in (("a" * 40, "main", 32), ("b" * 40, "wide", 64)):
-        save_llm("llama", tokenizer, cache / "snapshots" / commit, hidden_size=width)
-        write_text(cache / "refs" / ref, commit)
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path / "hub")}
-    command = [sys.executable, "-c", FROM_CACHE, "main", "wide", "a" * 40, "other"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    lines = done.stdout.splitlines()
-    assert lines[:3] == [f"main {'a' * 40} 32", f"wide {'b' * 40} 64", f"{'a' * 40} {'a' * 40} 32"], done.stderr
-    assert lines[3].startswith("other error: LLM 'someone/tiny' cannot be loaded")
-    assert "HF_HUB_OFFLINE=1 keeps to what is in the cache" in lines[3]
+        save_llm("llama", tokenizer, hub_cache / "snapshots" / commit, hidden_size=width)
+        write_text(hub_cache / "refs" / ref, commit)
+    for revision, commit, width in (("main", "a" * 40, 32), ("wide", "b" * 40, 64), ("a" * 40, "a" * 40, 32)):
+        llm = load_llm("someone/tiny", revision=revision, device="cpu")
+        assert (llm.revision, llm.hidden_size) == (commit, width)
+    with pytest.raises(LanguageModelError, match="LLM 'someone/tiny' cannot be loaded") as error:
+        load_llm("someone/tiny", revision="other", device="cpu")
+    assert "HF_HUB_OFFLINE=1 keeps to what is in the cache" in str(error.value)
 
 
-GONE_ON = """
-import json, sys
-from vectalk.tasks import Corpus
-from vectalk.training import TrainConfig
-from vectalk.training.reporter import Silent
-from vectalk.training.trainer import train
+class KilledError(Exception):
+    """Stops a run."""
+
 
 class Killed(Silent):
-    def step(self, stage, done, steps, note):
-        if done == 6 and sys.argv[4] == "kill":
-            raise KeyboardInterrupt
+    """A reporter that stops a run after six steps."""
 
-settings = TrainConfig.load(None, json.loads(sys.argv[3]))
-run = train(Corpus.load(sys.argv[1]), "someone/tiny", sys.argv[2], settings, device="cpu", reporter=Killed(),
-            resume=sys.argv[4] == "resume")
-print(run.card.llm.revision)
-"""
+    def step(self, stage: int, done: int, steps: int, note: str) -> None:
+        if done == 6:
+            raise KilledError
 
 
-def test_a_run_goes_on_with_the_commit_that_it_was_started_with(corpus: Corpus, tokenizer, tmp_path: Path) -> None:
-    cache, environment = tmp_path / "hub" / "models--someone--tiny", {**os.environ, "HF_HUB_OFFLINE": "1"}
-    for commit in ("a" * 40, "b" * 40):
-        save_llm("llama", tokenizer, cache / "snapshots" / commit)
-    settings = json.dumps({**SHORT, "stage2.steps": 0})
-    said = []
-    for commit, how in (("a", "kill"), ("b", "resume")):
-        write_text(cache / "refs" / "main", commit * 40)
-        command = [sys.executable, "-c", GONE_ON, str(corpus.path), str(tmp_path / "run"), settings, how]
-        given = {**environment, "HF_HUB_CACHE": str(tmp_path / "hub")}
-        done = subprocess.run(command, env=given, capture_output=True, text=True)
-        said.append((done.returncode == 0, done.stdout.strip(), done.stderr))
-    assert said[0][0] is False
-    assert "KeyboardInterrupt" in said[0][2]
-    assert said[1][:2] == (True, "a" * 40), said[1][2]
+def test_a_run_goes_on_with_the_commit_that_it_was_started_with(
+    corpus: Corpus, tokenizer, hub_cache: Path, tmp_path: Path
+) -> None:
+    for commit, seed in (("a" * 40, 0), ("b" * 40, 1)):
+        save_llm("llama", tokenizer, hub_cache / "snapshots" / commit, seed=seed)
+    arguments: tuple[Any, ...] = (corpus, "someone/tiny", tmp_path / "run")
+    settings = TrainConfig.load(None, {**SHORT, "stage2.steps": 0})
+    write_text(hub_cache / "refs" / "main", "a" * 40)
+    with pytest.raises(KilledError):
+        train(*arguments, settings, device="cpu", reporter=Killed())
+    write_text(hub_cache / "refs" / "main", "b" * 40)
+    assert train(*arguments, settings, device="cpu", resume=True).card.llm.revision == "a" * 40
 
 
 def test_an_llm_that_does_not_fit_is_told_so(random_llm: Path, monkeypatch: pytest.MonkeyPatch) -> None:

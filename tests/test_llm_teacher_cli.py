@@ -1,11 +1,8 @@
 """Corpora by an LLM from the command line, in processes of their own: killed, interrupted, misconfigured."""
 
 import json
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +14,7 @@ import pytest
 
 from fake_endpoint import Answer, FakeEndpoint, serving
 from films import TEXT, films_suite
+from forked import Forked
 from taught import KEY
 from vectalk.space import VectorSpace
 from vectalk.tasks import Corpus
@@ -37,19 +35,7 @@ def command(films: VectorSpace, fake: FakeEndpoint, folder: Path, *more: str) ->
     ]
 
 
-def started(arguments: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "vectalk.cli.main", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OPENAI_API_KEY": KEY},
-        # A shell's background jobs, and all they start, ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-
-
-def until(true: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+def until(true: Callable[[], bool], process: Forked) -> None:
     for _ in range(6000):
         if true():
             return
@@ -77,13 +63,13 @@ def test_a_killed_build_goes_on_and_pays_nothing_twice(films: VectorSpace, tmp_p
         return text
 
     with serving(answer) as fake:
-        process = started(command(films, fake, tmp_path, "--set", "concurrency=4"))
+        process = Forked(*command(films, fake, tmp_path, "--set", "concurrency=4"))
         until(lambda: len(fake.requests) == 14 and kept(tmp_path / "cache") == 10, process)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         hang.set()
         assert not (tmp_path / "corpus").exists()
-        process = started(command(films, fake, tmp_path, "--json", "--quiet"))
+        process = Forked(*command(films, fake, tmp_path, "--json", "--quiet"))
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
         spending = json.loads(out)["provenance"]["spending"]
@@ -100,7 +86,7 @@ def test_an_interrupted_build_keeps_what_is_on_its_way(films: VectorSpace, tmp_p
         return Answer(f"{TEXT} Number {number}.", wait=slow if number >= 6 else None)
 
     with serving(answer) as fake:
-        process = started(command(films, fake, tmp_path, "--set", "concurrency=3"))
+        process = Forked(*command(films, fake, tmp_path, "--set", "concurrency=3"))
         until(lambda: len(fake.requests) == 9, process)
         process.send_signal(signal.SIGINT)
         time.sleep(0.2)

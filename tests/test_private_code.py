@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from linear_world import Oracle, make_corpus
+from linear_world import Oracle
 from vectalk.evaluation import evaluate
+from vectalk.evaluation.probes.facts import Facts
 from vectalk.readback import TfidfEncoder, readback
 from vectalk.tasks import Corpus
 
@@ -34,23 +35,23 @@ class Mixed(Coder):
         return [f"{a} {b}" for a, b in zip(true, code, strict=True)]
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    return make_corpus(tmp_path_factory.mktemp("world"))
+@pytest.fixture
+def corpus(linear_corpus: Corpus) -> Corpus:
+    return linear_corpus
 
 
-def rows_of(corpus: Corpus, generator: type[Oracle], out: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    quick: dict[str, Any] = {"tasks": ["summary"], "conditions": ["elm"]}
+def rows_of(corpus: Corpus, generator: type[Oracle], out: Path, facts: Facts) -> dict[tuple[str, str], dict[str, Any]]:
+    quick: dict[str, Any] = {"tasks": ["summary"], "conditions": ["elm"], "facts": facts}
     return {(r["metric"], r["condition"]): r for r in evaluate(generator(corpus), corpus, out, **quick)}
 
 
-def test_a_private_code_gains_nothing(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_private_code_gains_nothing(corpus: Corpus, linear_facts: Facts, tmp_path: Path) -> None:
     # The code tells the vector: no two films have the same.
     space, rows = corpus.spaces["film"], corpus.spaces["film"].rows("test")
     asked = [{"film": ("film", space.vectors[row])} for row in rows]
     code = Coder(corpus).generate([""] * len(rows), asked, max_new_tokens=99, progress=None)
     assert len(set(code)) == len(rows)
-    coded, told, both = (rows_of(corpus, g, tmp_path / g.__name__) for g in (Coder, Oracle, Mixed))
+    coded, told, both = (rows_of(corpus, g, tmp_path / g.__name__, linear_facts) for g in (Coder, Oracle, Mixed))
     assert abs(coded["sc", "elm"]["value"]) < 0.15
     gap = coded["sc_minus_shuffled", "elm"]
     assert gap["low"] <= 0 <= gap["high"]
@@ -60,7 +61,7 @@ def test_a_private_code_gains_nothing(corpus: Corpus, tmp_path: Path) -> None:
 
 
 def test_encoder_and_ridge_see_training_references_alone(
-    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corpus: Corpus, linear_facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fitted: list[str] = []
     encoded: list[list[str]] = []
@@ -83,7 +84,7 @@ def test_encoder_and_ridge_see_training_references_alone(
     monkeypatch.setattr(TfidfEncoder, "fit", recording_fit)
     monkeypatch.setattr(TfidfEncoder, "encode", recording_encode)
     monkeypatch.setattr(readback, "fit_ridge", recording_ridge)
-    evaluate(Mixed(corpus), corpus, tmp_path / "out", limit=30)
+    evaluate(Mixed(corpus), corpus, tmp_path / "out", limit=30, facts=linear_facts)
     references = {task: {e.target for e in corpus.examples("train", task)} for task in ("summary", "both")}
     assert len(seen) == 2
     for texts, task in zip(seen, references, strict=True):

@@ -5,8 +5,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from forked import Forked
 from vectalk.space import VectorSpace
 from vectalk.tasks import Corpus, FactsTeacher, Suite, build_corpus
 from vectalk.training import TrainConfig, checkpoint
@@ -45,6 +44,7 @@ import os, signal, sys
 from vectalk.tasks import Corpus
 from vectalk.training import TrainConfig, checkpoint, trainer
 import json
+os.setpgrp()
 corpus, llm, out, settings, resume, kill = sys.argv[1:]
 write = checkpoint.write_json
 
@@ -80,17 +80,9 @@ def launch(corpus: Corpus, llm: Path, out: Path, settings: dict[str, Any], *, re
     made = []
     for rank in range(2):
         place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}
-        environment = {**os.environ, **place, "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
-        command = [sys.executable, "-c", RUN, str(corpus.path), str(llm), str(out), json.dumps(settings)]
-        made.append(
-            subprocess.Popen(
-                [*command, str(int(resume)), str(kill)],
-                env=environment,
-                process_group=0,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
+        environment = {**place, "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
+        arguments = [str(corpus.path), str(llm), str(out), json.dumps(settings), str(int(resume)), str(kill)]
+        made.append(Forked(*arguments, code=RUN, environment=environment))
     if kill >= 0:
         made[0].wait()
         os.killpg(made[1].pid, signal.SIGKILL)  # it waits for the other

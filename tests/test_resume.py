@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import forked
 from vectalk.errors import RunError, TrainingError
 from vectalk.model.run import Run
 from vectalk.tasks import Corpus
@@ -81,12 +82,7 @@ def arguments(corpus: Corpus, llm: Path, out: Path, settings: dict[str, Any]) ->
 
 def stopped(command: list[str], stage: int, step: int, number: int, place: str = "step") -> subprocess.CompletedProcess:
     """Run the command line in a process of its own that is sent signal `number` at a step of a stage."""
-    return subprocess.run(
-        [sys.executable, "-c", STOPPED, str(stage), str(step), str(number), place, *command],
-        capture_output=True,
-        text=True,
-        env={**os.environ},
-    )
+    return forked.run(str(stage), str(step), str(number), place, *command, code=STOPPED)
 
 
 def weights_of(run: Path) -> dict[str, torch.Tensor]:
@@ -108,18 +104,27 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return make_islands(tmp_path_factory.mktemp("small"), rows=80)
 
 
-@pytest.fixture(scope="module", params=["full", "lora"])
-def whole(request: pytest.FixtureRequest, small: Corpus, random_llm: Path, tmp_path_factory) -> tuple[Path, dict]:
-    """A run that was never stopped, with its settings."""
-    settings = {**SETTINGS, "stage2.llm": request.param}
-    out = tmp_path_factory.mktemp("whole") / "run"
-    train(small, str(random_llm), out, TrainConfig.load(None, dict(settings)), device="cpu")
-    return out, settings
+@pytest.fixture(scope="module")
+def whole(small: Corpus, random_llm: Path, tmp_path_factory) -> Callable[[str], Path]:
+    """Makes the run that was never stopped, whose LLM is trained `full` or by `lora`: once, for all tests.
+
+    It saves at every fifth step. The others, which save as often or seldom as they like, must equal it all the same.
+    """
+    runs: dict[str, Path] = {}
+
+    def run_of(llm: str) -> Path:
+        if llm not in runs:
+            out = tmp_path_factory.mktemp("whole") / "run"
+            settings = TrainConfig.load(None, {**SETTINGS, "stage2.llm": llm})
+            runs[llm] = train(small, str(random_llm), out, settings, device="cpu").path
+        return runs[llm]
+
+    return run_of
 
 
-def test_killed_twice_is_never_killed(whole, small: Corpus, random_llm: Path, tmp_path: Path, capsys) -> None:
-    reference, settings = whole
-    out = tmp_path / "run"
+@pytest.mark.parametrize("llm", ["full", "lora"])
+def test_killed_twice_is_never_killed(llm: str, whole, small: Corpus, random_llm: Path, tmp_path: Path, capsys) -> None:
+    reference, settings, out = whole(llm), {**SETTINGS, "stage2.llm": llm}, tmp_path / "run"
     command = arguments(small, random_llm, out, settings)
     killed = stopped(command, 1, 8, 9)
     assert killed.returncode == -9, killed.stderr
@@ -142,10 +147,9 @@ def call_ok(command: list[str], capsys: pytest.CaptureFixture[str]) -> bool:
     return True
 
 
-def test_ctrl_c_saves_and_goes_on(small: Corpus, random_llm: Path, tmp_path: Path, capsys) -> None:
+def test_ctrl_c_saves_and_goes_on(whole, small: Corpus, random_llm: Path, tmp_path: Path, capsys) -> None:
     settings = {**SETTINGS, "stage2.llm": "full", "save_every": 1000}
-    reference, out = tmp_path / "reference", tmp_path / "run"
-    train(small, str(random_llm), reference, TrainConfig.load(None, dict(settings)), device="cpu")
+    out = tmp_path / "run"
     command = arguments(small, random_llm, out, settings)
     ended = stopped(command, 2, 3, 2)
     assert ended.returncode == 130, ended.stderr
@@ -154,13 +158,14 @@ def test_ctrl_c_saves_and_goes_on(small: Corpus, random_llm: Path, tmp_path: Pat
     assert [path.name for path in checkpoint.list_checkpoints(out / "checkpoints")] == ["step-0000016"]
     assert not (out / "elm.json").exists()
     assert call_ok([*command, "--resume"], capsys)
-    assert_same(reference, out)
+    assert_same(whole("full"), out)
 
 
-def test_ctrl_c_in_the_last_evaluation_of_a_stage_is_heard(small, random_llm: Path, tmp_path: Path, capsys) -> None:
+def test_ctrl_c_in_the_last_evaluation_of_a_stage_is_heard(
+    whole, small, random_llm: Path, tmp_path: Path, capsys
+) -> None:
     settings = {**SETTINGS, "stage2.llm": "full", "save_every": 1000}
-    reference, out = tmp_path / "reference", tmp_path / "run"
-    train(small, str(random_llm), reference, TrainConfig.load(None, dict(settings)), device="cpu")
+    out = tmp_path / "run"
     command = arguments(small, random_llm, out, settings)
     ended = stopped(command, 1, 12, 2, "evaluation")
     assert ended.returncode == 130, ended.stderr
@@ -170,13 +175,14 @@ def test_ctrl_c_in_the_last_evaluation_of_a_stage_is_heard(small, random_llm: Pa
     code, _, err = call([*again, "--set", "stage2.lr_llm=0.1"], capsys)
     assert (code, "stage2.lr_llm was 0.0005, is 0.1" in err) == (2, True), err
     assert call_ok(again, capsys)
-    assert_same(reference, out)
+    assert_same(whole("full"), out)
 
 
-def test_a_half_written_checkpoint_is_passed_over(small: Corpus, random_llm: Path, tmp_path: Path, capsys) -> None:
+def test_a_half_written_checkpoint_is_passed_over(
+    whole, small: Corpus, random_llm: Path, tmp_path: Path, capsys
+) -> None:
     settings = {**SETTINGS, "stage2.llm": "full"}
-    reference, out = tmp_path / "reference", tmp_path / "run"
-    train(small, str(random_llm), reference, TrainConfig.load(None, dict(settings)), device="cpu")
+    out = tmp_path / "run"
     command = arguments(small, random_llm, out, settings)
     killed = stopped(command, 1, 10, 9, "checkpoint")
     assert killed.returncode == -9, killed.stderr
@@ -184,7 +190,7 @@ def test_a_half_written_checkpoint_is_passed_over(small: Corpus, random_llm: Pat
     assert any(name.startswith(".step-0000010.") and name.endswith(".tmp") for name in left)
     assert [path.name for path in checkpoint.list_checkpoints(out / "checkpoints")] == ["step-0000005"]
     assert call_ok([*command, "--resume"], capsys)
-    assert_same(reference, out)
+    assert_same(whole("full"), out)
     # Nothing of it stays in the finished run.
     assert not [path for path in out.rglob("*") if path.name.endswith(".tmp")]
 
@@ -207,14 +213,13 @@ class StopAt(Silent):
 # At the very start, at an evaluation, between the stages (after the last step of the first), at the very end.
 @pytest.mark.parametrize("place", [(1, 1), (1, 4), (1, 12), (2, 1), (2, 12)])
 @pytest.mark.parametrize("save_every", [3, 1000])
-def test_wherever_it_stops(small: Corpus, random_llm: Path, tmp_path: Path, place, save_every: int) -> None:
+def test_wherever_it_stops(whole, small: Corpus, random_llm: Path, tmp_path: Path, place, save_every: int) -> None:
     settings = TrainConfig.load(None, {**SETTINGS, "save_every": save_every, "stage2.llm": "full"})
-    train(small, str(random_llm), tmp_path / "whole", settings, device="cpu")
     given = (small, str(random_llm), tmp_path / "run", settings)
     with pytest.raises(StopError):
         train(*given, device="cpu", reporter=StopAt(*place))
     train(*given, device="cpu", resume=True)
-    assert_same(tmp_path / "whole", tmp_path / "run")
+    assert_same(whole("full"), tmp_path / "run")
 
 
 def test_patience_is_remembered(small: Corpus, random_llm: Path, tmp_path: Path) -> None:
@@ -232,9 +237,10 @@ def test_patience_is_remembered(small: Corpus, random_llm: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("moved", [0, 1, 2])
-def test_stopped_while_finishing(moved: int, small: Corpus, random_llm: Path, tmp_path: Path, monkeypatch) -> None:
+def test_stopped_while_finishing(
+    moved: int, whole, small: Corpus, random_llm: Path, tmp_path: Path, monkeypatch
+) -> None:
     settings = TrainConfig.load(None, {**SETTINGS, "stage2.llm": "full"})
-    train(small, str(random_llm), tmp_path / "whole", settings, device="cpu")
     given = (small, str(random_llm), tmp_path / "run", settings)
     before, count = os.replace, [0]
 
@@ -256,15 +262,15 @@ def test_stopped_while_finishing(moved: int, small: Corpus, random_llm: Path, tm
     assert (tmp_path / "run" / "adapters").exists() + (tmp_path / "run" / "llm").exists() == moved
     assert not (tmp_path / "run" / "elm.json").exists()
     train(*given, device="cpu", resume=True)
-    assert_same(tmp_path / "whole", tmp_path / "run")
+    assert_same(whole("full"), tmp_path / "run")
     assert not (tmp_path / "run" / "weights.tmp").exists()
 
 
-def test_a_second_resume_of_a_finished_run_is_refused(whole, small: Corpus, random_llm: Path) -> None:
-    reference, settings = whole
-    config = TrainConfig.load(None, dict(settings))
+@pytest.mark.parametrize("llm", ["full", "lora"])
+def test_a_second_resume_of_a_finished_run_is_refused(llm: str, whole, small: Corpus, random_llm: Path) -> None:
+    settings = TrainConfig.load(None, {**SETTINGS, "stage2.llm": llm})
     with pytest.raises(TrainingError, match="is a finished run"):
-        train(small, str(random_llm), reference, config, device="cpu", resume=True)
+        train(small, str(random_llm), whole(llm), settings, device="cpu", resume=True)
 
 
 # ---- going on with something else

@@ -3,13 +3,12 @@
 import dataclasses
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+import forked
 from elm_models import DIMS, QUESTIONS, SOFT, batch_of, make_model, vectors_for
 from vectalk.errors import RunError
 from vectalk.files import write_text
@@ -21,16 +20,16 @@ from vectalk.training.stage import prepare
 from worlds import save_llm
 
 FRESH = """
-import json, sys
+import json, pathlib, sys
 import torch
 from vectalk.model.run import Run
 from vectalk.model import collate
 elm, prompts = Run.load(sys.argv[1]).model("cpu")
-given = json.loads(sys.stdin.read())
+given = json.loads(pathlib.Path(sys.argv[2]).read_text())
 made = [prompts(q, spaces, target) for q, spaces, target in given["questions"]]
 batch = collate(made, given["vectors"], given["dims"], prompts.pad_id)
 with torch.no_grad():
-    torch.save({"logits": elm.logits(batch), "loss": elm(batch)[0]}, sys.argv[2])
+    torch.save({"logits": elm.logits(batch), "loss": elm(batch)[0]}, sys.argv[3])
 """
 
 
@@ -74,14 +73,10 @@ def test_a_saved_run_is_the_same_in_another_process(trained: str, tokenizer, tmp
         *{"frozen": [], "full": ["llm"], "lora": ["lora"]}[trained],
     }
     vectors = [{slot: vector.tolist() for slot, vector in given.items()} for given in vectors_for(QUESTIONS)]
-    subprocess.run(
-        [sys.executable, "-c", FRESH, str(run), str(tmp_path / "out.pt")],
-        input=json.dumps({"questions": QUESTIONS, "vectors": vectors, "dims": DIMS}),
-        text=True,
-        check=True,
-        capture_output=True,
-    )
-    found = torch.load(tmp_path / "out.pt", weights_only=True)
+    asked, out = tmp_path / "asked.json", tmp_path / "out.pt"
+    asked.write_text(json.dumps({"questions": QUESTIONS, "vectors": vectors, "dims": DIMS}))
+    forked.run(str(run), str(asked), str(out), code=FRESH).check_returncode()
+    found = torch.load(out, weights_only=True)
     torch.testing.assert_close(found["logits"], logits, atol=1e-6, rtol=1e-6)
     torch.testing.assert_close(found["loss"], loss, atol=1e-4, rtol=1e-6)
 

@@ -117,6 +117,8 @@ MORE_FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "phi": ("PhiConfig", "PhiForCausalLM", {**COMMON, "num_key_value_heads": 2}),
     "mixtral": ("MixtralConfig", "MixtralForCausalLM", {**COMMON, "num_local_experts": 4, "num_experts_per_tok": 2}),
 }
+# As parameters of a test: four that show the kinds, and, slow, the others.
+EACH_FAMILY = [*FAMILIES, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE_FAMILIES)]
 # Recurrent: what stands before a text in its row is not forgotten.
 RECURRENT = (
     "MambaConfig",
