@@ -230,6 +230,12 @@ def test_users_of_a_foreign_space_are_fitted(tmp_path: Path) -> None:
     from vectalk.evaluation.ratings import fit_users
 
     np.testing.assert_array_equal(fit_users(space, fewer, len(found.user_vectors)), found.user_vectors)
+    # Clicks do as well, without a header and a column of ratings: who met what is all that counts.
+    pairs = zip(ratings["user"].to_pylist(), ratings["item"].to_pylist(), strict=True)
+    (tmp_path / "clicks.data").write_text("".join(f"{user}\t{item}\n" for user, item in pairs))
+    clicks = find_ratings({"film": space}, tmp_path / "clicks.data")
+    assert clicks is not None
+    np.testing.assert_array_equal(clicks.user_vectors, found.user_vectors)
 
 
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:

@@ -104,6 +104,12 @@ def test_a_first_line_that_may_be_either_is_refused(tmp_path: Path, text: str) -
     assert len(read_ratings(path, feedback="implicit", header=False, rating="none")) == len(text.splitlines())
 
 
+def test_ids_that_look_like_those_below_are_no_names(tmp_path: Path) -> None:
+    path = written(tmp_path / "clicks.tsv", "u17\tJazz\nu4\tSoul\nu17\tPunk\n")
+    expected = [("u17", "Jazz", 1), ("u4", "Soul", 1), ("u17", "Punk", 1)]
+    assert rows_of(read_ratings(path, feedback="implicit")) == expected
+
+
 def test_columns_without_a_header_are_named_by_number(tmp_path: Path) -> None:
     path = written(tmp_path / "u.tsv", "".join(f"{t}\t{r:g}\t{i}\t{u}\n" for u, i, r, t in ROWS))
     assert rows_of(read_ratings(path, user="4", item="3", rating="2")) == ROWS

@@ -132,8 +132,7 @@ def _foreign(path: Path, spaces: Mapping[str, VectorSpace], named: str | None, s
     if _is_factorized(path):
         tables = [pq.read_table(path / f"ratings_{part}.parquet") for part in ("train", "test")]
     else:
-        # Only who rated what counts here, so lines without a rating do, and pairs that stand twice do no harm.
-        table = read_ratings(path, feedback="implicit", repeated="last")
+        table = read_ratings(path, feedback="implicit", rating="none")  # only who rated what counts here
         held = hold_out(table["user"].combine_chunks().dictionary_encode().indices.to_numpy(), HELD_OUT, seed)
         tables = [table.filter(pa.array(~held)), table.filter(pa.array(held))]
     ids = space.column("id").combine_chunks()

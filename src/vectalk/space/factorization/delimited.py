@@ -215,6 +215,10 @@ def _is_item(line: str) -> bool:
     return _ITEM_LINE.fullmatch(line.strip()) is not None
 
 
+def _form(cell: str) -> str:
+    return re.sub(r"\d+", "0", cell)
+
+
 def _numbered(cells: Sequence[Sequence[str]]) -> list[str]:
     return [str(number + 1) for number in range(len(cells[0]) if cells else 0)]
 
@@ -265,8 +269,12 @@ def _separator(lines: Sequence[str], path: Path) -> str:
 def _is_header(cells: Sequence[Sequence[str]], known: Callable[[str], bool]) -> bool | None:
     """Return whether the first row holds names, not data; None where that cannot be told."""
     first, later = cells[0], cells[1:]
-    numbers = [is_number(cell) or is_date(cell) for cell in first]
     below = [[row[at] for row in later if at < len(row) and row[at]] for at in range(len(first))]
+    # What is written like the cells below it, such as u17 above u4, is as good as a number.
+    numbers = [
+        is_number(cell) or is_date(cell) or ("0" in _form(cell) and _form(cell) in map(_form, cells))
+        for cell, cells in zip(first, below, strict=True)
+    ]
     # A word above nothing but numbers is the name of their column.
     words = [
         bool(cell and cells) and not number and all(map(is_number, cells))
