@@ -11,6 +11,7 @@ ROOMS = [
     "version",
     "errors",
     "files",
+    "hub_address",
     "logs",
     "space",
     "concepts",

@@ -40,7 +40,8 @@ def demo(
         str, typer.Option("--world", help="`films`, or `islands`: invented, so that all truth is known.")
     ] = "films",
     llm: Annotated[
-        str | None, typer.Option("--llm", help="Base LLM: hub name or folder; the demo's own when omitted.")
+        str | None,
+        typer.Option("--llm", help="Base LLM: a folder, or owner/name on the hub; the demo's own when omitted."),
     ] = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,

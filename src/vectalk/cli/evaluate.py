@@ -16,12 +16,12 @@ DETAILED = 3  # tasks whose own tables are shown; of more, the figures side by s
 
 @app.command(help="Measure a run on test entities, beside controls and rivals.")
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Folder of the run.")],
+    run: common.RunPlace,
     out: Annotated[Path, typer.Option("--out", help="Folder of the results; an interrupted evaluation goes on there.")],
     corpus: Annotated[Path | None, typer.Option("--corpus", help="Corpus; the run's own when omitted.")] = None,
     space: Annotated[list[str] | None, typer.Option("--space", help="NAME=DIR: where a space is now.")] = None,
     tasks: Annotated[str | None, typer.Option("--tasks", help="Names of tasks with commas; all when omitted.")] = None,
-    llm: Annotated[str | None, typer.Option("--llm", help="Another place of the base LLM.")] = None,
+    llm: common.MovedLlm = None,
     limit: Annotated[int | None, typer.Option("--limit", help="Test examples of each task at most.")] = None,
     conditions: Annotated[
         str,
@@ -55,6 +55,7 @@ def evaluate(
             help="Text encoder: tfidf, minilm, or a sentence transformer; the one that made the space, else tfidf.",
         ),
     ] = None,
+    trust_encoder: common.TrustEncoder = False,
     same_encoder: Annotated[
         bool | None,
         typer.Option(
@@ -79,7 +80,7 @@ def evaluate(
     from vectalk.tasks import Corpus
 
     spaces = common.pairs(space or [], "--space")
-    model = ELM.from_pretrained(str(run), spaces=spaces, llm=llm, device=device)
+    model = ELM.from_pretrained(run, spaces=spaces, llm=llm, device=device)
     place = corpus or getattr(model, "corpus_path", None)
     if place is None:
         raise EvaluationError(f"{run} does not say which corpus it was trained on; give it with --corpus DIR")
@@ -99,7 +100,7 @@ def evaluate(
             model,
             Corpus.load(place, spaces),
             out,
-            stage1=lambda: ELM.from_pretrained(str(run), spaces=spaces, llm=llm, device=device, stage=1),
+            stage1=lambda: ELM.from_pretrained(run, spaces=spaces, llm=llm, device=device, stage=1),
             chat=chat,
             overwrite=overwrite,
             progress=advance,
@@ -108,6 +109,7 @@ def evaluate(
             conditions=chosen,
             ratings=ratings,
             encoder=encoder,
+            trust_encoder=trust_encoder,
             same_encoder=same_encoder,
             readback_texts=readback_texts,
             seed=seed,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vectalk.cli.common import Json, Overwrite, Quiet, Seed, emit, note, pairs, progress
+from vectalk.cli.common import Json, Overwrite, Quiet, Seed, TrustEncoder, emit, note, pairs, progress
 
 if TYPE_CHECKING:
     from vectalk.space import Point, VectorSpace
@@ -227,10 +227,11 @@ def neighbors(
     expression: Expression,
     k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 10,
     split: Annotated[str | None, typer.Option("--split", help="Search train, validation or test only.")] = None,
+    trust_encoder: TrustEncoder = False,
     as_json: Json = False,
 ) -> None:
     """List the nearest entities of a point."""
-    space, point = _point(folder, expression)
+    space, point = _point(folder, expression, trust_encoder)
     found = _neighbors(space, point, k, split)
     emit({"point": point.source, "neighbors": found}, _neighbor_table(point.title, found), as_json)
 
@@ -240,6 +241,7 @@ def point(
     folder: Folder,
     expression: Expression,
     k: Annotated[int, typer.Option("-k", min=1, help="How many neighbours.")] = 5,
+    trust_encoder: TrustEncoder = False,
     as_json: Json = False,
 ) -> None:
     """Show a point: how near to real entities it lies, its neighbours, its values."""
@@ -248,7 +250,7 @@ def point(
     from rich.console import Group
     from rich.text import Text
 
-    space, at = _point(folder, expression)
+    space, at = _point(folder, expression, trust_encoder)
     support, found = space.support(at), _neighbors(space, at, k, None)
     metadata = space.metadata(at.row) if at.row is not None else None
     values = " ".join(f"{value:.3g}" for value in at.values[:8]) + (" ..." if space.dim > 8 else "")
@@ -297,13 +299,13 @@ def _columns(list_column: list[str], null: list[str], extract: list[str], rename
     return Columns(pairs(rename, "--rename"), null, patterns, lists)
 
 
-def _point(folder: Path, expression: str) -> tuple[VectorSpace, Point]:
+def _point(folder: Path, expression: str, trust_encoder: bool) -> tuple[VectorSpace, Point]:
     from vectalk.concepts.shelf import FUNCTIONS
     from vectalk.readback import text_functions
     from vectalk.space import VectorSpace
 
     space = VectorSpace.load(folder)
-    return space, space.point(expression, {**FUNCTIONS, **text_functions(space)})
+    return space, space.point(expression, {**FUNCTIONS, **text_functions(space, trust_encoder)})
 
 
 def _short(value: Any) -> str:

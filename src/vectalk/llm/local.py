@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vectalk.errors import TeacherError
+from vectalk.errors import LanguageModelError, TeacherError
 from vectalk.llm.endpoint import Sleep
 from vectalk.llm.replies import Message, Reply
 
@@ -17,7 +17,7 @@ class LocalModel(BaseModel):
     """A causal LLM of Hugging Face with a chat template, run in this process.
 
     Attributes:
-        model: folder or hub name.
+        model: folder, else `owner/name` on the hub.
         device: `cpu`, `cuda`, ...; the best there is when omitted.
         max_reply_tokens: longest reply.
         batch_size: prompts that are answered together.
@@ -68,13 +68,21 @@ class LocalTransport:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        from vectalk.llm.loading import locate_llm
+
         self.settings, self.model = settings, settings.model
         self.params = {"max_new_tokens": settings.max_reply_tokens, **settings.params}
         self.reply_limit, self.concurrency = settings.max_reply_tokens, settings.batch_size
         device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(self.model, padding_side="left")
-            llm: Any = AutoModelForCausalLM.from_pretrained(self.model, dtype="auto")
+            folder = str(locate_llm(self.model).folder)
+        except LanguageModelError as error:
+            raise TeacherError(f"teacher {self.model!r} cannot be loaded: {error}") from None
+        try:
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, padding_side="left", trust_remote_code=False)
+            llm: Any = AutoModelForCausalLM.from_pretrained(
+                folder, dtype="auto", use_safetensors=True, trust_remote_code=False
+            )
             self._llm = llm.to(device).eval()
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 
 from vectalk.errors import SpaceError, UnknownEntityError
 from vectalk.files import atomic_folder, read_json, write_json
+from vectalk.hub_address import local_folder
 from vectalk.space import expression, split
-from vectalk.space.checks import check_entities, check_vectors, fingerprint, split_hash, splits
+from vectalk.space.checks import SPACE_FILES, check_entities, check_vectors, fingerprint, split_hash, splits
 from vectalk.space.importing.table_files import read_row
 from vectalk.space.importing.vector_files import open_vectors
 from vectalk.space.neighbors import METRICS, Metric, nearest
@@ -148,15 +149,17 @@ class VectorSpace:
 
     @classmethod
     def load(cls, path: str | Path) -> VectorSpace:
-        """Open a saved space; nothing is read whole, vectors stay on disk until they are used.
+        """Open a saved space, or one on the hub, `hf://owner/name`.
 
-        `vectors.safetensors`, with one tensor, does instead of `vectors.npy`.
+        Nothing is read whole, vectors stay on disk until they are used; `vectors.safetensors`, with one tensor, does
+        instead of `vectors.npy`.
         """
-        folder = Path(path)
+        folder = local_folder(path, SPACE_FILES, SpaceError)
         if not (folder / "space.json").is_file():
             found = "no such folder" if not folder.exists() else "it has no space.json"
             raise SpaceError(
                 f"{folder} is not a space ({found}); make one with `vectalk space import` or `vectalk space factorize`"
+                ", or name one on the hub as hf://owner/name"
             )
         card = read_json(folder / "space.json")
         try:

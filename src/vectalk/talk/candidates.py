@@ -13,8 +13,10 @@ import numpy as np
 
 from vectalk.decoding.settings import Decoding, Generated
 from vectalk.errors import EvaluationError, PromptError
+from vectalk.files import read_json
 from vectalk.readback import ReadBack
-from vectalk.space import Point
+from vectalk.readback.shelf import FOLDER, kept
+from vectalk.space import Point, VectorSpace
 from vectalk.space.expression import evaluate
 from vectalk.talk.engine import Engine, Progress, Slots
 from vectalk.tasks import Corpus, Task
@@ -42,18 +44,22 @@ class Judge:
     def of(cls, elm: ELM, question: str, encoder: str) -> Judge:
         """Return the judge of a question: of the task that has this wording, else of one about the same kind of vector.
 
-        What was fitted is kept in the run's folder.
+        What was fitted is kept in the run's folder; where the corpus is not at hand, as for a run from the hub, what
+        is kept there has to do.
 
         Raises:
             PromptError: no task of the run is about the one vector that the question is about.
+            EvaluationError: there is neither a corpus to fit on nor a read-back by this encoder.
         """
         task = task_of(elm, question)
-        corpus = Corpus.load(elm.corpus_path, {name: str(space.path) for name, space in elm.spaces.items()})
         space = elm.spaces[next(iter(task.slots.values()))]
+        if not (elm.corpus_path / "corpus.json").is_file():
+            return cls(_without_corpus(elm, task, encoder, space), task)
+        corpus = Corpus.load(elm.corpus_path, {name: str(space.path) for name, space in elm.spaces.items()})
         key = hashlib.sha256(f"{encoder}\0{TEXTS}\0".encode() + (corpus.path / "corpus.json").read_bytes())
-        folder = Path(elm.run.path) / "readback" / f"{task.name}-{key.hexdigest()[:12]}"
+        folder = Path(elm.run.path) / FOLDER / f"{task.name}-{key.hexdigest()[:12]}"
         try:
-            return cls(ReadBack.load(folder, space), task)
+            return cls(_opened(folder, encoder, space), task)
         except (ValueError, OSError, KeyError):  # never fitted, or half written
             examples = list(corpus.examples("train", task.name))
             made = ReadBack.fit(space, examples, encoder, about=task.about, most_texts=TEXTS)
@@ -75,6 +81,31 @@ class Judge:
         if self.task.about in points:
             return points[self.task.about].values
         return evaluate(self.task.about, self.readback.space, names=points).values
+
+
+def _opened(folder: Path, encoder: str, space: VectorSpace) -> ReadBack:
+    """Open a read-back by an encoder that the caller named, which therefore need not be known."""
+    named = read_json(folder / "readback.json")["encoder"]
+    if named != encoder:
+        raise EvaluationError(f"{folder} was fitted with the text encoder {named!r}, not with {encoder!r}")
+    return ReadBack.load(folder, space, trust_encoder=True)
+
+
+def _without_corpus(elm: ELM, task: Task, encoder: str, space: VectorSpace) -> ReadBack:
+    """Return what a run keeps for a task, or say what is missing."""
+    run = Path(elm.run.path)
+    there = [one for one in kept(run) if one.task == task.name and one.fingerprint == space.fingerprint]
+    for one in there:
+        if one.encoder == encoder:
+            return _opened(one.folder, encoder, space)
+    encoders = ", ".join(dict.fromkeys(repr(one.encoder) for one in there))
+    raise EvaluationError(
+        f"candidates cannot be compared: the corpus of run {run}, on which a read-back would be fitted, is not at "
+        f"{elm.corpus_path}, and the run keeps none of task {task.name!r} by the text encoder {encoder!r}"
+        + (f" (it keeps one by {encoders}: name it with --judge)" if there else "")
+        + ". Where the corpus is, ask once with --candidates 2 --judge minilm and push the run again; what `tfidf` "
+        "fits is never pushed, since it holds words of the texts"
+    )
 
 
 def task_of(elm: ELM, question: str) -> Task:

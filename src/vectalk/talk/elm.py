@@ -16,10 +16,10 @@ from vectalk.concepts.shelf import FUNCTIONS
 from vectalk.decoding.settings import Decoding, Generated
 from vectalk.errors import EngineError, PromptError
 from vectalk.model import ElmModel, PromptFormat
-from vectalk.model.hub import fetch, push
+from vectalk.model.hub import push
 from vectalk.model.prompt import check_slots
 from vectalk.model.run import Run
-from vectalk.readback import text_functions
+from vectalk.readback.shelf import text_function
 from vectalk.space import Point, VectorSpace
 from vectalk.talk.answer import Answer, Neighbor, SlotReport
 from vectalk.talk.candidates import Judge, generate_candidates, keep_nearest, task_of
@@ -40,6 +40,7 @@ class ELM:
         prompts: makes prompts of questions; None likewise.
         spaces: spaces by name.
         engine: what writes; the model in this process when omitted.
+        trust_encoder: load the text encoder that a space or a read-back names also where vectalk does not know it.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class ELM:
         prompts: PromptFormat | None,
         spaces: dict[str, VectorSpace],
         engine: Engine | None = None,
+        trust_encoder: bool = False,
     ) -> None:
         self.run, self.spaces = run, spaces
+        self._functions = {**FUNCTIONS, "text": text_function(Path(run.path), trust_encoder)}
         self._model, self._prompts = model, prompts
         self.engine: Engine = engine or TransformersEngine(self.model, self.prompts)
         self._judges: dict[tuple[str, str], Judge] = {}
@@ -67,27 +70,30 @@ class ELM:
         stage: Literal[1] | None = None,
         revision: str | None = None,
         engine: Engine | None = None,
+        trust_encoder: bool = False,
     ) -> ELM:
         """Load a run.
 
         Args:
-            run: its folder, or `owner/name` on the Hugging Face hub.
+            run: its folder, or `hf://owner/name` on the Hugging Face hub.
             spaces: folders of spaces that moved, by name.
-            llm: another place of the base LLM, where it moved.
+            llm: another place of the base LLM, where it moved: a folder, or `owner/name` on the hub.
             device: `auto`, `cpu`, `cuda`, ...
             stage: 1 for the model as the first stage of training left it, to compare with.
             revision: branch, tag or commit of a run on the hub.
             engine: what writes, such as a `VllmHttpEngine`; no LLM is then loaded into this process.
+            trust_encoder: load the text encoder that a space or a read-back names, for `text("...")`, also where
+                vectalk does not know it.
 
         Raises:
             RunError: the folder is not a run, or a space is not the one it was trained on.
         """
-        opened = Run.load(fetch(run, revision))
+        opened = Run.load(run, revision)
         known = opened.spaces(spaces)
         if engine is not None:
-            return cls(opened, None, None, known, engine)
+            return cls(opened, None, None, known, engine, trust_encoder)
         model, prompts = opened.model(device, llm, stage=stage)
-        return cls(opened, model, prompts, known)
+        return cls(opened, model, prompts, known, trust_encoder=trust_encoder)
 
     @property
     def model(self) -> ElmModel:
@@ -166,7 +172,7 @@ class ELM:
         return Point(np.asarray(value, np.float32), space, f"the vector given for {{{slot}}}")
 
     def _parse(self, space: VectorSpace, text: str) -> Point:
-        return space.point(text, {**FUNCTIONS, **text_functions(space)})
+        return space.point(text, self._functions)
 
     def space_of(self, slot: str, question: str | None) -> VectorSpace:
         """Return the space of a slot: by its name, by the tasks that have it, or because there is only one."""
