@@ -10,4 +10,4 @@ shift 2
 [ $# -eq 0 ] || shift
 export VLLM_CPU_KVCACHE_SPACE="${VLLM_CPU_KVCACHE_SPACE:-1}" VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1
 exec "$python" -m vllm.entrypoints.cli.main serve "$folder" --host 127.0.0.1 --port "$port" --enable-prompt-embeds \
-    --chat-template-content-format openai --enforce-eager --dtype float32 "$@"
+    --chat-template-content-format openai --load-format safetensors --enforce-eager --dtype float32 "$@"

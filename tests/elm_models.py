@@ -1,11 +1,14 @@
 """Small models with adapters of two spaces, and questions for them."""
 
+import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
 from vectalk.llm.loading import LanguageModel
 from vectalk.model import Batch, ElmAdapter, ElmAdapterConfig, ElmModel, PromptFormat, collate
+from vectalk.model.run import FrameCard, LlmCard, RunCard, SpaceCard
 from vectalk.space.normalizer import Normalizer
 
 DIMS = {"island": 16, "user": 5}
@@ -49,3 +52,18 @@ def batch_of(model: ElmModel, numbers=range(4), side="right", target=True, vecto
     vectors = vectors or vectors_for(QUESTIONS)
     made = [prompts(q, spaces, answer if target else None) for q, spaces, answer in (QUESTIONS[n] for n in numbers)]
     return collate(made, [vectors[n] for n in numbers], DIMS, prompts.pad_id, side)
+
+
+def card_for(model: ElmModel, prompts: PromptFormat, base: Path, trained: str) -> RunCard:
+    """Return the card of a run on a model of this file, whose spaces are nowhere."""
+    return RunCard(
+        llm=LlmCard(name=str(base), trained=trained, hidden_size=model.language.hidden_size),
+        spaces={
+            n: SpaceCard(path="x", fingerprint="x", split_hash="x", dim=DIMS[n], soft_tokens=SOFT[n]) for n in DIMS
+        },
+        template=prompts.template,
+        template_hash=prompts.template_hash,
+        frame=FrameCard(**dataclasses.asdict(prompts.frame)),
+        corpus="x",
+        versions={},
+    )

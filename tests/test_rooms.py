@@ -13,6 +13,7 @@ ROOMS = [
     "files",
     "display",
     "reading",
+    "hub_address",
     "space",
     "concepts",
     "llm",

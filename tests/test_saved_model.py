@@ -1,6 +1,5 @@
 """A run that is saved is the same in a fresh process, whatever was trained of its LLM."""
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -9,12 +8,12 @@ import pytest
 import torch
 
 import forked
-from elm_models import DIMS, QUESTIONS, SOFT, batch_of, make_model, vectors_for
+from elm_models import DIMS, QUESTIONS, SOFT, batch_of, card_for, make_model, vectors_for
 from vectalk.errors import RunError
 from vectalk.files import write_text
 from vectalk.llm.loading import load_llm
-from vectalk.model import ElmModel, PromptFormat
-from vectalk.model.run import FrameCard, LlmCard, Run, RunCard, SpaceCard, save_model, write_card
+from vectalk.model import PromptFormat
+from vectalk.model.run import Run, save_model, write_card
 from vectalk.training.config import LoraConfig, StageConfig
 from vectalk.training.stage import prepare
 from worlds import save_llm
@@ -31,20 +30,6 @@ batch = collate(made, given["vectors"], given["dims"], prompts.pad_id)
 with torch.no_grad():
     torch.save({"logits": elm.logits(batch), "loss": elm(batch)[0]}, sys.argv[3])
 """
-
-
-def card_for(model: ElmModel, prompts: PromptFormat, base: Path, trained: str) -> RunCard:
-    return RunCard(
-        llm=LlmCard(name=str(base), trained=trained, hidden_size=model.language.hidden_size),
-        spaces={
-            n: SpaceCard(path="x", fingerprint="x", split_hash="x", dim=DIMS[n], soft_tokens=SOFT[n]) for n in DIMS
-        },
-        template=prompts.template,
-        template_hash=prompts.template_hash,
-        frame=FrameCard(**dataclasses.asdict(prompts.frame)),
-        corpus="x",
-        versions={},
-    )
 
 
 @torch.no_grad()

@@ -161,14 +161,14 @@ def test_an_encoder_that_is_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_text_is_a_point(tmp_path: Path, counts: Counts) -> None:
     source = write(tmp_path / "films.jsonl.gz", rows_of(30))
     space = encode_space(source, tmp_path / "films", name="film", encoder="counts", text="plot")
-    point = space.point('text("gold ship")', text_functions(space))
+    point = space.point('text("gold ship")', text_functions(space, trust_encoder=True))
     assert point.values == pytest.approx(counts.compute(["gold ship"])[0])
     assert point.row is None
-    assert space.point(point.source, text_functions(space)).values == pytest.approx(point.values)
-    between = space.point("lerp('Film 3', text('gold'), 0.5)", text_functions(space))
+    assert space.point(point.source, text_functions(space, trust_encoder=True)).values == pytest.approx(point.values)
+    between = space.point("lerp('Film 3', text('gold'), 0.5)", text_functions(space, trust_encoder=True))
     assert between.values == pytest.approx((space.vectors[3] + counts.compute(["gold"])[0]) / 2)
     with pytest.raises(ExpressionError, match="a text in quotes is wanted"):
-        space.point("text(0.5)", text_functions(space))
+        space.point("text(0.5)", text_functions(space, trust_encoder=True))
     others = make_films()
     assert text_functions(others) == {}
     with pytest.raises(ExpressionError, match="unknown function 'text'"):
@@ -198,7 +198,7 @@ def test_evaluation_takes_the_encoder_of_the_space(tmp_path: Path, counts: Count
         def generate(self, prompts: Any, slots: Any, **_: Any) -> list[str]:
             return [" ".join(w for w, x in zip(WORDS, s["film"][1], strict=True) if x > 0.1) for s in slots]
 
-    rows_found = evaluate(Parrot(corpus), corpus, tmp_path / "out", limit=20)
+    rows_found = evaluate(Parrot(corpus), corpus, tmp_path / "out", limit=20, trust_encoder=True)
     settings = json.loads((tmp_path / "out" / "config.json").read_text())
     assert (settings["encoder"], settings["same_encoder"]) == ("counts", True)
     found = {(row["metric"], row["condition"]): row["value"] for row in rows_found}
@@ -215,7 +215,7 @@ def test_encode_from_the_command_line(tmp_path: Path, counts: Counts, capsys: py
     code, shown, _ = call([*command, "--text", "plot", "--json", "-q"], capsys)
     assert code == 0
     assert json.loads(shown)["encoder"] == "counts"
-    code, shown, _ = call(["space", "point", str(out), 'text("gold")', "--json"], capsys)
+    code, shown, _ = call(["space", "point", str(out), 'text("gold")', "--trust-encoder", "--json"], capsys)
     assert code == 0
     assert np.argmax(json.loads(shown)["values"]) == WORDS.index("gold")
     code, _, err = call([*command, "--text", "plot"], capsys)

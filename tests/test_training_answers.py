@@ -52,8 +52,10 @@ def test_right_answers_are_consistent(
     made: Corpus, random_llm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = TrainConfig.load(None, {**SHORT, "eval_answers": 8})
-    trainer = Trainer(made, str(random_llm), tmp_path / "run", settings, device="cpu", reporter=Silent())
-    consistency = Consistency(trainer.model, trainer.validation_set, 8, 5)
+    trainer = Trainer(
+        made, str(random_llm), tmp_path / "run", settings, device="cpu", trust_encoder=True, reporter=Silent()
+    )
+    consistency = Consistency(trainer.model, trainer.validation_set, 8, 5, trust_encoder=True)
     numbers = np.arange(len(trainer.validation_set))
     assert set(consistency.measure(numbers)) == {"sc", "sc_shuffled", "nsc"}  # the untrained model runs
     monkeypatch.setattr(
@@ -67,7 +69,7 @@ def test_right_answers_are_consistent(
 
 def test_the_log_says_it(made: Corpus, random_llm: Path, tmp_path: Path) -> None:
     settings = TrainConfig.load(None, {**SHORT, "eval_answers": 4})
-    run = train(made, str(random_llm), tmp_path / "run", settings, device="cpu")
+    run = train(made, str(random_llm), tmp_path / "run", settings, device="cpu", trust_encoder=True)
     rows = [row for row in log_of(run.path) if "validation_loss" in row]
     assert rows
     assert all({"sc", "sc_shuffled", "nsc"} <= set(row) for row in rows)

@@ -1,7 +1,6 @@
 """`vectalk ask`."""
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,9 +13,11 @@ from vectalk.cli.common import (
     MovedLlm,
     MovedSpaces,
     Quiet,
+    RunPlace,
     Seed,
     Temperature,
     TopP,
+    TrustEncoder,
     emit,
     err,
     pairs,
@@ -30,7 +31,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def ask(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    run: RunPlace,
     question: Annotated[str, typer.Argument(help='Text with slots, e.g. "Summarise {film}."')],
     bind: Bind = None,
     space: MovedSpaces = None,
@@ -53,6 +54,7 @@ def ask(
     encoder: Annotated[
         str, typer.Option("--encoder", help="Text encoder that compares candidates: minilm, tfidf or another.")
     ] = "minilm",
+    trust_encoder: TrustEncoder = False,
     seed: Seed = 0,
     device: Device = "auto",
     as_json: Json = False,
@@ -64,7 +66,9 @@ def ask(
     """
     from vectalk.talk import ELM, Answer
 
-    elm = ELM.from_pretrained(run, spaces=pairs(space or [], "--space"), llm=llm, device=device)
+    elm = ELM.from_pretrained(
+        run, spaces=pairs(space or [], "--space"), llm=llm, device=device, trust_encoder=trust_encoder
+    )
     bindings = dict(pairs(bind or [], "--bind"))
     settings: dict[str, Any] = {
         "neighbors": neighbors,

@@ -1,8 +1,7 @@
 """`vectalk chat`."""
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,9 +12,11 @@ from vectalk.cli.common import (
     MovedLlm,
     MovedSpaces,
     Quiet,
+    RunPlace,
     Seed,
     Temperature,
     TopP,
+    TrustEncoder,
     err,
     out,
     pairs,
@@ -30,13 +31,14 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def chat(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    run: RunPlace,
     bind: Bind = None,
     space: MovedSpaces = None,
     llm: MovedLlm = None,
     max_new_tokens: MaxNewTokens = 128,
     temperature: Temperature = 0.0,
     top_p: TopP = 1.0,
+    trust_encoder: TrustEncoder = False,
     seed: Seed = 0,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -46,7 +48,10 @@ def chat(
     from vectalk.talk.chat import Chat
 
     settings = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
-    talk = Chat(ELM.from_pretrained(run, spaces=pairs(space or [], "--space"), llm=llm, device=device), settings)
+    elm = ELM.from_pretrained(
+        run, spaces=pairs(space or [], "--space"), llm=llm, device=device, trust_encoder=trust_encoder
+    )
+    talk = Chat(elm, settings)
     for slot, value in pairs(bind or [], "--bind").items():
         _say(talk, f"/bind {slot} = {value}", quiet)
     if not quiet:

@@ -26,8 +26,17 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything ran
 Device = Annotated[
     str, typer.Option("--device", help="`cpu`, `cuda`, `cuda:1`, `mps`; `auto` takes the best there is.")
 ]
+RunPlace = Annotated[str, typer.Argument(help="Folder of a run, or hf://owner/name on the Hugging Face hub.")]
 MovedSpaces = Annotated[list[str] | None, typer.Option("--space", help="NAME=DIR of a space that moved.")]
-MovedLlm = Annotated[str | None, typer.Option("--llm", help="Another place of the base LLM.")]
+MovedLlm = Annotated[
+    str | None, typer.Option("--llm", help="Another place of the base LLM: a folder, or owner/name on the hub.")
+]
+TrustEncoder = Annotated[
+    bool,
+    typer.Option(
+        "--trust-encoder", help="Load the text encoder that a file names, also where vectalk does not know it."
+    ),
+]
 MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", help="Longest answer, in tokens.")]
 Temperature = Annotated[float, typer.Option("--temperature", help="0 is greedy.")]
 TopP = Annotated[float, typer.Option("--top-p", help="Share of the probability that is sampled from.")]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vectalk.cli.common import Json, Quiet, Seed, emit, note, progress
+from vectalk.cli.common import Json, Quiet, Seed, TrustEncoder, emit, note, progress
 
 if TYPE_CHECKING:
     from vectalk.concepts import Concept
@@ -143,6 +143,7 @@ def show(
     at: Annotated[
         str | None, typer.Option("--at", help="Title, id or expression: show how far it can be shifted.")
     ] = None,
+    trust_encoder: TrustEncoder = False,
     as_json: Json = False,
 ) -> None:
     """Show a concept: statistics, the entities at both its ends, the nearest other concepts."""
@@ -172,7 +173,7 @@ def show(
     if others:
         lines.append("nearest concepts: " + ", ".join(f"{n} {c:+.2f}" for n, c in others[:8]))
     if at is not None:
-        point = space.point(at, {**FUNCTIONS, **text_functions(space)})
+        point = space.point(at, {**FUNCTIONS, **text_functions(space, trust_encoder)})
         for taken in point.notes:
             note(f"note: {taken}")
         low, high = concept.reach(point)

@@ -19,7 +19,7 @@ app = typer.Typer(add_completion=False)
 @app.command(help="Measure answers along lines between entities, along concepts, and as ratings come in.")
 @takes_llm
 def curves(
-    run: Annotated[Path, typer.Argument(help="Folder of the run.")],
+    run: common.RunPlace,
     out: Annotated[Path, typer.Option("--out", help="Folder of the results; interrupted work goes on there.")],
     corpus: Annotated[Path | None, typer.Option("--corpus", help="Corpus; the run's own when omitted.")] = None,
     space: Annotated[list[str] | None, typer.Option("--space", help="NAME=DIR: where a space is now.")] = None,
@@ -29,7 +29,7 @@ def curves(
             "--task", help="Task to ask; may be repeated. The first one about one entity, for each space, when omitted."
         ),
     ] = None,
-    llm: Annotated[str | None, typer.Option("--llm", help="Another place of the base LLM.")] = None,
+    llm: common.MovedLlm = None,
     pairs: Annotated[int, typer.Option("--pairs", min=2, help="Pairs of test entities to walk between.")] = 100,
     entities: Annotated[int, typer.Option("--entities", min=2, help="Test entities to shift.")] = 40,
     concepts: Annotated[int, typer.Option("--concepts", min=1, help="Concepts to shift along.")] = 5,
@@ -54,6 +54,7 @@ def curves(
             help="Text encoder: tfidf, minilm, or a sentence transformer; the one that made the space, else tfidf.",
         ),
     ] = None,
+    trust_encoder: common.TrustEncoder = False,
     readback_texts: Annotated[
         int, typer.Option("--readback-texts", help="Training texts of a task that a read-back is fitted on at most.")
     ] = 6000,
@@ -73,7 +74,7 @@ def curves(
 
     llm_options.check(text_llm, "--text-llm")
     spaces = common.pairs(space or [], "--space")
-    model = ELM.from_pretrained(str(run), spaces=spaces, llm=llm, device=device)
+    model = ELM.from_pretrained(run, spaces=spaces, llm=llm, device=device)
     place = corpus or getattr(model, "corpus_path", None)
     if place is None:
         raise EvaluationError(f"{run} does not say which corpus it was trained on; give it with --corpus DIR")
@@ -93,6 +94,7 @@ def curves(
             ratings=ratings,
             chat=None if client is None else ClientChat(client),
             encoder=encoder,
+            trust_encoder=trust_encoder,
             readback_texts=readback_texts,
             seed=seed,
             max_new_tokens=max_new_tokens,

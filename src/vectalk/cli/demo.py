@@ -48,7 +48,8 @@ def demo(
         ),
     ] = None,
     llm: Annotated[
-        str | None, typer.Option("--llm", help="Base LLM: hub name or folder; the demo's own when omitted.")
+        str | None,
+        typer.Option("--llm", help="Base LLM: a folder, or owner/name on the hub; the demo's own when omitted."),
     ] = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,

@@ -18,14 +18,14 @@ DETAILED = 3  # tasks whose own tables are shown; of more, the figures side by s
 @app.command(help="Measure a run on test entities, beside controls and rivals.")
 @takes_llm
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Folder of the run.")],
+    run: common.RunPlace,
     out: Annotated[Path, typer.Option("--out", help="Folder of the results; an interrupted evaluation goes on there.")],
     corpus: Annotated[Path | None, typer.Option("--corpus", help="Corpus; the run's own when omitted.")] = None,
     space: Annotated[list[str] | None, typer.Option("--space", help="NAME=DIR: where a space is now.")] = None,
     task: Annotated[
         list[str] | None, typer.Option("--task", help="Only this task; may be repeated. All tasks when omitted.")
     ] = None,
-    llm: Annotated[str | None, typer.Option("--llm", help="Another place of the base LLM.")] = None,
+    llm: common.MovedLlm = None,
     limit: Annotated[int | None, typer.Option("--limit", help="Test examples of each task at most.")] = None,
     condition: Annotated[
         list[str] | None,
@@ -53,6 +53,7 @@ def evaluate(
             help="Text encoder: tfidf, minilm, or a sentence transformer; the one that made the space, else tfidf.",
         ),
     ] = None,
+    trust_encoder: common.TrustEncoder = False,
     same_encoder: Annotated[
         bool | None,
         typer.Option(
@@ -80,7 +81,7 @@ def evaluate(
 
     llm_options.check(text_llm, "--text-llm")
     spaces = common.pairs(space or [], "--space")
-    model = ELM.from_pretrained(str(run), spaces=spaces, llm=llm, device=device)
+    model = ELM.from_pretrained(run, spaces=spaces, llm=llm, device=device)
     place = corpus or getattr(model, "corpus_path", None)
     if place is None:
         raise EvaluationError(f"{run} does not say which corpus it was trained on; give it with --corpus DIR")
@@ -100,7 +101,7 @@ def evaluate(
             model,
             Corpus.load(place, spaces),
             out,
-            stage1=lambda: ELM.from_pretrained(str(run), spaces=spaces, llm=llm, device=device, stage=1),
+            stage1=lambda: ELM.from_pretrained(run, spaces=spaces, llm=llm, device=device, stage=1),
             chat=None if client is None else ClientChat(client),
             overwrite=overwrite,
             progress=advance,
@@ -109,6 +110,7 @@ def evaluate(
             conditions=chosen,
             ratings=ratings,
             encoder=encoder,
+            trust_encoder=trust_encoder,
             same_encoder=same_encoder,
             readback_texts=readback_texts,
             seed=seed,

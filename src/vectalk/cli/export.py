@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from vectalk.cli.common import Device, Json, MovedLlm, Overwrite, Quiet, emit, note
+from vectalk.cli.common import Device, Json, MovedLlm, Overwrite, Quiet, RunPlace, emit, note
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    run: RunPlace,
     merged: Annotated[Path, typer.Option("--merged", help="Folder to write: a plain LLM, and the adapters in it.")],
     llm: MovedLlm = None,
     overwrite: Overwrite = False,

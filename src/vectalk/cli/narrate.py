@@ -15,6 +15,7 @@ from vectalk.cli.common import (
     MovedLlm,
     MovedSpaces,
     Quiet,
+    RunPlace,
     Seed,
     Temperature,
     TopP,
@@ -28,7 +29,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def narrate(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    run: RunPlace,
     space: Annotated[str, typer.Argument(help="Name of one of its spaces, or the folder of a space.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the parts; what is there is not made again.")],
     task: Annotated[str | None, typer.Option("--task", help="A task of the run, in its first wording.")] = None,

@@ -24,7 +24,7 @@ def push(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Upload a run with a model card; `vectalk ask owner/name ...` then works anywhere."""
+    """Upload a run with a model card; `vectalk ask hf://owner/name ...` then works anywhere."""
     from vectalk.model.hub import push as upload
     from vectalk.model.run import Run
 

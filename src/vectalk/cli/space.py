@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vectalk.cli.common import Json, Overwrite, Quiet, Seed, emit, note, progress
+from vectalk.cli.common import Json, Overwrite, Quiet, Seed, TrustEncoder, emit, note, progress
 from vectalk.cli.rating_options import (
     Header,
     ItemColumn,
@@ -190,10 +190,11 @@ def neighbors(
     expression: Expression,
     k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 10,
     split: Annotated[str | None, typer.Option("--split", help="Search train, validation or test only.")] = None,
+    trust_encoder: TrustEncoder = False,
     as_json: Json = False,
 ) -> None:
     """List the nearest entities of a point."""
-    space, point = _point(folder, expression)
+    space, point = _point(folder, expression, trust_encoder)
     found = _neighbors(space, point, k, split)
     document = {"point": point.source, "notes": point.notes, "neighbors": found}
     emit(document, _neighbor_table(point.title, found), as_json)
@@ -204,6 +205,7 @@ def point(
     folder: Folder,
     expression: Expression,
     k: Annotated[int, typer.Option("-k", min=1, help="How many neighbours.")] = 5,
+    trust_encoder: TrustEncoder = False,
     as_json: Json = False,
 ) -> None:
     """Show a point: how near to real entities it lies, its neighbours, its values."""
@@ -212,7 +214,7 @@ def point(
     from rich.console import Group
     from rich.text import Text
 
-    space, at = _point(folder, expression)
+    space, at = _point(folder, expression, trust_encoder)
     support, found = space.support(at), _neighbors(space, at, k, None)
     metadata = space.metadata(at.row) if at.row is not None else None
     values = " ".join(f"{value:.3g}" for value in at.values[:8]) + (" ..." if space.dim > 8 else "")
@@ -245,13 +247,13 @@ def verify(folder: Folder, as_json: Json = False) -> None:
     emit({"folder": str(folder), "ok": True, "fingerprint": space.fingerprint}, shown, as_json)
 
 
-def _point(folder: Path, expression: str) -> tuple[VectorSpace, Point]:
+def _point(folder: Path, expression: str, trust_encoder: bool) -> tuple[VectorSpace, Point]:
     from vectalk.concepts.shelf import FUNCTIONS
     from vectalk.readback import text_functions
     from vectalk.space import VectorSpace
 
     space = VectorSpace.load(folder)
-    point = space.point(expression, {**FUNCTIONS, **text_functions(space)})
+    point = space.point(expression, {**FUNCTIONS, **text_functions(space, trust_encoder)})
     for taken in point.notes:
         note(f"note: {taken}")
     return space, point

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress
 
-from vectalk.cli.common import Device, Json, Quiet, emit, note, pairs, progress
+from vectalk.cli.common import Device, Json, Quiet, TrustEncoder, emit, note, pairs, progress
 
 app = typer.Typer(add_completion=False)
 
@@ -35,9 +35,14 @@ class BarReporter:
 def train(
     corpus: Annotated[Path, typer.Argument(help="Folder of a corpus.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
-    llm: Annotated[str | None, typer.Option("--llm", help="Base LLM: a hub name or a folder.")] = None,
+    llm: Annotated[
+        str | None, typer.Option("--llm", help="Base LLM: a folder, or owner/name on the Hugging Face hub.")
+    ] = None,
     start: Annotated[
-        Path | None, typer.Option("--from", help="Finished run whose LLM and adapters are started with.")
+        str | None,
+        typer.Option(
+            "--from", help="Finished run whose LLM and adapters are started with: a folder, or hf://owner/name."
+        ),
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")] = None,
     set_: Annotated[
@@ -47,6 +52,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     revision: Annotated[str | None, typer.Option("--revision", help="Revision of a hub LLM.")] = None,
     space: Annotated[list[str] | None, typer.Option("--space", help="NAME=DIR of a space that moved.")] = None,
+    trust_encoder: TrustEncoder = False,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")] = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -91,6 +97,7 @@ def train(
             device=device,
             resume=resume,
             start=before,
+            trust_encoder=trust_encoder,
             reporter=BarReporter(bar, quiet),
         )
         run = trainer.run()

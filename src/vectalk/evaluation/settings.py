@@ -11,6 +11,7 @@ from vectalk.errors import EvaluationError
 from vectalk.evaluation.conditions import ALL, CONDITIONS, REQUIRED
 from vectalk.files import read_json, write_json
 from vectalk.readback import made_by
+from vectalk.readback.encoder import check_named, full_name
 from vectalk.readback.readback import MOST_TEXTS
 from vectalk.space import VectorSpace
 
@@ -29,6 +30,7 @@ class Settings:
         limit: test examples of each task at most.
         encoder: text encoder of the read-back: `tfidf`, `minilm`, or a sentence transformer. When None, the one that
             made the spaces, where one did, else `tfidf`.
+        trust_encoder: take the one that made the spaces also where vectalk does not know it.
         same_encoder: the encoder made the spaces' vectors itself; consistency is then the plain cosine. When None, the
             spaces say so.
         conditions: what to compare with; `elm` and what normalised consistency is relative to always take part.
@@ -41,6 +43,7 @@ class Settings:
     tasks: tuple[str, ...] | None = None
     limit: int | None = None
     encoder: str | None = None
+    trust_encoder: bool = False
     same_encoder: bool | None = None
     conditions: tuple[str, ...] = CONDITIONS
     ratings: str | None = None
@@ -68,10 +71,16 @@ class Settings:
         return cls(**plain)
 
     def encoded_by(self, spaces: Mapping[str, VectorSpace]) -> tuple[str, bool]:
-        """Return the encoder of spaces, and whether it made their vectors."""
+        """Return the encoder of spaces, and whether it made their vectors.
+
+        Raises:
+            EvaluationError: the spaces name one that vectalk does not know, and nobody asked for it.
+        """
         maker = made_by(spaces)
+        if self.encoder is None and maker is not None:
+            check_named(maker, f"the card of space {next(iter(spaces))!r}", self.trust_encoder)
         encoder = self.encoder or maker or "tfidf"
-        same = encoder == maker if self.same_encoder is None else self.same_encoder
+        same = full_name(encoder) == maker if self.same_encoder is None else self.same_encoder
         if same and encoder == "tfidf":
             raise EvaluationError(
                 "`tfidf` is fitted to texts here, so it cannot have made a space; name the encoder that did"

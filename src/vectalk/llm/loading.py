@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -20,11 +20,18 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import cached_file, logging
+from transformers.utils import logging
 
 from vectalk.errors import LanguageModelError
+from vectalk.hub_address import HubAddress
+from vectalk.llm.weights import check_fetched, check_weights, weight_files
 
 TOLERANCE = 1e-3
+# What is fetched of a model on the hub; other kinds of weights, and the folders of other libraries, stay there.
+CONFIG = ("config.json",)
+TOKENIZER = ("*.json", "*.model", "*.txt", "*.jinja")
+WEIGHTS = (*TOKENIZER, "*.safetensors")
+LEFT_OUT = ("*/*", "consolidated*")
 SAMPLES, SAMPLE_BYTES = 64, 1 << 14
 WHOLE, WHOLE_BYTES = "whole:", 256 << 20
 
@@ -36,12 +43,12 @@ class LanguageModel:
     Attributes:
         model: the `AutoModelForCausalLM`, in evaluation mode.
         tokenizer: its tokenizer.
-        name: hub name or folder.
+        name: `owner/name` on the hub, or folder.
         revision: commit hash of a hub model, or None for a folder.
         plain_head: whether logits are just the output embedding of the last hidden state, so that they may be
             computed at chosen positions only.
         embedding_rms: root mean square of the token embeddings as they enter the first layer.
-        fingerprint: of a folder's weights, None for a hub model, which its revision tells.
+        fingerprint: of its weights (see `fingerprint`).
         own_dtype: the type of the weights as they are saved, where the configuration says so.
     """
 
@@ -96,8 +103,10 @@ def pick_device(name: str = "auto") -> torch.device:
 def load_llm(name: str, *, revision: str | None = None, device: str = "auto", dtype: str = "auto") -> LanguageModel:
     """Load an LLM by hub name or folder and check that it takes embeddings in place of ids.
 
+    Its weights are read from safetensors; a pickle is never opened.
+
     Args:
-        name: hub name, or a local folder.
+        name: a local folder, else `owner/name` on the hub.
         revision: branch, tag or commit of a hub model.
         device: where it lives.
         dtype: `auto` is float32 on a CPU and the checkpoint's own type elsewhere; or a torch name.
@@ -105,18 +114,22 @@ def load_llm(name: str, *, revision: str | None = None, device: str = "auto", dt
     Raises:
         LanguageModelError: it cannot be loaded, has no tokenizer, or gives other logits from embeddings.
     """
-    source = _source(name)
     place = pick_device(device)
     if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise LanguageModelError(f"unknown dtype {dtype!r}; take auto, float32, bfloat16 or float16")
     wanted: Any = dtype
     if dtype == "auto" and place.type == "cpu":
         wanted = torch.float32  # half precision is slow and inexact there
-    tokenizer = load_tokenizer(name, revision=revision)
+    source = locate_llm(name, revision)
+    tokenizer = _auto(AutoTokenizer, name, source)
     try:
         with hushed():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                source, revision=revision, dtype=wanted, output_loading_info=True, trust_remote_code=False
+                str(source.folder),
+                dtype=wanted,
+                output_loading_info=True,
+                use_safetensors=True,
+                trust_remote_code=False,
             )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise _unloadable(name, error) from None
@@ -126,44 +139,94 @@ def load_llm(name: str, *, revision: str | None = None, device: str = "auto", dt
         raise LanguageModelError(
             f"LLM {name!r} lacks {len(missing)} of its weights ({missing[0]}, ...): it is not a whole causal LLM"
         )
+    model.name_or_path = source.name  # PEFT writes it down, and a folder of the cache tells nobody anything
     try:
         model = torch.nn.Module.to(model, place).eval()
-        language = wrap(model, tokenizer, name, commit_of(name, revision))
+        language = wrap(model, tokenizer, source.name, source.commit)
     except torch.OutOfMemoryError as error:
         millions = sum(p.numel() for p in model.parameters()) / 1e6
         raise LanguageModelError(
             f"LLM {name!r} ({millions:,.0f} million parameters in {model.dtype}) does not fit into the memory of "
             f"{place}; take a smaller LLM, another device, or, where it is not trained whole, dtype=bfloat16"
         ) from error
-    language.fingerprint = fingerprint(name)
-    saved = load_config(name, revision=revision).dtype
+    language.fingerprint = fingerprint(str(source.folder))
+    saved = _auto(AutoConfig, name, source).dtype
     language.own_dtype = None if saved is None else str(saved).removeprefix("torch.")
     return language
 
 
-def commit_of(name: str, revision: str | None = None) -> str | None:
-    """Return the commit of a hub model that the cache holds for a branch, tag or commit; None for a folder."""
-    if Path(name).expanduser().is_dir():
-        return None
-    found = cached_file(name, "config.json", revision=revision, local_files_only=True)
-    snapshot = Path(found).parent if found is not None else Path()
-    return snapshot.name if snapshot.parent.name == "snapshots" else revision
+class Located(NamedTuple):
+    """Where an LLM is.
+
+    Attributes:
+        folder: with its files; of a hub model the snapshot in the local cache.
+        name: as it was given, or `owner/name` of a hub model.
+        commit: of a hub model, None for a folder.
+    """
+
+    folder: Path
+    name: str
+    commit: str | None
+
+
+def locate_llm(name: str, revision: str | None = None, files: tuple[str, ...] = WEIGHTS) -> Located:
+    """Find an LLM by hub name or folder; of a hub model the files are fetched where the cache lacks them.
+
+    Args:
+        name: a local folder, else `owner/name` or `hf://owner/name` on the hub.
+        revision: branch, tag or commit of a hub model.
+        files: patterns of the files that are needed.
+
+    Raises:
+        LanguageModelError: there is no such model, or its weights are a pickle.
+    """
+    folder, commit = Path(name).expanduser(), None
+    if not folder.exists():
+        address = HubAddress.of_model(name)
+        if address is None:
+            raise LanguageModelError(
+                f"LLM folder {name} is not a model (no such folder); give a Hugging Face folder, or owner/name of a "
+                "model on the hub"
+            )
+        address = address if address.revision is not None else address._replace(revision=revision)
+        try:
+            folder = address.download(files, LanguageModelError, LEFT_OUT)
+        except LanguageModelError as error:
+            raise _unloadable(name, error) from None
+        name, commit = address.repository, folder.name
+    if not (folder / "config.json").is_file():
+        found = "it has no config.json" if folder.is_dir() else "it is a file"
+        raise LanguageModelError(
+            f"LLM folder {name} is not a model ({found}); give a Hugging Face folder or a hub name"
+        )
+    if files == WEIGHTS:
+        check_weights(folder, f"LLM {name!r}", LanguageModelError)
+        if commit is not None:
+            check_fetched(folder, f"LLM {name!r}", name, LanguageModelError)
+    return Located(folder, name, commit)
 
 
 def fingerprint(name: str, like: str | None = None) -> str | None:
-    """Return a hash that changes with the weights of an LLM's folder, None for a hub name.
+    """Return a hash that changes with the weights of an LLM's folder, None for what is no folder.
 
     It is of whole files up to 256 MB together, which takes a moment; of larger ones of sizes and samples, which a
     change of all weights cannot pass, but one of a few could.
 
     Args:
-        name: folder, or hub name.
+        name: the folder; of a hub model that of its snapshot (see `locate_llm`).
         like: an older fingerprint that this one is to be compared with, which may be of samples whatever the size.
     """
     folder = Path(name).expanduser()
     if not folder.is_dir():
         return None
-    files = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin"))
+    digest = _hash(weight_files(folder), like)
+    if like not in (None, digest):  # an older version took all that may be weights, also what is not read
+        every = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin"))
+        digest = like if _hash(every, like) == like else digest
+    return digest
+
+
+def _hash(files: list[Path], like: str | None) -> str:
     whole = sum(p.stat().st_size for p in files) <= WHOLE_BYTES and (like is None or like.startswith(WHOLE))
     found = hashlib.sha256()
     for path in files:
@@ -184,11 +247,7 @@ def load_tokenizer(name: str, *, revision: str | None = None) -> PreTrainedToken
     Raises:
         LanguageModelError: there is none.
     """
-    try:
-        with hushed():
-            return AutoTokenizer.from_pretrained(_source(name), revision=revision, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise _unloadable(name, error) from None
+    return _auto(AutoTokenizer, name, locate_llm(name, revision, TOKENIZER))
 
 
 def load_context(name: str, *, revision: str | None = None) -> int | None:
@@ -206,23 +265,16 @@ def load_config(name: str, *, revision: str | None = None) -> Any:
     Raises:
         LanguageModelError: there is no such model.
     """
+    return _auto(AutoConfig, name, locate_llm(name, revision, CONFIG))
+
+
+def _auto(kind: Any, name: str, source: Located) -> Any:
+    """Load what `AutoTokenizer` or `AutoConfig` finds in a folder."""
     try:
-        return AutoConfig.from_pretrained(_source(name), revision=revision, trust_remote_code=False)
+        with hushed():
+            return kind.from_pretrained(str(source.folder), trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise _unloadable(name, error) from None
-
-
-def _source(name: str) -> str:
-    """Return what the library is to load: a hub name as it is, a folder that was checked."""
-    folder = Path(name).expanduser()
-    if not name.startswith((".", "/", "~")) and not folder.is_dir():
-        return name
-    if not (folder / "config.json").is_file():
-        found = "it has no config.json" if folder.is_dir() else "no such folder"
-        raise LanguageModelError(
-            f"LLM folder {name} is not a model ({found}); give a Hugging Face folder or a hub name"
-        )
-    return str(folder)
 
 
 def _unloadable(name: str, error: Exception) -> LanguageModelError:

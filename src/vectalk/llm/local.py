@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from vectalk.errors import TeacherError
+from vectalk.errors import LanguageModelError, TeacherError
 from vectalk.llm.endpoint import problems_of, with_settings
 from vectalk.llm.replies import Message, Reply, without_system
 from vectalk.llm.reply_reader import SHOWN, split_reasoning
@@ -31,7 +31,7 @@ class LocalModel(BaseModel):
     """A causal LLM of Hugging Face with a chat template, run in this process.
 
     Attributes:
-        model: folder or hub name.
+        model: folder, else `owner/name` on the hub.
         device: `cpu`, `cuda`, ...; the best there is when omitted.
         max_reply_tokens: longest reply.
         batch_size: prompts that are answered together.
@@ -75,6 +75,8 @@ class LocalTransport:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        from vectalk.llm.loading import locate_llm
+
         self.settings, self.model = settings, settings.model
         folder = Path(self.model).expanduser()
         self.name = f"hf:{folder.resolve().name if folder.is_dir() else self.model}"
@@ -83,8 +85,14 @@ class LocalTransport:
         self.reply_limit, self.concurrency = settings.max_reply_tokens, settings.batch_size
         device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(self.model, padding_side="left")
-            llm: Any = AutoModelForCausalLM.from_pretrained(self.model, dtype="auto")
+            source = str(locate_llm(self.model).folder)
+        except LanguageModelError as error:
+            raise TeacherError(f"teacher {self.model!r} cannot be loaded: {error}") from None
+        try:
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(source, padding_side="left", trust_remote_code=False)
+            llm: Any = AutoModelForCausalLM.from_pretrained(
+                source, dtype="auto", use_safetensors=True, trust_remote_code=False
+            )
             self._llm = llm.to(device).eval()
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -186,17 +194,16 @@ class LocalTransport:
 def identity_of(model: str) -> str:
     """Return what tells a local LLM from any other: a hash of its weights and of the files that decide on its words.
 
-    Of a model on the hub, name and commit.
+    Args:
+        model: a folder, or the name of a model on the hub; its name alone counts where it cannot be found.
     """
-    from vectalk.llm.loading import commit_of, fingerprint
+    from vectalk.llm.loading import fingerprint, locate_llm
 
-    folder = Path(model).expanduser()
-    if not folder.is_dir():
-        try:
-            return f"{model}@{commit_of(model)}"
-        except OSError:  # it is not there yet, or nowhere
-            return model
-    digest = hashlib.sha256(str(fingerprint(model)).encode())
+    try:
+        folder = locate_llm(model).folder
+    except LanguageModelError:  # it is not there yet, or nowhere
+        return model
+    digest = hashlib.sha256(str(fingerprint(str(folder))).encode())
     for path in sorted({path for pattern in BESIDE for path in folder.glob(pattern)}):
         digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
     return digest.hexdigest()

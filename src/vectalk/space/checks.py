@@ -13,6 +13,17 @@ from vectalk.errors import SpaceError
 from vectalk.space import split
 from vectalk.space.importing.tables import as_text, is_text
 
+# The files that a space has, as patterns: what is fetched from the hub, or goes there in the bundle of a run.
+SPACE_FILES = (
+    "space.json",
+    "vectors.npy",
+    "vectors.safetensors",
+    "entities.parquet",
+    "support.safetensors",
+    "concepts/*/concept.json",
+    "concepts/*/direction.safetensors",
+)
+
 
 def fingerprint(vectors: np.ndarray, ids: Sequence[str]) -> str:
     """Return the sha256 over ids and vectors [N, D], read in blocks."""

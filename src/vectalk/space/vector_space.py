@@ -15,10 +15,19 @@ import pyarrow.parquet as pq
 
 from vectalk.errors import ExpressionError, SpaceError, UnknownEntityError
 from vectalk.files import atomic_folder, holds, write_json
+from vectalk.hub_address import local_folder
 from vectalk.reading.arrays import read_parquet
 from vectalk.reading.cards import stamp
 from vectalk.space import expression, split
-from vectalk.space.checks import check_column, check_entities, check_vectors, fingerprint, split_hash, splits
+from vectalk.space.checks import (
+    SPACE_FILES,
+    check_column,
+    check_entities,
+    check_vectors,
+    fingerprint,
+    split_hash,
+    splits,
+)
 from vectalk.space.importing.table_files import read_row
 from vectalk.space.lookup import Lookup
 from vectalk.space.neighbors import METRICS, Metric, nearest
@@ -155,20 +164,22 @@ class VectorSpace:
 
     @classmethod
     def load(cls, path: str | Path) -> VectorSpace:
-        """Open a saved space; nothing is read whole, vectors stay on disk until they are used.
+        """Open a saved space, or one on the hub, `hf://owner/name`.
 
-        `vectors.safetensors`, with one tensor, does instead of `vectors.npy`.
+        Nothing is read whole: vectors stay on disk until they are used. `vectors.safetensors`, with one tensor, does
+        instead of `vectors.npy`.
 
         Raises:
             SpaceError: the folder is no space, or not a whole one, or of a newer format.
         """
         from vectalk.space.card import SpaceCard  # pydantic takes a while to import
 
-        folder = Path(path)
+        folder = local_folder(path, SPACE_FILES, SpaceError)
         if not holds(folder, "space.json"):
             found = "no such folder" if not folder.exists() else "it has no space.json"
             raise SpaceError(
                 f"{folder} is not a space ({found}); make one with `vectalk space import` or `vectalk space factorize`"
+                ", or name one on the hub as hf://owner/name"
             )
         card = SpaceCard.read(folder)
         vectors, entities = card.open_vectors(folder), card.check_entities(folder)

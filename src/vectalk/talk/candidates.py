@@ -12,9 +12,11 @@ import numpy as np
 
 from vectalk.decoding.settings import Decoding, Generated
 from vectalk.errors import EvaluationError, PromptError
+from vectalk.files import read_json
 from vectalk.readback import ReadBack
 from vectalk.readback.identity import encoder_identity
-from vectalk.space import Point
+from vectalk.readback.shelf import kept
+from vectalk.space import Point, VectorSpace
 from vectalk.space.expression import evaluate
 from vectalk.talk.engine import Engine, Progress, Slots
 from vectalk.tasks import Corpus, Suite, Task
@@ -50,13 +52,40 @@ class Reranker:
         )
         folder = cache / f"{task.name}-{key.hexdigest()[:12]}"
         try:
-            return cls(ReadBack.load(folder, space), task)
+            return cls(_opened(folder, encoder, space), task)
         except (ValueError, OSError, KeyError):  # never fitted, or half written
             examples = list(corpus.examples("train", task.name))
             readback = ReadBack.fit(space, examples, encoder, about=task.about, most_texts=TEXTS)
         with suppress(OSError):  # for a run that cannot be written to it is fitted anew each time
             readback.save(folder)
         return cls(readback, task)
+
+    @classmethod
+    def load(cls, run: Path, task: Task, encoder: str, space: VectorSpace, corpus: Path) -> Reranker:
+        """Load the reranker of a task from those that a run keeps, where its corpus is not at hand.
+
+        Args:
+            run: folder of the run.
+            task: about one vector.
+            encoder: text encoder that it must have been fitted with.
+            space: the space of that vector.
+            corpus: where the corpus was, for the error.
+
+        Raises:
+            EvaluationError: the run keeps none of this task by this encoder.
+        """
+        there = [one for one in kept(run) if one.task == task.name and one.fingerprint == space.fingerprint]
+        for one in there:
+            if one.encoder == encoder:
+                return cls(_opened(one.folder, encoder, space), task)
+        encoders = ", ".join(dict.fromkeys(repr(one.encoder) for one in there))
+        raise EvaluationError(
+            f"candidates cannot be compared: the corpus of run {run}, on which a read-back would be fitted, is not at "
+            f"{corpus}, and the run keeps none of task {task.name!r} by the text encoder {encoder!r}"
+            + (f" (it keeps one by {encoders}: name it with --encoder)" if there else "")
+            + ". Where the corpus is, ask once with --candidates 2 --encoder minilm and push the run again; what "
+            "`tfidf` fits is never pushed, since it holds words of the texts"
+        )
 
     def __call__(self, texts: Sequence[str], vectors: np.ndarray) -> np.ndarray:
         """Return the cosine [N] of what each text reads back as with its vector [N, D], both from the space's mean."""
@@ -72,6 +101,14 @@ class Reranker:
         if self.task.about in points:
             return points[self.task.about].values
         return evaluate(self.task.about, self.readback.space, names=points).values
+
+
+def _opened(folder: Path, encoder: str, space: VectorSpace) -> ReadBack:
+    """Open a read-back by an encoder that the caller named, which therefore need not be known."""
+    named = read_json(folder / "readback.json")["encoder"]
+    if named != encoder:
+        raise EvaluationError(f"{folder} was fitted with the text encoder {named!r}, not with {encoder!r}")
+    return ReadBack.load(folder, space, trust_encoder=True)
 
 
 def task_of(suite: Suite, question: str, spaces: Sequence[str]) -> Task:

@@ -16,17 +16,17 @@ from vectalk.concepts.shelf import FUNCTIONS
 from vectalk.decoding.settings import Decoding, Generated
 from vectalk.errors import EngineError, PromptError
 from vectalk.model import ElmModel, PromptFormat
-from vectalk.model.hub import fetch, push
+from vectalk.model.hub import push
 from vectalk.model.prompt import check_slots
 from vectalk.model.run import Run
 from vectalk.model.run_copy import copy_run
-from vectalk.readback import text_functions
+from vectalk.readback.shelf import FOLDER, text_function
 from vectalk.space import Point, VectorSpace
 from vectalk.talk.answer import Answer, Neighbor, SlotReport
 from vectalk.talk.candidates import Reranker, generate_candidates, keep_nearest, task_of
 from vectalk.talk.engine import Engine, TransformersEngine
 from vectalk.talk.influence import influence as influence_of
-from vectalk.tasks import Corpus
+from vectalk.tasks import Corpus, Task
 from vectalk.tasks.suite import SLOT, Suite, slots_in
 
 Binding = Point | str | np.ndarray | Sequence[float]
@@ -42,6 +42,7 @@ class ELM:
         prompts: makes prompts of questions; None likewise.
         spaces: spaces by name.
         engine: what writes; the model in this process when omitted.
+        trust_encoder: load the text encoder that a space or a read-back names also where vectalk does not know it.
     """
 
     def __init__(
@@ -51,8 +52,10 @@ class ELM:
         prompts: PromptFormat | None,
         spaces: dict[str, VectorSpace],
         engine: Engine | None = None,
+        trust_encoder: bool = False,
     ) -> None:
         self.run, self.spaces = run, spaces
+        self._functions = {**FUNCTIONS, "text": text_function(Path(run.path), trust_encoder)}
         self._model, self._prompts = model, prompts
         self.engine: Engine = engine or TransformersEngine(self.model, self.prompts)
         self._rerankers: dict[tuple[str, str], Reranker] = {}
@@ -69,27 +72,30 @@ class ELM:
         stage: Literal[1] | None = None,
         revision: str | None = None,
         engine: Engine | None = None,
+        trust_encoder: bool = False,
     ) -> ELM:
         """Load a run.
 
         Args:
-            run: its folder, or `owner/name` on the Hugging Face hub.
+            run: its folder, or `hf://owner/name` on the Hugging Face hub.
             spaces: folders of spaces that moved, by name.
-            llm: another place of the base LLM, where it moved.
+            llm: another place of the base LLM, where it moved: a folder, or `owner/name` on the hub.
             device: `auto`, `cpu`, `cuda`, ...
             stage: 1 for the model as the first stage of training left it, to compare with.
             revision: branch, tag or commit of a run on the hub.
             engine: what writes, such as a `VllmHttpEngine`; no LLM is then loaded into this process.
+            trust_encoder: load the text encoder that a space or a read-back names, for `text("...")`, also where
+                vectalk does not know it.
 
         Raises:
             RunError: the folder is not a run, or a space is not the one it was trained on.
         """
-        opened = Run.load(fetch(run, revision))
+        opened = Run.load(run, revision)
         known = opened.spaces(spaces)
         if engine is not None:
-            return cls(opened, None, None, known, engine)
+            return cls(opened, None, None, known, engine, trust_encoder)
         model, prompts = opened.model(device, llm, stage=stage)
-        return cls(opened, model, prompts, known)
+        return cls(opened, model, prompts, known, trust_encoder=trust_encoder)
 
     @property
     def model(self) -> ElmModel:
@@ -178,7 +184,7 @@ class ELM:
         return Point(np.asarray(value, np.float32), space, f"the vector given for {{{slot}}}")
 
     def _parse(self, space: VectorSpace, text: str) -> Point:
-        return space.point(text, {**FUNCTIONS, **text_functions(space)})
+        return space.point(text, self._functions)
 
     def space_of(self, slot: str, question: str | None) -> VectorSpace:
         """Return the space of a slot: by its name, by the tasks that have it, or because there is only one."""
@@ -285,12 +291,16 @@ class ELM:
         task = task_of(self.suite, question, spaces)
         with self._fitting:
             if (task.name, encoder) not in self._rerankers:
-                places = {name: str(space.path) for name, space in self.spaces.items()}
-                corpus = Corpus.load(self.corpus_path, places)
-                self._rerankers[task.name, encoder] = Reranker.fit(
-                    corpus, task, encoder, Path(self.run.path) / "readback"
-                )
+                self._rerankers[task.name, encoder] = self._new_reranker(task, encoder)
             return self._rerankers[task.name, encoder]
+
+    def _new_reranker(self, task: Task, encoder: str) -> Reranker:
+        run = Path(self.run.path)
+        if not (self.corpus_path / "corpus.json").is_file():  # a run from the hub comes without its corpus
+            space = self.spaces[next(iter(task.slots.values()))]
+            return Reranker.load(run, task, encoder, space, self.corpus_path)
+        corpus = Corpus.load(self.corpus_path, {name: str(space.path) for name, space in self.spaces.items()})
+        return Reranker.fit(corpus, task, encoder, run / FOLDER)
 
     def bind(self, question: str, bindings: Bindings) -> dict[str, Point]:
         """Return the point of each slot of a question."""

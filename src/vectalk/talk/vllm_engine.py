@@ -74,7 +74,7 @@ class Exported:
     @cached_property
     def table(self) -> Tensor | None:
         """The LLM's token embeddings [V, H], read alone; None where its first layer does more than look them up."""
-        config = AutoConfig.from_pretrained(self.folder)
+        config = AutoConfig.from_pretrained(self.folder, trust_remote_code=False)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
         words = model.get_input_embeddings()
@@ -133,7 +133,8 @@ class VllmEngine:
             raise EngineError("the vLLM engine needs vLLM: pip install 'vectalk[vllm]'") from None
         self.exported = Exported(folder)
         self._params = vllm.SamplingParams
-        self._llm = vllm.LLM(model=str(folder), enable_prompt_embeds=True, **options)
+        safe = {"load_format": "safetensors", "trust_remote_code": False, **options}
+        self._llm = vllm.LLM(model=str(folder), enable_prompt_embeds=True, **safe)
 
     def generate(
         self,

@@ -12,6 +12,7 @@ from vectalk.model.batch import collate
 from vectalk.model.elm_model import ElmModel
 from vectalk.model.prompt import IGNORED, Prompt
 from vectalk.readback import get_encoder, made_by
+from vectalk.readback.encoder import check_named
 from vectalk.training.data import Examples
 from vectalk.training.loop import autocast
 
@@ -27,12 +28,22 @@ class Consistency:
         most: how many of them are asked about.
         longest: tokens of an answer.
         half: whether products are made in bfloat16.
+        trust_encoder: load the encoder that the spaces name also where vectalk does not know it.
 
     Raises:
         TrainingError: no text encoder made the spaces, so a text has no place in them without a read-back.
+        EvaluationError: vectalk does not know the encoder, and nobody asked for it.
     """
 
-    def __init__(self, model: ElmModel, examples: Examples, most: int, longest: int, half: bool = False) -> None:
+    def __init__(
+        self,
+        model: ElmModel,
+        examples: Examples,
+        most: int,
+        longest: int,
+        half: bool = False,
+        trust_encoder: bool = False,
+    ) -> None:
         maker = made_by(examples.spaces)
         if maker is None:
             raise TrainingError(
@@ -40,6 +51,7 @@ class Consistency:
                 "encode`); leave it out, and measure consistency with `vectalk evaluate`"
             )
         self.model, self.examples, self.most, self.longest, self.half = model, examples, most, longest, half
+        check_named(maker, f"the card of space {next(iter(examples.spaces))!r}", trust_encoder)
         self.encoder = get_encoder(maker)
         self.dims = {name: space.dim for name, space in examples.spaces.items()}
 

@@ -28,8 +28,14 @@ def llm_of(run: Run) -> str:
         )
     if run.card.llm.trained == "full":
         return str(run.path / "llm")
-    beside = run.path / run.card.llm.name
-    return str(beside) if beside.is_dir() else run.card.llm.name
+    return run.base()[0]
+
+
+def commit_of(run: Run | None, llm: str) -> str | None:
+    """Return the commit of a hub LLM that a run stands on and left as it was; None for any other LLM."""
+    if run is None or run.card.llm.trained != "frozen" or run.card.llm.name != llm:
+        return None
+    return run.card.llm.revision
 
 
 def load_adapters(model: ElmModel, run: Run) -> list[str]:
@@ -37,7 +43,10 @@ def load_adapters(model: ElmModel, run: Run) -> list[str]:
 
     Raises:
         TrainingError: an adapter of the run has another shape than the settings ask for.
+        RunError: the run left the base LLM as it was, and the model has another one.
     """
+    if run.card.llm.trained == "frozen":
+        run.check_llm(model.language)
     fresh = [name for name in model.adapters if name not in run.card.spaces]
     for adapter in dict.fromkeys(model.adapter(name) for name in model.adapters if name not in fresh):
         known = next(name for name in adapter.config.spaces if name in run.card.spaces)

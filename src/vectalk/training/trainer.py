@@ -31,7 +31,7 @@ from vectalk.training.processes import make_accelerator
 from vectalk.training.reporter import Reporter, Silent, interruptible
 from vectalk.training.sharding import is_sharded, shard
 from vectalk.training.stage import Progress, learning_rate, prepare
-from vectalk.training.start import identity_of, load_adapters
+from vectalk.training.start import commit_of, identity_of, load_adapters
 from vectalk.training.tokens import Tokens
 from vectalk.training.validation import Validation, by_heart
 
@@ -52,6 +52,7 @@ class Trainer:
         device: `auto`, `cpu`, `cuda`, ...
         resume: go on with the run in `out`.
         start: a finished run whose adapters are started with; its LLM is given as `llm` (see `start.llm_of`).
+        trust_encoder: for `eval_answers`, load the encoder that the spaces name also where vectalk does not know it.
         reporter: is told what happens.
 
     Raises:
@@ -69,6 +70,7 @@ class Trainer:
         device: str = "auto",
         resume: bool = False,
         start: Run | None = None,
+        trust_encoder: bool = False,
         reporter: Reporter,
     ) -> None:
         self.corpus, self.config, self.out, self.report, self.start = corpus, config, Path(out), reporter, start
@@ -82,7 +84,7 @@ class Trainer:
         self.accelerator.wait_for_everyone()  # nobody claims the folder before all have looked at it
         self.loading: dict[str, Any] = {
             "name": llm,
-            "revision": (self.folder.commit() if resume else None) or revision,
+            "revision": (self.folder.commit() if resume else None) or revision or commit_of(start, llm),
             "device": str(place),
             "dtype": self._dtype(place),
         }
@@ -108,7 +110,7 @@ class Trainer:
         self.validation_set.check_longest("validation")
         self.validation = Validation(self.model, self.validation_set, config, self.accelerator, self.half, self.sharded)
         self.consistency = (
-            Consistency(self.model, self.validation_set, config.eval_answers, ANSWER_TOKENS, self.half)
+            Consistency(self.model, self.validation_set, config.eval_answers, ANSWER_TOKENS, self.half, trust_encoder)
             if config.eval_answers
             else None
         )

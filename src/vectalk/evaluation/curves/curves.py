@@ -45,6 +45,7 @@ def curves(
     ratings: str | None = None,
     chat: Chat | None = None,
     encoder: str | None = None,
+    trust_encoder: bool = False,
     readback_texts: int = MOST_TEXTS,
     seed: int = 0,
     max_new_tokens: int = 160,
@@ -68,6 +69,7 @@ def curves(
         ratings: where held-out ratings are (see `find_ratings`).
         chat: an LLM that is told both titles of a walk.
         encoder: text encoder of the read-back; when None, the one that made the spaces, where one did, else `tfidf`.
+        trust_encoder: take the one that made the spaces also where vectalk does not know it.
         readback_texts: training references of a task that the read-back is fitted on at most.
         seed: decides pairs, samples, random concepts and resamples.
         max_new_tokens: longest answer.
@@ -80,7 +82,7 @@ def curves(
     if unknown:
         raise EvaluationError(f"unknown curve {unknown[0]!r}; there are {', '.join(KINDS)}")
     out, chosen = Path(out), subjects(corpus, tasks)
-    name, same = Settings.make(encoder=encoder).encoded_by(corpus.spaces)
+    name, same = Settings.make(encoder=encoder, trust_encoder=trust_encoder).encoded_by(corpus.spaces)
     check_encoder(name)
     encode: str | TextEncoder = name
     if name != "tfidf":

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from vectalk.errors import CorpusError, VectalkError
 from vectalk.files import holds, read_json
+from vectalk.hub_address import HubAddress
 from vectalk.space import VectorSpace
 from vectalk.space.split import SPLITS
 from vectalk.tasks.suite import Suite
@@ -126,7 +127,7 @@ def open_space(
 
     Args:
         name: of the space.
-        place: its folder.
+        place: its folder, or its address on the hub.
         fingerprint: that of its ids and vectors then.
         split_hash: that of its split then: with another split, what was trained on would pass for unseen. None for
             what was made before splits were hashed.
@@ -134,7 +135,7 @@ def open_space(
         dim: its dimension then, for a clearer message.
         error: what to raise.
     """
-    if not place.exists():
+    if not place.exists() and HubAddress.read(place) is None:
         raise error(
             f"{user} looks for its space {name!r} at {place}, where nothing is: one of the two moved; name the space's "
             f"folder with --space {name}=DIR"

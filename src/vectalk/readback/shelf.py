@@ -1,0 +1,87 @@
+"""The read-backs that a run keeps, `RUN/readback/TASK-KEY`: they serve also where its corpus is not at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vectalk.errors import SpaceError, VectalkError
+from vectalk.files import read_json
+from vectalk.readback.encoder import KNOWN, is_shared
+from vectalk.readback.readback import ReadBack
+from vectalk.readback.text_space import encode_text, in_quotes, source_of
+from vectalk.space import Point, VectorSpace
+from vectalk.space.expression import Function
+
+FOLDER = "readback"
+
+
+class Kept(NamedTuple):
+    """One read-back of a run: its folder, and what its card says."""
+
+    folder: Path
+    task: str
+    encoder: str
+    fingerprint: str
+    about: str | None
+
+
+def kept(run: Path) -> list[Kept]:
+    """Return the read-backs in a run's folder; one that was half written is none."""
+    found = []
+    for path in sorted((run / FOLDER).glob("[!.]*/readback.json")):
+        task = path.parent.name.rpartition("-")[0]
+        try:
+            card = read_json(path)
+            found.append(Kept(path.parent, task, card["encoder"], card["fingerprint"], card["about"]))
+        except (VectalkError, KeyError, TypeError):
+            continue
+    return found
+
+
+def shared(run: Path) -> list[Path]:
+    """Return the folders of those read-backs whose text encoder others have too, so that they can be of use to them."""
+    return [one.folder for one in kept(run) if is_shared(one.encoder)]
+
+
+def text_function(run: Path, trust_encoder: bool = False) -> Function:
+    """Return the function `text("...")` of expressions in the spaces of a run.
+
+    A text is put where the encoder puts it that made the space, else where a read-back does that the run keeps.
+
+    Args:
+        run: the run's folder.
+        trust_encoder: load the encoder that a space or a read-back names also where vectalk does not know it.
+    """
+    opened: dict[str, ReadBack] = {}
+
+    def text_point(space: VectorSpace, text: Any) -> Point:
+        words = in_quotes(text)
+        if space.encoder is not None:
+            return encode_text(space, text, trust_encoder=trust_encoder)
+        if space.fingerprint not in opened:
+            opened[space.fingerprint] = _reader(run, space, trust_encoder)
+        return Point(opened[space.fingerprint]([words])[0], space, source_of(words))
+
+    return text_point
+
+
+def _reader(run: Path, space: VectorSpace, trust_encoder: bool) -> ReadBack:
+    """Open a read-back into a space that was fitted on texts about its entities, one with a known encoder first.
+
+    Raises:
+        SpaceError: the run keeps none.
+    """
+    fitting = [
+        one
+        for one in kept(run)
+        if one.fingerprint == space.fingerprint and one.encoder != "tfidf" and (one.about or "it").isidentifier()
+    ]
+    if not fitting:
+        raise SpaceError(
+            f"a text has no place in space {space.name!r}: no text encoder made it, and run {run} keeps no read-back "
+            "of it by a sentence encoder. Where the corpus of the run is, ask about one vector with --candidates 2 "
+            "--encoder minilm, which fits a read-back and keeps it in the run; `vectalk push` then uploads it too"
+        )
+    first = min(fitting, key=lambda one: one.encoder not in KNOWN)
+    return ReadBack.load(first.folder, space, trust_encoder)
