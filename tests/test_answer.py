@@ -206,7 +206,7 @@ def test_an_answer_says_which_title_was_taken(elm: ELM, capsys: pytest.CaptureFi
     assert to_arrow([answer]).to_pylist()[0]["slots"][0]["notes"] == [taken]
     assert elm.ask(QUESTION, {"island": title}).slots["island"].notes == ()
     assert next(iter(Chat(elm).hear(f"/bind island = {title.upper()}"))) == f"({taken})\n"
-    _grounds(elm, answer, 128)
+    _grounds(elm, answer)
     assert f"({taken})" in capsys.readouterr().err
 
 

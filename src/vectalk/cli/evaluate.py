@@ -118,7 +118,7 @@ def evaluate(
         )
     card = read_json(out / "config.json")
     few = len(card["tasks"]) <= DETAILED
-    common.emit(rows, Group(*(table.rich_tables(rows) if few else table.rich_summary(rows))), json)
+    common.emit(list(rows), Group(*(table.rich_tables(rows) if few else table.rich_summary(rows))), json)
     for name, reason in card["not_run"].items():
         common.note(f"{name}: not run ({reason})", quiet)
     common.note(f"written to {out}; read {out / 'report.html'}", quiet)
