@@ -32,27 +32,37 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def ask(
     run: RunPlace,
-    question: Annotated[str, typer.Argument(help='Text with slots, e.g. "Summarise {film}."')],
+    question: Annotated[str, typer.Argument(help="Question with a slot for each vector, such as 'Summarise {film}'.")],
     bind: Bind = None,
     space: MovedSpaces = None,
     llm: MovedLlm = None,
     max_new_tokens: MaxNewTokens = 128,
     temperature: Temperature = 0.0,
     top_p: TopP = 1.0,
-    beams: Annotated[int, typer.Option("--beams", help="Width of beam search.")] = 1,
-    neighbors: Annotated[int, typer.Option("--neighbors", "-k", help="Nearest entities to name.")] = 5,
+    beams: Annotated[int, typer.Option("--beams", help="Width of the beam search; 1 is none.")] = 1,
+    neighbors: Annotated[int, typer.Option("--neighbors", "-k", help="How many of the nearest entities to name.")] = 5,
     stop: Annotated[
-        list[str] | None, typer.Option("--stop", help="A text that ends the answer; may be repeated.")
+        list[str] | None, typer.Option("--stop", help="Text that ends the answer; may be repeated.")
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="No answer about what is far from anything real.")] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Do not answer if a vector is out of distribution; the exit code is then 3."),
+    ] = False,
     influence: Annotated[
-        bool, typer.Option("--influence", help="Show which words come from the vector, and which from habit.")
+        bool,
+        typer.Option("--influence", help="Show which words come from the vector and which the LLM would write anyway."),
     ] = False,
     candidates: Annotated[
-        int, typer.Option("--candidates", help="Answers to write; the one that reads back nearest is kept.")
+        int,
+        typer.Option(
+            "--candidates", help="Answers to write; the one whose read-back is nearest to the vector is kept."
+        ),
     ] = 1,
     encoder: Annotated[
-        str, typer.Option("--encoder", help="Text encoder that compares candidates: minilm, tfidf or another.")
+        str,
+        typer.Option(
+            "--encoder", help="Text encoder that compares the candidates: minilm, tfidf or a sentence transformer."
+        ),
     ] = "minilm",
     trust_encoder: TrustEncoder = False,
     seed: Seed = 0,
@@ -60,10 +70,7 @@ def ask(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Ask about any point of a space; the answer streams to stdout, its grounds to stderr.
-
-    With --strict, where the answer is withheld, the exit code is 3.
-    """
+    """Ask about any point of a space. The answer streams to stdout; support and neighbours go to stderr."""
     from vectalk.talk import ELM, Answer
 
     elm = ELM.from_pretrained(

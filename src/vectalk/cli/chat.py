@@ -8,6 +8,7 @@ import typer
 from vectalk.cli.common import (
     Bind,
     Device,
+    Json,
     MaxNewTokens,
     MovedLlm,
     MovedSpaces,
@@ -41,9 +42,13 @@ def chat(
     trust_encoder: TrustEncoder = False,
     seed: Seed = 0,
     device: Device = "auto",
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Talk about points that stay bound: /bind film = 'Alien (1979)', then ask; /help tells the rest."""
+    """Talk about points that stay bound. Type /bind film = 'Alien (1979)', then ask; /help explains the rest.
+
+    With --json, each answer is one line of JSON on stdout and everything else goes to stderr.
+    """
     from vectalk.talk import ELM
     from vectalk.talk.chat import Chat
 
@@ -53,9 +58,9 @@ def chat(
     )
     talk = Chat(elm, settings)
     for slot, value in pairs(bind or [], "--bind").items():
-        _say(talk, f"/bind {slot} = {value}", quiet)
+        _say(talk, f"/bind {slot} = {value}", quiet, as_json)
     if not quiet:
-        err.print("Bind a point and ask about it; /help tells how, /quit ends.", style="dim", highlight=False)
+        err.print("Bind a point and ask about it; /help explains how, /quit ends.", style="dim", highlight=False)
     _completion(talk)
     while not talk.ended:
         try:
@@ -65,26 +70,30 @@ def chat(
         except KeyboardInterrupt:
             sys.stdout.write("\n")
             continue
-        _say(talk, line, quiet)
+        _say(talk, line, quiet, as_json)
 
 
-def _say(talk: "Chat", line: str, quiet: bool) -> None:
-    """Say a line and show what comes back; what cannot be done is told, and the talk goes on."""
+def _say(talk: "Chat", line: str, quiet: bool, as_json: bool) -> None:
+    """Send a line to the chat and show the reply. An error is shown, and the chat goes on."""
     from vectalk.talk import Answer
 
     try:
         for piece in talk.hear(line):
-            if isinstance(piece, Answer):
-                _grounds(piece, quiet)
-            else:
-                sys.stdout.write(piece)
+            if isinstance(piece, Answer) and as_json:
+                sys.stdout.write(piece.to_json() + "\n")
                 sys.stdout.flush()
+            elif isinstance(piece, Answer):
+                _grounds(piece, quiet)
+            elif not (as_json and quiet):
+                stream = sys.stderr if as_json else sys.stdout
+                stream.write(piece)
+                stream.flush()
     except (VectalkError, OSError) as error:
         err.print(f"{error}", markup=False, style="red", soft_wrap=True)
         return
     except KeyboardInterrupt:
         err.print("(interrupted)", style="dim")
-    if line.strip():
+    if line.strip() and not as_json:
         sys.stdout.write("\n")
 
 
@@ -112,8 +121,8 @@ def _completion(talk: "Chat") -> None:
 
     def completed(text: str, state: int) -> str | None:
         line = readline.get_line_buffer()[: readline.get_endidx()]
-        found = talk.complete(line)
-        return found[state] if state < len(found) else None
+        completions = talk.complete(line)
+        return completions[state] if state < len(completions) else None
 
     readline.set_completer(completed)
     readline.set_completer_delims("'\"")

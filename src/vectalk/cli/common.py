@@ -1,4 +1,4 @@
-"""What every verb shares: the options that all take, machine output on stdout, everything else on stderr."""
+"""What all verbs share: common options, JSON or text on stdout, everything else on stderr."""
 
 import json
 import os
@@ -20,31 +20,40 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Machine output alone on stdout; the rest goes to stderr.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no logs.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout; everything else goes to stderr.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no notes.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of all random choices.")]
 Device = Annotated[
-    str, typer.Option("--device", help="`cpu`, `cuda`, `cuda:1`, `mps`; `auto` takes the best there is.")
+    str,
+    typer.Option(
+        "--device", help="Where to compute: `cpu`, `cuda`, `cuda:1` or `mps`; `auto` takes the fastest one found."
+    ),
 ]
 RunPlace = Annotated[str, typer.Argument(help="Folder of a run, or hf://owner/name on the Hugging Face hub.")]
-MovedSpaces = Annotated[list[str] | None, typer.Option("--space", help="NAME=DIR of a space that moved.")]
+MovedSpaces = Annotated[
+    list[str] | None, typer.Option("--space", help="NAME=DIR: the new folder of a space that moved; may be repeated.")
+]
 MovedLlm = Annotated[
-    str | None, typer.Option("--llm", help="Another place of the base LLM: a folder, or owner/name on the hub.")
+    str | None, typer.Option("--llm", help="The base LLM, if it moved: a folder, or owner/name on the hub.")
 ]
 TrustEncoder = Annotated[
     bool,
     typer.Option(
-        "--trust-encoder", help="Load the text encoder that a file names, also where vectalk does not know it."
+        "--trust-encoder", help="Load the text encoder that a file names, even one that vectalk does not know."
     ),
 ]
 MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", help="Longest answer, in tokens.")]
-Temperature = Annotated[float, typer.Option("--temperature", help="0 is greedy.")]
-TopP = Annotated[float, typer.Option("--top-p", help="Share of the probability that is sampled from.")]
+Temperature = Annotated[
+    float, typer.Option("--temperature", help="Randomness of sampling; 0 takes the most likely token (greedy).")
+]
+TopP = Annotated[
+    float, typer.Option("--top-p", help="Sample from the most likely tokens that hold this share of the probability.")
+]
 Bind = Annotated[
     list[str] | None,
     typer.Option("--bind", help="SLOT=title, id or expression, e.g. film=\"lerp('A', 'B', 0.5)\"; may be repeated."),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output folder where it exists.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output folder if it exists.")]
 
 
 def _console(*, stderr: bool) -> Console:
@@ -115,12 +124,12 @@ def progress(quiet: bool = False) -> Iterator[Progress]:
 
 def pairs(values: Sequence[str], option: str) -> dict[str, str]:
     """Read `NAME=VALUE` options into a dictionary."""
-    found: dict[str, str] = {}
+    values_of: dict[str, str] = {}
     for value in values:
         name, sign, rest = value.partition("=")
         if not sign or not name.strip() or not rest.strip():
             raise typer.BadParameter(f"{option} takes NAME=VALUE, not {value!r}")
-        if name.strip() in found:
+        if name.strip() in values_of:
             raise typer.BadParameter(f"{option} names {name.strip()!r} twice")
-        found[name.strip()] = rest.strip()
-    return found
+        values_of[name.strip()] = rest.strip()
+    return values_of

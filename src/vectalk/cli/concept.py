@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vectalk.concepts.examples import Examples
     from vectalk.space import VectorSpace
 
-app = typer.Typer(no_args_is_help=True, help="Fit directions that mean something, and look at them.")
+app = typer.Typer(no_args_is_help=True, help="Fit concept directions and inspect them.")
 
 Folder = Annotated[Path, typer.Argument(help="Folder of a space; its concepts lie in SPACE/concepts.")]
 
@@ -124,14 +124,14 @@ def _examples(
 
 
 @app.command("list")
-def list_(folder: Folder, as_json: Json = False) -> None:
-    """List the concepts of a space, the surest first."""
+def list_(folder: Folder, as_json: Json = False, quiet: Quiet = False) -> None:
+    """List the concepts of a space, the most significant first."""
     from vectalk.concepts.shelf import load_all
     from vectalk.space import VectorSpace
 
     concepts = load_all(VectorSpace.load(folder))
     if not concepts and not as_json:
-        note(f"{folder} has no concepts yet; fit one with `vectalk concept fit {folder} --where COLUMN=VALUE`")
+        note(f"{folder} has no concepts yet; fit one with `vectalk concept fit {folder} --where COLUMN=VALUE`", quiet)
     _show(concepts, as_json)
 
 
@@ -141,12 +141,16 @@ def show(
     name: Annotated[str, typer.Argument(help="Name of the concept.")],
     k: Annotated[int, typer.Option("-k", min=1, help="How many entities at each end.")] = 10,
     at: Annotated[
-        str | None, typer.Option("--at", help="Title, id or expression: show how far it can be shifted.")
+        str | None,
+        typer.Option(
+            "--at", help="Title, id or expression. Shows how far this point can be shifted along the concept."
+        ),
     ] = None,
     trust_encoder: TrustEncoder = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Show a concept: statistics, the entities at both its ends, the nearest other concepts."""
+    """Show a concept: its statistics, the entities at both ends, and the nearest other concepts."""
     from rich.console import Group
     from rich.text import Text
 
@@ -174,8 +178,8 @@ def show(
         lines.append("nearest concepts: " + ", ".join(f"{n} {c:+.2f}" for n, c in others[:8]))
     if at is not None:
         point = space.point(at, {**FUNCTIONS, **text_functions(space, trust_encoder)})
-        for taken in point.notes:
-            note(f"note: {taken}")
+        for message in point.notes:
+            note(f"note: {message}", quiet)
         low, high = concept.reach(point)
         document["at"] = {"point": point.source, "score": concept.score(point), "reach": [low, high]}
         lines.append(

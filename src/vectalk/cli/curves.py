@@ -1,4 +1,4 @@
-"""`vectalk curves`: what answers do along lines, along concepts, and as ratings come in."""
+"""`vectalk curves`: how answers change between entities, along concepts, and with more ratings."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,13 +16,18 @@ DETAILS = ("states_", "percentile", "central", "other_", "target_", "score/", "p
 app = typer.Typer(add_completion=False)
 
 
-@app.command(help="Measure answers along lines between entities, along concepts, and as ratings come in.")
+@app.command(help="Measure answers between entities, along concepts, and for users with few ratings.")
 @takes_llm
 def curves(
     run: common.RunPlace,
-    out: Annotated[Path, typer.Option("--out", help="Folder of the results; interrupted work goes on there.")],
-    corpus: Annotated[Path | None, typer.Option("--corpus", help="Corpus; the run's own when omitted.")] = None,
-    space: Annotated[list[str] | None, typer.Option("--space", help="NAME=DIR: where a space is now.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the results; interrupted work is resumed there.")],
+    corpus: Annotated[
+        Path | None, typer.Option("--corpus", help="Folder of the corpus; the run's own when omitted.")
+    ] = None,
+    space: Annotated[
+        list[str] | None,
+        typer.Option("--space", help="NAME=DIR: the new folder of a space that moved; may be repeated."),
+    ] = None,
     task: Annotated[
         list[str] | None,
         typer.Option(
@@ -30,7 +35,7 @@ def curves(
         ),
     ] = None,
     llm: common.MovedLlm = None,
-    pairs: Annotated[int, typer.Option("--pairs", min=2, help="Pairs of test entities to walk between.")] = 100,
+    pairs: Annotated[int, typer.Option("--pairs", min=2, help="Pairs of test entities to interpolate between.")] = 100,
     entities: Annotated[int, typer.Option("--entities", min=2, help="Test entities to shift.")] = 40,
     concepts: Annotated[int, typer.Option("--concepts", min=1, help="Concepts to shift along.")] = 5,
     users: Annotated[int, typer.Option("--users", min=2, help="Test users to fold in.")] = 60,
@@ -42,23 +47,25 @@ def curves(
     ] = None,
     ratings: Annotated[
         str | None,
-        typer.Option("--ratings", help="Held-out ratings, as of `vectalk evaluate`; looked for when omitted."),
+        typer.Option("--ratings", help="Held-out ratings, as for `vectalk evaluate`."),
     ] = None,
     text_llm: Annotated[
-        str | None, typer.Option("--text-llm", help=f"An LLM that is told both titles of a walk: {FORMS}.")
+        str | None,
+        typer.Option("--text-llm", help=f"LLM that is told both titles of an interpolation, as a baseline: {FORMS}."),
     ] = None,
     encoder: Annotated[
         str | None,
         typer.Option(
             "--encoder",
-            help="Text encoder: tfidf, minilm, or a sentence transformer; the one that made the space, else tfidf.",
+            help="Text encoder of the read-back: tfidf, minilm, or a sentence transformer. Default: the one that made "
+            "the space, else tfidf.",
         ),
     ] = None,
     trust_encoder: common.TrustEncoder = False,
     readback_texts: Annotated[
-        int, typer.Option("--readback-texts", help="Training texts of a task that a read-back is fitted on at most.")
+        int, typer.Option("--readback-texts", help="At most this many training texts of a task to fit a read-back on.")
     ] = 6000,
-    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", help="Longest answer.")] = 160,
+    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", help="Longest answer, in tokens.")] = 160,
     seed: common.Seed = 0,
     device: common.Device = "auto",
     json: common.Json = False,
@@ -66,7 +73,7 @@ def curves(
     *,
     llm_options: LLMOptions,
 ) -> None:
-    """Load a run and its corpus, measure, print where the curves begin and end."""
+    """Load a run and its corpus, measure, and print where the curves begin and end."""
     from vectalk.evaluation import ClientChat
     from vectalk.evaluation.curves.curves import curves as measure
     from vectalk.talk import ELM
@@ -78,8 +85,8 @@ def curves(
     place = corpus or getattr(model, "corpus_path", None)
     if place is None:
         raise EvaluationError(f"{run} does not say which corpus it was trained on; give it with --corpus DIR")
-    told = llm_options.open(text_llm, "--text-llm", greedy=True, quiet=quiet) if text_llm else nullcontext()
-    with told as client, common.progress(quiet) as bar:
+    opened = llm_options.open(text_llm, "--text-llm", greedy=True, quiet=quiet) if text_llm else nullcontext()
+    with opened as client, common.progress(quiet) as bar:
         job = bar.add_task("curves", total=None, note="")
         rows = measure(
             model,

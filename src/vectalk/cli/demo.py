@@ -34,11 +34,11 @@ def demo(
     more: Annotated[list[str] | None, typer.Argument(help="More films, after --likes.", metavar="[FILM]...")] = None,
     likes: Annotated[
         list[str] | None,
-        typer.Option("--likes", help="Films that somebody likes: says who that is, by the run in --out."),
+        typer.Option("--likes", help="Films that somebody likes; says who that is, using the run in --out."),
     ] = None,
-    out_folder: Annotated[Path, typer.Option("--out", help="Folder to make.")] = Path("runs/demo"),
-    full: Annotated[bool, typer.Option("--full", help="All 25 tasks; takes several times as long.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Less training, too little for good answers.")] = False,
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder to write.")] = Path("runs/demo"),
+    full: Annotated[bool, typer.Option("--full", help="Train all 25 tasks; takes several times as long.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Train less, too little for good answers.")] = False,
     world: Annotated[
         str | None,
         typer.Option(
@@ -57,7 +57,7 @@ def demo(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Real vectors, talking: trains, evaluates, and shows answers side by side, in minutes on two cores."""
+    """Train on embedded data, evaluate, and show answers side by side, in minutes on two cores."""
     from vectalk.demo.data import WHERE, has_demo_data
 
     if world is None:
@@ -70,12 +70,12 @@ def demo(
     if full and quick:
         raise typer.BadParameter("--full and --quick exclude each other")
     if more and not likes:
-        raise typer.BadParameter(f"{more[0]!r} stands alone; name films after --likes")
+        raise typer.BadParameter(f"{more[0]!r} is not an option; name films after --likes")
     if likes and world != "films":
-        raise typer.BadParameter("--likes is about films; leave --world away")
+        raise typer.BadParameter("--likes is about films; omit --world")
     if world == "islands":
         if full or llm:
-            raise typer.BadParameter("--full and --llm belong to the films; leave --world away")
+            raise typer.BadParameter("--full and --llm belong to the films; omit --world")
         _islands(out_folder, quick, seed, overwrite, device, as_json, quiet)
         return
     titles = [*(likes or []), *(more or [])]

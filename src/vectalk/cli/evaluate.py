@@ -1,4 +1,4 @@
-"""`vectalk evaluate`: measure a run on test entities, beside controls and rivals."""
+"""`vectalk evaluate`: measure a run on test entities, next to controls and baselines."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,18 +15,27 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 DETAILED = 3  # tasks whose own tables are shown; of more, the figures side by side
 
 
-@app.command(help="Measure a run on test entities, beside controls and rivals.")
+@app.command(help="Measure a run on test entities, next to controls and baselines.")
 @takes_llm
 def evaluate(
     run: common.RunPlace,
-    out: Annotated[Path, typer.Option("--out", help="Folder of the results; an interrupted evaluation goes on there.")],
-    corpus: Annotated[Path | None, typer.Option("--corpus", help="Corpus; the run's own when omitted.")] = None,
-    space: Annotated[list[str] | None, typer.Option("--space", help="NAME=DIR: where a space is now.")] = None,
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder of the results; an interrupted evaluation is resumed there.")
+    ],
+    corpus: Annotated[
+        Path | None, typer.Option("--corpus", help="Folder of the corpus; the run's own when omitted.")
+    ] = None,
+    space: Annotated[
+        list[str] | None,
+        typer.Option("--space", help="NAME=DIR: the new folder of a space that moved; may be repeated."),
+    ] = None,
     task: Annotated[
         list[str] | None, typer.Option("--task", help="Only this task; may be repeated. All tasks when omitted.")
     ] = None,
     llm: common.MovedLlm = None,
-    limit: Annotated[int | None, typer.Option("--limit", help="Test examples of each task at most.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", help="At most this many test examples of each task; all when omitted.")
+    ] = None,
     condition: Annotated[
         list[str] | None,
         typer.Option(
@@ -39,31 +48,33 @@ def evaluate(
         str | None,
         typer.Option(
             "--ratings",
-            help="Held-out ratings for behavioural consistency: a folder of `space factorize` (looked for above the "
-            "spaces when omitted), a file, or SPACE=FILE.",
+            help="Held-out ratings for behavioural consistency: a folder that `space factorize` wrote, a file, or "
+            "SPACE=FILE. Default: looked for in the folder above the spaces.",
         ),
     ] = None,
     text_llm: Annotated[
-        str | None, typer.Option("--text-llm", help=f"An LLM that is told the titles: {FORMS}.")
+        str | None, typer.Option("--text-llm", help=f"LLM that is told the titles, as a baseline: {FORMS}.")
     ] = None,
     encoder: Annotated[
         str | None,
         typer.Option(
             "--encoder",
-            help="Text encoder: tfidf, minilm, or a sentence transformer; the one that made the space, else tfidf.",
+            help="Text encoder of the read-back: tfidf, minilm, or a sentence transformer. Default: the one that made "
+            "the space, else tfidf.",
         ),
     ] = None,
     trust_encoder: common.TrustEncoder = False,
     same_encoder: Annotated[
         bool | None,
         typer.Option(
-            "--same-encoder/--other-encoder", help="The encoder made the space itself: plain cosine. Spaces say so."
+            "--same-encoder/--other-encoder",
+            help="Whether this encoder made the space, so that SC is the plain cosine. Default: what the space says.",
         ),
     ] = None,
     readback_texts: Annotated[
-        int, typer.Option("--readback-texts", help="Training texts of a task that a read-back is fitted on at most.")
+        int, typer.Option("--readback-texts", help="At most this many training texts of a task to fit a read-back on.")
     ] = 6000,
-    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", help="Longest answer.")] = 160,
+    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", help="Longest answer, in tokens.")] = 160,
     overwrite: common.Overwrite = False,
     seed: common.Seed = 0,
     device: common.Device = "auto",
@@ -72,7 +83,7 @@ def evaluate(
     *,
     llm_options: LLMOptions,
 ) -> None:
-    """Load a run and its corpus, evaluate, print tables."""
+    """Load a run and its corpus, evaluate, and print tables."""
     from vectalk.evaluation import CONDITIONS, ClientChat, table
     from vectalk.evaluation import evaluate as measure
     from vectalk.files import read_json
@@ -85,10 +96,10 @@ def evaluate(
     place = corpus or getattr(model, "corpus_path", None)
     if place is None:
         raise EvaluationError(f"{run} does not say which corpus it was trained on; give it with --corpus DIR")
-    chosen = [name for part in (condition or ["default"]) for name in (CONDITIONS if part == "default" else [part])]
-    chosen += ["text_llm"] if text_llm else []
-    told = llm_options.open(text_llm, "--text-llm", greedy=True, quiet=quiet) if text_llm else nullcontext()
-    with told as client, common.progress(quiet) as bar:
+    conditions = [name for part in (condition or ["default"]) for name in (CONDITIONS if part == "default" else [part])]
+    conditions += ["text_llm"] if text_llm else []
+    opened = llm_options.open(text_llm, "--text-llm", greedy=True, quiet=quiet) if text_llm else nullcontext()
+    with opened as client, common.progress(quiet) as bar:
         jobs: dict[str, int] = {}
 
         def advance(what: str, done: int, total: int) -> None:
@@ -107,7 +118,7 @@ def evaluate(
             progress=advance,
             tasks=task or None,
             limit=limit,
-            conditions=chosen,
+            conditions=conditions,
             ratings=ratings,
             encoder=encoder,
             trust_encoder=trust_encoder,
@@ -122,4 +133,4 @@ def evaluate(
     for name, reason in card["not_run"].items():
         common.note(f"{name}: not run ({reason})", quiet)
     common.note(f"written to {out}; read {out / 'report.html'}", quiet)
-    common.note("all figures are in metrics.jsonl, what was left out in config.json", quiet)
+    common.note("all figures are in metrics.jsonl; config.json lists what was left out", quiet)

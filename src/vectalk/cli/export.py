@@ -13,14 +13,14 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def export(
     run: RunPlace,
-    merged: Annotated[Path, typer.Option("--merged", help="Folder to write: a plain LLM, and the adapters in it.")],
+    merged: Annotated[Path, typer.Option("--merged", help="Folder to write: a plain LLM with the adapters inside.")],
     llm: MovedLlm = None,
     overwrite: Overwrite = False,
     device: Device = "cpu",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a run as a plain LLM folder (a low-rank update merged, chat template included) with its adapters."""
+    """Write a run as a plain LLM folder: LoRA merged, chat template included, adapters inside."""
     from vectalk.model.export import export_merged
     from vectalk.model.run import Run
 

@@ -30,24 +30,32 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def narrate(
     run: RunPlace,
-    space: Annotated[str, typer.Argument(help="Name of one of its spaces, or the folder of a space.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the parts; what is there is not made again.")],
-    task: Annotated[str | None, typer.Option("--task", help="A task of the run, in its first wording.")] = None,
-    question: Annotated[str | None, typer.Option("--question", help="Or a question with one slot.")] = None,
-    read_as: Annotated[
-        str | None, typer.Option("--as", help="Space of the run as whose vectors other ones are read.")
+    space: Annotated[str, typer.Argument(help="Name of a space of the run, or the folder of another space.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the parts; parts that are already there are kept.")],
+    task: Annotated[str | None, typer.Option("--task", help="Task of the run whose first wording is asked.")] = None,
+    question: Annotated[
+        str | None, typer.Option("--question", help="Your own question with one slot, instead of a task.")
     ] = None,
-    shard: Annotated[str, typer.Option("--shard", help="K/N: every N-th part from the K-th on.")] = "1/1",
-    rows: Annotated[int, typer.Option("--rows-per-part", min=1, help="Rows of a part.")] = 2048,
-    batch: Annotated[int, typer.Option("--batch-size", min=1, help="Rows written at once.")] = 128,
+    read_as: Annotated[
+        str | None, typer.Option("--as", help="Treat the vectors as belonging to this space of the run.")
+    ] = None,
+    shard: Annotated[
+        str, typer.Option("--shard", help="K/N: write only every N-th part, starting with the K-th.")
+    ] = "1/1",
+    rows: Annotated[int, typer.Option("--rows-per-part", min=1, help="Rows in a part.")] = 2048,
+    batch: Annotated[int, typer.Option("--batch-size", min=1, help="Answers generated at the same time.")] = 128,
     max_new_tokens: MaxNewTokens = 128,
     temperature: Temperature = 0.0,
     top_p: TopP = 1.0,
     ray: Annotated[
         bool,
-        typer.Option("--ray", help="Share the parts out among actors of a Ray cluster, started here if need be."),
+        typer.Option(
+            "--ray", help="Distribute the parts over a Ray cluster, which is started here if none is running."
+        ),
     ] = False,
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Actors of --ray; 2 when omitted.")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Number of Ray actors (with --ray); 2 when omitted.")
+    ] = None,
     moved: MovedSpaces = None,
     llm: MovedLlm = None,
     seed: Seed = 0,
@@ -55,12 +63,12 @@ def narrate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write one text for each vector of a space, into parquet parts; started again, it goes on where it was."""
+    """Write one text for each vector of a space, into parquet parts. The same command resumes interrupted work."""
     first, _, last = shard.partition("/")
     if not (first.isdigit() and last.isdigit()):
         raise typer.BadParameter(f"--shard takes K/N, such as 1/4, not {shard!r}")
     if ray and shard != "1/1":
-        raise typer.BadParameter("--ray shares all parts out itself; leave --shard away")
+        raise typer.BadParameter("--ray shares all parts out itself; omit --shard")
     if workers is not None and not ray:
         raise typer.BadParameter("--workers is for --ray")
 
@@ -81,16 +89,18 @@ def narrate(
         elm.engine.batch_size = batch
         write = partial(narrate_here, job(elm, space, out, **what), shard=(int(first), int(last)))
     with progress(quiet) as bar:
-        shown, started = bar.add_task("narrate", total=None, note=""), time.monotonic()
-        first_told: int | None = None  # rows that were there already took no time
+        line, started = bar.add_task("narrate", total=None, note=""), time.monotonic()
+        first_done: int | None = None  # rows that were there already took no time
 
         def tell(done: int, total: int) -> None:
-            nonlocal first_told
-            first_told = done if first_told is None else first_told
-            speed = (done - first_told) / max(time.monotonic() - started, 1e-9)
+            nonlocal first_done
+            first_done = done if first_done is None else first_done
+            speed = (done - first_done) / max(time.monotonic() - started, 1e-9)
             left = f"{speed:.3g} rows/s, {(total - done) / speed / 60:.1f} min left" if speed else ""
-            bar.update(shown, completed=done, total=total, note=left)
+            bar.update(line, completed=done, total=total, note=left)
 
         report = write(progress=tell)
-    shown_text = f"{report['out']}: {report['rows']} texts in {report['parts']} parts, {report['skipped']} were there"
-    emit(report, shown_text, as_json)
+    summary = (
+        f"{report['out']}: {report['rows']} texts in {report['parts']} parts, {report['skipped']} of them from before"
+    )
+    emit(report, summary, as_json)

@@ -13,13 +13,13 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def push(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    repository: Annotated[str, typer.Argument(help="owner/name on the Hugging Face hub.")],
-    public: Annotated[
-        bool, typer.Option("--public", help="Let everybody see a repository that is made for it.")
+    repository: Annotated[str, typer.Argument(help="Repository on the Hugging Face hub: owner/name.")],
+    public: Annotated[bool, typer.Option("--public", help="Make a new repository public instead of private.")] = False,
+    bundle: Annotated[
+        bool, typer.Option("--bundle", help="Upload the spaces too, with vectors, titles and metadata.")
     ] = False,
-    bundle: Annotated[bool, typer.Option("--bundle", help="Put the spaces in: vectors, titles and all.")] = False,
     evaluation: Annotated[
-        Path | None, typer.Option("--evaluation", help="Folder of an evaluation, whose figures the card tells.")
+        Path | None, typer.Option("--evaluation", help="Folder of an evaluation; the model card shows its figures.")
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,

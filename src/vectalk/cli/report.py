@@ -1,4 +1,4 @@
-"""`vectalk report`: an evaluation as one page for people, made of its files."""
+"""`vectalk report`: one HTML page of an evaluation, made from its files."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,16 +10,19 @@ from vectalk.cli import common
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command(help="Write the report of a finished evaluation anew, with curves and ratings that came since.")
+@app.command(help="Write the report of a finished evaluation again, with the curves and ratings added since.")
 def report(
     evaluation: Annotated[Path, typer.Argument(help="Folder of the evaluation, or of a run that holds one.")],
     curves: Annotated[
         Path | None,
-        typer.Option("--curves", help="Folder of `vectalk curves`; looked for in and beside the evaluation."),
+        typer.Option(
+            "--curves", help="Folder that `vectalk curves` wrote. Default: looked for in and next to the evaluation."
+        ),
     ] = None,
     json: common.Json = False,
+    quiet: common.Quiet = False,
 ) -> None:
-    """Write `report.html` beside the files that it is made of."""
+    """Write `report.html` next to the files that it is made from."""
     from vectalk.evaluation.report import write_report
 
     inner = evaluation / "evaluation"

@@ -1,4 +1,4 @@
-"""`vectalk space`: make, look at and check spaces of vectors."""
+"""`vectalk space`: make, inspect and verify spaces of vectors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from vectalk.cli.space_options import (
 if TYPE_CHECKING:
     from vectalk.space import Point, VectorSpace
 
-app = typer.Typer(no_args_is_help=True, help="Make, look at and check spaces of vectors.")
+app = typer.Typer(no_args_is_help=True, help="Make, inspect and verify spaces of vectors.")
 
 SHOWN = 300  # characters of a metadata value that a person is shown
 
@@ -47,27 +47,34 @@ app.command("import")(import_)
 
 @app.command()
 def encode(
-    texts: Annotated[Path, typer.Argument(help="Texts with metadata: csv, tsv, parquet or jsonl, also .gz.")],
+    texts: Annotated[Path, typer.Argument(help="File of texts with metadata: csv, tsv, parquet or jsonl, also .gz.")],
     out: Out,
     name: Annotated[str, typer.Option("--name", help="Name of the space and of its slot, e.g. film.")],
-    encoder: Annotated[str, typer.Option("--encoder", help="minilm, or a sentence transformer.")] = "minilm",
-    text: Annotated[str, typer.Option("--text", help="Column of the texts.")] = "text",
+    encoder: Annotated[
+        str, typer.Option("--encoder", help="Text encoder: minilm, or a sentence transformer by folder or owner/name.")
+    ] = "minilm",
+    text: Annotated[str, typer.Option("--text", help="Column that holds the texts.")] = "text",
     id_column: IdColumn = None,
     list_column: ListColumn = [],  # noqa: B006
     null: Null = [],  # noqa: B006
     extract: Extract = [],  # noqa: B006
     rename: Rename = [],  # noqa: B006
-    missing: Annotated[str, typer.Option("--missing", help="Rows without a text: error or drop.")] = "error",
-    metric: Annotated[str, typer.Option("--metric", help="cosine, dot or euclidean.")] = "cosine",
+    missing: Annotated[
+        str, typer.Option("--missing", help="What to do with rows without a text: error or drop.")
+    ] = "error",
+    metric: Annotated[str, typer.Option("--metric", help="What near means: cosine, dot or euclidean.")] = "cosine",
     split_by: Annotated[
-        str | None, typer.Option("--split-by", help="Column hashed for the split: title, else id.")
+        str | None,
+        typer.Option(
+            "--split-by", help="Column whose hash decides the split. Default: title if there is one, else id."
+        ),
     ] = None,
     licence: Licence = "",
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a space of texts with a text encoder; killed, it goes on where it was."""
+    """Encode texts into a space with a text encoder. If it was interrupted, the same command resumes it."""
     from vectalk.readback import encode_space
 
     with progress(quiet) as bar:
@@ -110,16 +117,28 @@ def factorize(
     rename: Rename = [],  # noqa: B006
     item_name: Annotated[str, typer.Option("--item-name", help="Name of the item space, e.g. film.")] = "item",
     user_name: Annotated[str, typer.Option("--user-name", help="Name of the user space.")] = "user",
-    holdout: Annotated[float, typer.Option("--holdout-ratings", help="Share of each user's ratings set aside.")] = 0.2,
-    min_ratings: Annotated[int, typer.Option("--min-ratings", help="Leave out items with fewer.")] = 5,
+    holdout: Annotated[
+        float, typer.Option("--holdout-ratings", help="Share of each user's ratings to hold out for evaluation.")
+    ] = 0.2,
+    min_ratings: Annotated[int, typer.Option("--min-ratings", help="Leave out items with fewer training ratings.")] = 5,
     dim: Annotated[int, typer.Option("--dim", help="Dimension of the vectors.")] = 64,
-    feedback: Annotated[str, typer.Option("--feedback", help="implicit or explicit.")] = "implicit",
-    iterations: Annotated[int, typer.Option("--iterations")] = 15,
-    l2: Annotated[float, typer.Option("--l2", help="Regularisation.")] = 5.0,
-    scale_l2: Annotated[bool, typer.Option("--scale-l2", help="Multiply it by a row's number of ratings.")] = False,
-    unobserved: Annotated[float, typer.Option("--unobserved", help="Weight of unobserved pairs.")] = 0.1,
-    alpha: Annotated[float, typer.Option("--alpha", help="Weight 1 + alpha * rating of observed pairs.")] = 0.0,
-    biases: Annotated[bool, typer.Option("--biases/--no-biases", help="Of explicit ratings.")] = True,
+    feedback: Annotated[
+        str, typer.Option("--feedback", help="What a rating means: implicit (clicks, plays) or explicit (stars).")
+    ] = "implicit",
+    iterations: Annotated[int, typer.Option("--iterations", help="Passes over items and users.")] = 15,
+    l2: Annotated[float, typer.Option("--l2", help="Strength of the L2 regularisation.")] = 5.0,
+    scale_l2: Annotated[
+        bool, typer.Option("--scale-l2", help="Multiply the regularisation by each row's number of ratings.")
+    ] = False,
+    unobserved: Annotated[
+        float, typer.Option("--unobserved", help="Weight of pairs without a rating (implicit feedback).")
+    ] = 0.1,
+    alpha: Annotated[
+        float, typer.Option("--alpha", help="Observed pairs weigh 1 + alpha * rating (implicit feedback).")
+    ] = 0.0,
+    biases: Annotated[
+        bool, typer.Option("--biases/--no-biases", help="Fit a bias for each item and user (explicit feedback).")
+    ] = True,
     licence: Licence = "",
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -143,7 +162,7 @@ def factorize(
     )
     with progress(quiet) as bar:
         job = bar.add_task("factorising", total=iterations, note="")
-        made = rooms.factorize(
+        factors = rooms.factorize(
             ratings,
             out,
             items=items,
@@ -166,18 +185,18 @@ def factorize(
             on_iteration=lambda number, loss: bar.update(job, completed=number, note=f"loss {loss:.6g}"),
             tell=lambda message: note(message, quiet),
         )
-    figures = made.summary
-    shown = (
+    figures = factors.summary
+    summary = (
         f"{figures['items']} items and {figures['users']} users, {dim} dimensions, {feedback} feedback\n"
-        f"{figures['ratings_train']} training ratings, {figures['ratings_test']} set aside before that\n"
+        f"{figures['ratings_train']} training ratings, {figures['ratings_test']} held out before the factorisation\n"
         f"left out: {figures['items_dropped']} items with fewer than {min_ratings} training ratings, "
         f"{figures['users_dropped']} users\n{out / 'items'}  {out / 'users'}"
     )
-    emit({"out": str(out), **figures}, shown, as_json)
+    emit({"out": str(out), **figures}, summary, as_json)
 
 
 @app.command()
-def info(folder: Folder, as_json: Json = False) -> None:
+def info(folder: Folder, as_json: Json = False, quiet: Quiet = False) -> None:
     """Show what a space holds."""
     from vectalk.space import VectorSpace
 
@@ -188,34 +207,36 @@ def info(folder: Folder, as_json: Json = False) -> None:
 def neighbors(
     folder: Folder,
     expression: Expression,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 10,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many neighbours to list.")] = 10,
     split: Annotated[str | None, typer.Option("--split", help="Search train, validation or test only.")] = None,
     trust_encoder: TrustEncoder = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """List the nearest entities of a point."""
-    space, point = _point(folder, expression, trust_encoder)
-    found = _neighbors(space, point, k, split)
-    document = {"point": point.source, "notes": point.notes, "neighbors": found}
-    emit(document, _neighbor_table(point.title, found), as_json)
+    space, point = _point(folder, expression, trust_encoder, quiet)
+    nearest = _neighbors(space, point, k, split)
+    document = {"point": point.source, "notes": point.notes, "neighbors": nearest}
+    emit(document, _neighbor_table(point.title, nearest), as_json)
 
 
 @app.command()
 def point(
     folder: Folder,
     expression: Expression,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many neighbours.")] = 5,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many neighbours to list.")] = 5,
     trust_encoder: TrustEncoder = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Show a point: how near to real entities it lies, its neighbours, its values."""
+    """Show a point: its support, its neighbours and its values."""
     from dataclasses import asdict
 
     from rich.console import Group
     from rich.text import Text
 
-    space, at = _point(folder, expression, trust_encoder)
-    support, found = space.support(at), _neighbors(space, at, k, None)
+    space, at = _point(folder, expression, trust_encoder, quiet)
+    support, nearest = space.support(at), _neighbors(space, at, k, None)
     metadata = space.metadata(at.row) if at.row is not None else None
     values = " ".join(f"{value:.3g}" for value in at.values[:8]) + (" ..." if space.dim > 8 else "")
     lines = [
@@ -230,32 +251,32 @@ def point(
         "row": at.row,
         "metadata": metadata,
         "support": asdict(support),
-        "neighbors": found,
+        "neighbors": nearest,
         "values": at.values,
     }
-    emit(document, Group(*map(Text, lines), _neighbor_table("neighbours", found)), as_json)
+    emit(document, Group(*map(Text, lines), _neighbor_table("neighbours", nearest)), as_json)
 
 
 @app.command()
-def verify(folder: Folder, as_json: Json = False) -> None:
-    """Recompute the fingerprint and the split's hash of a space; exit code 2 where the files are not what was saved."""
+def verify(folder: Folder, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Check that the files of a space are those that were saved. The exit code is 2 if they are not."""
     from vectalk.space import VectorSpace
 
     space = VectorSpace.load(folder)
     space.verify()
-    shown = f"{folder}: {len(space)} vectors, ids and split are what was saved ({space.fingerprint[:12]})"
-    emit({"folder": str(folder), "ok": True, "fingerprint": space.fingerprint}, shown, as_json)
+    summary = f"{folder}: {len(space)} vectors, ids and split are what was saved ({space.fingerprint[:12]})"
+    emit({"folder": str(folder), "ok": True, "fingerprint": space.fingerprint}, summary, as_json)
 
 
-def _point(folder: Path, expression: str, trust_encoder: bool) -> tuple[VectorSpace, Point]:
+def _point(folder: Path, expression: str, trust_encoder: bool, quiet: bool) -> tuple[VectorSpace, Point]:
     from vectalk.concepts.shelf import FUNCTIONS
     from vectalk.readback import text_functions
     from vectalk.space import VectorSpace
 
     space = VectorSpace.load(folder)
     point = space.point(expression, {**FUNCTIONS, **text_functions(space, trust_encoder)})
-    for taken in point.notes:
-        note(f"note: {taken}")
+    for message in point.notes:
+        note(f"note: {message}", quiet)
     return space, point
 
 
@@ -278,15 +299,15 @@ def _neighbors(space: VectorSpace, point: Point, k: int, split: str | None) -> l
     ]
 
 
-def _neighbor_table(title: str, found: list[dict[str, Any]]) -> Any:
+def _neighbor_table(title: str, nearest: list[dict[str, Any]]) -> Any:
     from rich.console import Group
     from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
-    named = any(entry["title"] != entry["id"] for entry in found)
+    named = any(entry["title"] != entry["id"] for entry in nearest)
     table = Table("id", *(["title"] if named else []), "similarity", box=None)
-    for entry in found:
+    for entry in nearest:
         names = [entry["id"], entry["title"]] if named else [entry["id"]]
         table.add_row(*map(escape, names), f"{entry['similarity']:.3f}")
     return Group(Text(title), table)
