@@ -355,12 +355,14 @@ def test_importing_is_light() -> None:
     assert done.stdout == "set()\n", done.stdout + done.stderr
 
 
-def test_corpora_take_the_shared_options(corpus: Corpus, tmp_path: Path, capsys) -> None:
-    shared = ["--quiet", "--seed", "3", "--device", "cpu", "--json"]
+def test_corpora_take_the_options_that_do_something(corpus: Corpus, tmp_path: Path, capsys) -> None:
     for command in (["corpus", "show", str(corpus.path)], building(corpus, tmp_path / "out", SUITE)):
-        code, out, err = call([*command, *shared], capsys)
+        code, out, err = call([*command, "--quiet", "--seed", "3", "--json"], capsys)
         assert (code, err) == (0, ""), command
         assert json.loads(out)
+        code, out, err = call([*command, "--device", "cpu"], capsys)
+        assert (code, out) == (2, "")
+        assert "No such option: --device" in " ".join(err.split())
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["ask", "--help"], ["train", "--help"], ["corpus", "--help"]])
