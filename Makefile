@@ -40,4 +40,4 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/all.py
 
 clean:
-	rm -rf $(VENV) runs build dist *.egg-info
+	rm -rf $(VENV) runs build dist *.egg-info .coverage*

@@ -50,7 +50,7 @@ def test_truth_is_spelled_like_the_reference_of_a_real_island(tmp_path) -> None:
 
 
 def test_the_demo_runs_from_vectors_to_answers(tmp_path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(islands, "QUICK", islands.Size(islands=240, base_steps=30, stage1=10, stage2=20, test=6))
+    monkeypatch.setattr(islands, "QUICK", islands.Size(islands=240, base_steps=15, stage1=5, stage2=10, test=6))
     out = tmp_path / "demo"
     main_with(["demo", "--world", "islands", "--quick", "--out", str(out), "--json", "--quiet"])
     printed = capsys.readouterr()
@@ -122,6 +122,7 @@ def test_a_viewers_rows_share_his_split() -> None:
     assert all(len(found) == 1 for found in splits.values())
 
 
+@pytest.mark.slow
 def test_the_film_demo_runs_from_vectors_to_answers(film_run) -> None:
     rows = [json.loads(line) for line in (film_run / "evaluation" / "metrics.jsonl").read_text().splitlines()]
     assert {"elm", "shuffled", "copy_text", "probe_text"} <= {row["condition"] for row in rows}
@@ -131,6 +132,7 @@ def test_the_film_demo_runs_from_vectors_to_answers(film_run) -> None:
     assert all(sample["probe"] and sample["answer"] for sample in samples)
 
 
+@pytest.mark.slow
 def test_what_references_say_beside_titles_is_no_title(film_run) -> None:
     corpus = Corpus.load(film_run / "corpus")
     named = "Like “Alien (1979)”."
@@ -159,6 +161,7 @@ def test_whoever_likes_films_is_folded_in_like_a_viewer_of_the_factorisation() -
         likes.fold_in(items, users, ["Alien (1979)", "Alien (1979)"], settings)
 
 
+@pytest.mark.slow
 def test_likes_answers_by_the_run_at_hand(film_run, capsys) -> None:
     main_with(["demo", "--out", str(film_run), "--json", "--likes", "Alien (1979)", "Heat (1995)"])
     said = json.loads(capsys.readouterr().out)
