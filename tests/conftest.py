@@ -7,7 +7,11 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import tempfile
 from pathlib import Path
+
+# Hypothesis keeps what it knows of characters and constants outside the checkout.
+os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(Path(tempfile.gettempdir()) / "vectalk-hypothesis")
 
 import pytest
 

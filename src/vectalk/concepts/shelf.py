@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vectalk.concepts.card import ConceptCard
 from vectalk.concepts.concept import Concept
 from vectalk.errors import ConceptError
-from vectalk.files import holds, put_back, read_json
+from vectalk.files import holds, put_back
 from vectalk.space import Point, VectorSpace
 from vectalk.space.expression import Function, Name, as_number, as_point
 from vectalk.space.titles import closest
@@ -39,7 +40,7 @@ def names(space: VectorSpace) -> list[str]:
     shelf = folder_of(space)
     for waiting in shelf.glob(".*.old"):  # a process was killed while it replaced a concept
         put_back(shelf / waiting.name[1 : -len(".old")])
-    return [read_json(card)["name"] for card in sorted(shelf.glob("[!.]*/concept.json"))]
+    return [ConceptCard.read(card.parent).name for card in sorted(shelf.glob("[!.]*/concept.json"))]
 
 
 def find(space: VectorSpace, name: str) -> Concept:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from vectalk import __version__
 from vectalk.errors import EvaluationError, VectalkError
 from vectalk.evaluation.answers import Answers, Ask, Generator, Kept, Progress, run_identity, run_path
 from vectalk.evaluation.conditions import EXTRA, Conditions
@@ -25,6 +24,7 @@ from vectalk.evaluation.metrics.profiles import item_texts, user_behaviour
 from vectalk.evaluation.metrics.recovery import recovery
 from vectalk.evaluation.probes.facts import Facts, NotRunError
 from vectalk.evaluation.ratings import find_ratings
+from vectalk.evaluation.records import FORMAT
 from vectalk.evaluation.report import write_report
 from vectalk.evaluation.settings import PARTIAL, STARTED, Settings, claim
 from vectalk.evaluation.space_map import space_maps
@@ -32,6 +32,7 @@ from vectalk.evaluation.texts import Figure, TaskTexts
 from vectalk.evaluation.told import Chat, Told
 from vectalk.files import atomic_files, read_json, write_json, write_jsonl, write_text
 from vectalk.readback import CachedEncoder, ReadBack, SameEncoder, TextEncoder, check_encoder, get_encoder
+from vectalk.reading.cards import stamp
 from vectalk.space.split import TEST, TRAIN, VALIDATION
 from vectalk.tasks import Corpus, Example, Task
 
@@ -251,7 +252,7 @@ class _Evaluation:
         corpus, facts, ratings = self.corpus, self.facts, self.ratings
         ran = {row["condition"] for row in self.metrics}
         return {
-            "vectalk": __version__,
+            **stamp(FORMAT),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "python": platform.python_version(),
             "run": {"path": run_path(self.generator), "identity": self.identity, **_run_card(self.generator)},
