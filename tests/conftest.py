@@ -7,8 +7,12 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+
+# Hypothesis keeps what it knows of characters and constants outside the checkout.
+os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(Path(tempfile.gettempdir()) / "vectalk-hypothesis")
 
 import pytest
 from filelock import FileLock

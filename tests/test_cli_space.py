@@ -1,7 +1,6 @@
 """`vectalk space`: the exact commands, their output, and one line with exit code 2 when they cannot."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vectalk.concepts import statistics
+from vectalk.concepts.card import FORMAT, ConceptCard
 from vectalk.concepts.directions import Method
 from vectalk.concepts.examples import Entities, Examples
 from vectalk.concepts.fitting import BOOTSTRAPS, RANDOM_CONCEPTS, fit_direction
 from vectalk.concepts.statistics import Statistics
 from vectalk.display import html_table, to_pandas
 from vectalk.errors import ConceptError
-from vectalk.files import atomic_folder, holds, read_json, write_json
+from vectalk.files import atomic_folder, holds, write_json
+from vectalk.reading.cards import stamp
 from vectalk.space import Point, VectorSpace
 from vectalk.space.expression import quoted
 from vectalk.space.frame import Frame
@@ -29,7 +31,6 @@ from vectalk.space.point import blended
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = 1
 BLOCK_FLOATS = 4_000_000
 
 
@@ -225,7 +226,7 @@ class Concept:
         with atomic_folder(path, "concept.json", overwrite=overwrite) as folder:
             save_file({"direction": self.vector}, folder / "direction.safetensors")
             card = {
-                "format": FORMAT,
+                **stamp(FORMAT),
                 "name": self.name,
                 "given": self.given,
                 "space": self.space.name,
@@ -249,10 +250,9 @@ class Concept:
             space: the space that it was fitted on; when omitted, the one in whose `concepts` folder it lies.
 
         Raises:
-            ConceptError: the folder is no concept, or `space` is not the one that it was fitted on.
+            ConceptError: the folder is no concept, a newer version wrote it, or `space` is not the one that it was
+                fitted on.
         """
-        from safetensors.numpy import load_file
-
         folder = Path(path)
         if not holds(folder, "concept.json"):
             raise ConceptError(f"{folder} is no concept (it has no concept.json); fit one with `vectalk concept fit`")
@@ -261,30 +261,25 @@ class Concept:
             if not (beside / "space.json").is_file():
                 raise ConceptError(f"{folder} lies in no space's folder; give the space: Concept.load(path, space)")
             space = VectorSpace.load(beside)
-        card = read_json(folder / "concept.json")
-        try:
-            if card["fingerprint"] != space.fingerprint:
-                raise ConceptError(_foreign(card["name"], card["fingerprint"], space))
-            if card["split_hash"] != space.split_hash:
-                raise ConceptError(
-                    f"concept {card['name']!r} was fitted on another split of space {space.name!r}: what it learned "
-                    "from may be test entities now; fit it again"
-                )
-            return cls(
-                card["name"],
-                space,
-                np.asarray(load_file(folder / "direction.safetensors")["direction"], np.float32).reshape(space.dim),
-                card["mean"],
-                card["deviation"],
-                card["strength"],
-                statistics.from_json(card["statistics"]),
-                card["method"],
-                card["given"],
+        card = ConceptCard.read(folder)
+        if card.fingerprint != space.fingerprint:
+            raise ConceptError(_foreign(card.name, card.fingerprint, space))
+        if card.split_hash != space.split_hash:
+            raise ConceptError(
+                f"concept {card.name!r} was fitted on another split of space {space.name!r}: what it learned "
+                "from may be test entities now; fit it again"
             )
-        except ConceptError:
-            raise
-        except Exception as error:  # safetensors has errors of its own
-            raise ConceptError(f"{folder} is not a whole concept: {error!r}; fit it again") from None
+        return cls(
+            card.name,
+            space,
+            card.direction(folder, space.dim),
+            card.mean,
+            card.deviation,
+            card.strength,
+            card.statistics,
+            card.method,
+            card.given,
+        )
 
 
 def fit_many(

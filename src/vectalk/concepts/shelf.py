@@ -8,9 +8,10 @@ from typing import Any
 
 import regex
 
+from vectalk.concepts.card import ConceptCard
 from vectalk.concepts.concept import Concept
 from vectalk.errors import ConceptError
-from vectalk.files import holds, put_back, read_json
+from vectalk.files import holds, put_back
 from vectalk.space import Point, VectorSpace
 from vectalk.space.expression import Function, Name, as_number, as_point
 from vectalk.space.letters import IN_WORD
@@ -41,7 +42,7 @@ def names(space: VectorSpace) -> list[str]:
     shelf = folder_of(space)
     for waiting in shelf.glob(".*.old"):  # a process was killed while it replaced a concept
         put_back(shelf / waiting.name[1 : -len(".old")])
-    return [read_json(card)["name"] for card in sorted(shelf.glob("[!.]*/concept.json"))]
+    return [ConceptCard.read(card.parent).name for card in sorted(shelf.glob("[!.]*/concept.json"))]
 
 
 def find(space: VectorSpace, name: str) -> Concept:
@@ -53,7 +54,7 @@ def find(space: VectorSpace, name: str) -> Concept:
     folder = folder_of(space, name)
     if not holds(folder, "concept.json"):
         for card in folder.parent.glob("[!.]*/concept.json"):  # named when marks were taken for no letters
-            if read_json(card)["name"] == name:
+            if ConceptCard.read(card.parent).name == name:
                 return Concept.load(card.parent, space)
         there = names(space)
         near = closest(name, there) or there[:8]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -109,8 +108,3 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
 def _chunks(total: int, width: int) -> list[int]:
     step = max(1, CHUNK // max(width, 1))
     return [min(step, total - start) for start in range(0, total, step)]
-
-
-def from_json(values: dict[str, Any]) -> Statistics:
-    """Return statistics from a JSON object; keys that are not known are left out."""
-    return Statistics(**{key: value for key, value in values.items() if key in Statistics.__dataclass_fields__})

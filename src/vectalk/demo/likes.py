@@ -11,6 +11,7 @@ import numpy as np
 
 from vectalk.errors import SpaceError
 from vectalk.files import read_json
+from vectalk.reading.cards import checked
 from vectalk.space import Point, VectorSpace
 from vectalk.space.factorization.wals import Factors, WalsConfig
 from vectalk.talk import ELM, Answer
@@ -66,6 +67,6 @@ def fold_in(films: VectorSpace, users: VectorSpace, titles: Sequence[str], setti
 
 def who_likes(elm: ELM, data: Path, titles: Sequence[str], question: str) -> tuple[Visitor, Answer]:
     """Fold a visitor in and ask the model who that is."""
-    settings = WalsConfig(**read_json(data / "factors.json"))
+    settings = checked(read_json(data / "factors.json"), WalsConfig, data / "factors.json")
     visitor = fold_in(elm.spaces["film"], elm.spaces["user"], titles, settings)
     return visitor, elm.ask(question, {"user": visitor.point})

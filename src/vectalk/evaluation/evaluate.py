@@ -24,6 +24,7 @@ from vectalk.evaluation.metrics.profiles import item_texts, user_behaviour
 from vectalk.evaluation.metrics.recovery import recovery
 from vectalk.evaluation.probes.facts import Facts, NotRunError
 from vectalk.evaluation.ratings import find_ratings
+from vectalk.evaluation.records import FORMAT
 from vectalk.evaluation.report import write_report
 from vectalk.evaluation.result import Evaluation, Metric
 from vectalk.evaluation.settings import PARTIAL, STARTED, Settings, claim
@@ -32,9 +33,9 @@ from vectalk.evaluation.texts import Figure, TaskTexts
 from vectalk.evaluation.told import Chat, Told
 from vectalk.files import atomic_files, read_json, write_json, write_jsonl, write_text
 from vectalk.readback import CachedEncoder, ReadBack, SameEncoder, TextEncoder, check_encoder, get_encoder
+from vectalk.reading.cards import stamp
 from vectalk.space.split import TEST, TRAIN, VALIDATION
 from vectalk.tasks import Corpus, Example, Task
-from vectalk.version import __version__
 
 
 def evaluate(
@@ -252,7 +253,7 @@ class _Measurement:
         corpus, facts, ratings = self.corpus, self.facts, self.ratings
         ran = {row["condition"] for row in self.metrics}
         return {
-            "vectalk": __version__,
+            **stamp(FORMAT),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "python": platform.python_version(),
             "run": {"path": run_path(self.generator), "identity": self.identity, **_run_card(self.generator)},

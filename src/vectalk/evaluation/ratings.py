@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from vectalk.errors import EvaluationError
 from vectalk.readback.ridge import fit_ridge
+from vectalk.reading.arrays import read_parquet
 from vectalk.space import VectorSpace
 from vectalk.space.factorization.rating_reader import read_ratings
 from vectalk.space.factorization.ratings import hold_out
@@ -96,6 +96,24 @@ def find_ratings(spaces: Mapping[str, VectorSpace], place: str | Path | None = N
     return ratings
 
 
+def read_part(folder: Path, part: str) -> pa.Table:
+    """Return the ratings that a factorisation learned from (`train`) or held out (`test`): user, item, rating.
+
+    Raises:
+        EvaluationError: the file is missing or broken, or holds no ratings.
+    """
+    path = folder / f"ratings_{part}.parquet"
+    table = read_parquet(path, ("user", "item", "rating"), error=EvaluationError)
+    try:
+        columns = {"user": as_text(table["user"]), "item": as_text(table["item"])}
+        table = pa.table({**columns, "rating": table["rating"].cast(pa.float64())})
+    except pa.ArrowException as error:
+        raise EvaluationError(f"{path} holds no ratings: {error}") from None
+    if any(column.null_count for column in table.columns) or not pc.all(pc.is_finite(table["rating"])).as_py():
+        raise EvaluationError(f"{path} holds no ratings: a user, an item or a rating is missing, or is no number")
+    return table
+
+
 def _is_factorized(folder: Path) -> bool:
     return all((folder / f"ratings_{part}.parquet").is_file() for part in ("train", "test"))
 
@@ -109,7 +127,7 @@ def _factorized(folder: Path, spaces: Mapping[str, VectorSpace]) -> Ratings | No
     if items.fingerprint not in known and users.fingerprint not in known:
         return None
     ids = users.column("id").combine_chunks(), items.column("id").combine_chunks()
-    train, test = (_pairs(pq.read_table(folder / f"ratings_{part}.parquet"), *ids) for part in ("train", "test"))
+    train, test = (_pairs(read_part(folder, part), *ids) for part in ("train", "test"))
     return Ratings(
         known.get(items.fingerprint),
         known.get(users.fingerprint),
@@ -130,7 +148,7 @@ def _foreign(path: Path, spaces: Mapping[str, VectorSpace], named: str | None, s
     name = named or next(iter(spaces))
     space = spaces[name]
     if _is_factorized(path):
-        tables = [pq.read_table(path / f"ratings_{part}.parquet") for part in ("train", "test")]
+        tables = [read_part(path, part) for part in ("train", "test")]
     else:
         table = read_ratings(path, feedback="implicit", rating="none")  # only who rated what counts here
         held = hold_out(table["user"].combine_chunks().dictionary_encode().indices.to_numpy(), HELD_OUT, seed)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from vectalk.errors import PromptError, RunError
+from vectalk.files import read_json
 from vectalk.llm.weights import check_weights
+from vectalk.reading.cards import checked
 from vectalk.space.normalizer import Normalizer
 
 Kind = Literal["linear", "mlp", "residual"]
 KINDS: tuple[Kind, ...] = ("linear", "mlp", "residual")
+_Length = Annotated[int, Field(ge=1, le=2**20)]
 
 
 def check_adapter(space: str, adapters: Iterable[str], slot: str | None = None) -> None:
@@ -25,6 +29,45 @@ def check_adapter(space: str, adapters: Iterable[str], slot: str | None = None) 
     if space not in known:
         where = "" if slot is None else f"slot {{{slot}}}: "
         raise PromptError(f"{where}no adapter for space {space!r}; there are {', '.join(known)}")
+
+
+class _Shape(BaseModel):
+    """What the `config.json` of an adapter must hold; see `ElmAdapterConfig`."""
+
+    model_config = ConfigDict(strict=True)
+
+    space: str
+    sharers: list[str] = Field(default_factory=list)
+    vector_dim: _Length
+    llm_hidden_size: _Length
+    soft_tokens: _Length
+    kind: Kind
+    width: _Length
+    dropout: float = Field(ge=0.0, lt=1.0)
+
+
+def open_adapter(folder: str | Path) -> ElmAdapter:
+    """Open a saved adapter.
+
+    Raises:
+        RunError: the folder holds none, or not a whole one.
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():  # the library would look for it on the hub
+        raise RunError(f"{folder} holds no adapter (it has no config.json)")
+    checked(read_json(folder / "config.json", RunError), _Shape, folder / "config.json", RunError)
+    opened: Any
+    try:
+        opened = ElmAdapter.from_pretrained(folder, output_loading_info=True)
+    except Exception as error:  # the library raises what its readers raise
+        raise RunError(f"{folder} is not a whole adapter: {' '.join(str(error).split())}") from None
+    adapter: ElmAdapter = opened[0]
+    odd = sorted(str(name) for kind in ("missing", "unexpected", "mismatched") for name in opened[1][f"{kind}_keys"])
+    if odd:  # what is missing would be random numbers
+        raise RunError(f"{folder} is not a whole adapter: config.json and weights differ in {', '.join(odd[:3])}")
+    if not all(values.isfinite().all() for values in adapter.state_dict().values()):
+        raise RunError(f"{folder} is not a whole adapter: its weights hold NaN or infinity")
+    return adapter
 
 
 class ElmAdapterConfig(PreTrainedConfig):

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 
+from vectalk.errors import RunError
 from vectalk.files import atomic_folder, write_json
 from vectalk.llm.loading import hushed, load_tokenizer
 from vectalk.model.prompt import PromptFormat
-from vectalk.model.run import Run
+from vectalk.model.run import FrameCard, Run
+from vectalk.reading.cards import read_card, stamp
+from vectalk.reading.fields import FolderName
 from vectalk.tasks.suite import pieces_of
 
-MARKER = "vectalk-export.json"
+MARKER, FORMAT = "vectalk-export.json", 1
 # A server may give what a user says in parts, words and vectors; they are joined as they stand, with nothing between.
 JOINED = (
     "{%- set joined = namespace(messages=[]) -%}{%- for message in messages -%}"
@@ -24,6 +28,43 @@ JOINED = (
     "{%- set joined.messages = joined.messages + [dict(message, content=said.text)] -%}{%- endfor -%}"
     "{%- set messages = joined.messages -%}"
 )
+
+
+class ExportCard(BaseModel):
+    """`vectalk-export.json`, as far as an engine reads it.
+
+    Attributes:
+        soft_tokens: space -> positions that one of its vectors becomes.
+        stop_ids: tokens that end an answer.
+        template: what was written around questions.
+        frame: see `Frame`.
+        adapters: space -> the space under whose name its adapter is saved.
+        ids_equal: whether a server's own rendering gives the same tokens.
+        question: the first for which it does not.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+    soft_tokens: dict[str, Annotated[int, Field(ge=1)]]
+    stop_ids: list[int]
+    template: str
+    frame: FrameCard
+    adapters: dict[str, FolderName]
+    ids_equal: bool = False
+    question: str = ""
+
+    @classmethod
+    def read(cls, folder: Path) -> ExportCard:
+        """Read the card of an export.
+
+        Raises:
+            RunError: it is malformed, or of another format.
+        """
+        try:
+            card: ExportCard = read_card(folder / MARKER, FORMAT, cls, RunError)
+        except RunError as error:
+            raise RunError(f"{error}; or export the run again") from None
+        return card
 
 
 def export_merged(
@@ -60,6 +101,7 @@ def export_merged(
                 if model.adapter(name).config.space == name:  # what several spaces share is saved once
                     model.adapter(name).save_pretrained(folder / "adapters" / name)
         report = {
+            **stamp(FORMAT),
             "run": str(run.path),
             "soft_tokens": prompts.soft_tokens,
             "stop_ids": prompts.stop_ids,

@@ -7,19 +7,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from safetensors.torch import load_file
 
 from vectalk.errors import RunError
-from vectalk.files import read_json, write_json
+from vectalk.files import write_json
 from vectalk.hub_address import HubAddress, local_folder
 from vectalk.llm.loading import LanguageModel, fingerprint, hushed, load_llm, locate_llm, pick_device
 from vectalk.llm.weights import check_weights
-from vectalk.model.adapter import ElmAdapter
+from vectalk.model.adapter import open_adapter
 from vectalk.model.elm_model import ElmModel
 from vectalk.model.prompt import Frame, PromptFormat
 from vectalk.model.run_files import RUN_FILES
+from vectalk.reading.cards import read_card
+from vectalk.reading.fields import FolderName, PathText
+from vectalk.reading.yaml_text import read_yaml
 from vectalk.space import VectorSpace
 from vectalk.tasks.corpus.corpus import open_space
 from vectalk.tasks.suite import Suite
@@ -35,12 +37,19 @@ class LlmCard(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str
+    name: PathText
     revision: str | None = None
-    trained: str = "frozen"
-    hidden_size: int
+    trained: Literal["frozen", "lora", "full"] = "frozen"
+    hidden_size: int = Field(ge=1)
     fingerprint: str | None = None
     dtype: str | None = None
+
+    @field_validator("dtype")
+    @classmethod
+    def _is_a_type(cls, name: str | None) -> str | None:
+        if name is not None and not isinstance(getattr(torch, name, None), torch.dtype):
+            raise ValueError(f"{name!r} is no type of torch")
+        return name
 
 
 class SpaceCard(BaseModel):
@@ -51,12 +60,12 @@ class SpaceCard(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    path: str
+    path: PathText
     fingerprint: str
     split_hash: str
-    dim: int
-    soft_tokens: int
-    adapter: str | None = None
+    dim: int = Field(ge=1)
+    soft_tokens: int = Field(ge=1)
+    adapter: FolderName | None = None
 
 
 class FrameCard(BaseModel):
@@ -76,11 +85,11 @@ class RunCard(BaseModel):
 
     format: int = FORMAT
     llm: LlmCard
-    spaces: dict[str, SpaceCard]
+    spaces: dict[FolderName, SpaceCard] = Field(min_length=1)
     template: str
     template_hash: str
     frame: FrameCard
-    corpus: str
+    corpus: PathText
     versions: dict[str, str]
 
 
@@ -99,7 +108,8 @@ class Run:
             revision: branch, tag or commit of a run on the hub.
 
         Raises:
-            RunError: the folder is not a run, or training has not finished, or the hub does not give it.
+            RunError: the folder is not a run, training has not finished, a newer version wrote it, or the hub does not
+                give it.
         """
         folder = local_folder(path, RUN_FILES, RunError, revision)
         if not (folder / "elm.json").is_file():
@@ -112,13 +122,7 @@ class Run:
                 f"{folder} is not a run ({found}); make one with `vectalk train`, or name one on the hub as "
                 "hf://owner/name"
             )
-        try:
-            return cls(folder, RunCard.model_validate(read_json(folder / "elm.json")))
-        except ValidationError as error:
-            problem = error.errors()[0]
-            raise RunError(
-                f"{folder}/elm.json is malformed: {'.'.join(map(str, problem['loc']))}: {problem['msg']}"
-            ) from None
+        return cls(folder, read_card(folder / "elm.json", FORMAT, RunCard, RunError))
 
     @property
     def suite(self) -> Suite:
@@ -128,7 +132,11 @@ class Run:
     @property
     def config(self) -> dict[str, Any]:
         """The resolved settings of training."""
-        return yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
+        path = self.path / "config.yaml"
+        values = read_yaml(path, RunError)
+        if not isinstance(values, dict) or not isinstance(values.get("dtype", "auto"), str):
+            raise RunError(f"{path} is malformed: it must map settings to values, `dtype` to the name of a type")
+        return values
 
     @property
     def corpus_path(self) -> Path:
@@ -196,7 +204,7 @@ class Run:
                 if merged:
                     language.model = peft.merge_and_unload()
             owners = {name: space.adapter or name for name, space in self.card.spaces.items()}
-            saved = {name: ElmAdapter.from_pretrained(self.path / "adapters" / name) for name in set(owners.values())}
+            saved = {name: open_adapter(self.path / "adapters" / name) for name in set(owners.values())}
             adapters = {name: saved[owner] for name, owner in owners.items()}
         model = ElmModel(language, adapters).eval()
         if first is not None:
@@ -264,9 +272,12 @@ class Run:
 
 def _load_adapters(model: ElmModel, path: Path) -> None:
     """Put the adapters' weights back that a stage with a frozen LLM left."""
-    saved = load_file(path)
+    try:
+        saved = load_file(path)
+    except Exception as error:  # safetensors has errors of its own
+        raise RunError(f"{path} cannot be read: {error!r}") from None
     wanted = {name: p for name, p in model.named_parameters() if name.startswith("adapters.")}
-    if saved.keys() != wanted.keys():
+    if {name: p.shape for name, p in saved.items()} != {name: p.shape for name, p in wanted.items()}:
         raise RunError(
             f"{path} holds other weights than those of the adapters; the first stage trained the LLM as well"
         )

@@ -46,18 +46,18 @@ class CachedEncoder:
     def _open(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for keys in sorted(folder.glob("*.keys.npy")):
-            rows = keys.with_name(keys.name.replace(".keys.", ".rows."))
-            if rows.is_file():
-                self._add(np.load(keys), np.load(rows, mmap_mode="r"))
+            pair = _shard(keys, keys.with_name(keys.name.replace(".keys.", ".rows.")))
+            if pair is not None:
+                self._add(*pair)
         sample = _hash(SAMPLE)
-        if sample in self._place:
+        if sample in self._place and len({shard.shape[1] for shard in self._shards}) == 1:
             known, now = self._rows([sample])[0], self.encoder.encode([SAMPLE])[0]
             if len(known) == len(now) and float(known @ now) > 0.999:
                 return
-            # Another encoder had this name: nothing that it made can be used.
-            for stale in folder.glob("*.npy"):
-                stale.unlink()
-            self._shards, self._place = [], {}
+        # Another encoder had this name, or nothing says that it was this one: nothing that it made can be used.
+        for stale in folder.glob("*.npy"):
+            stale.unlink()
+        self._shards, self._place = [], {}
         self.encode([SAMPLE])
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
@@ -101,6 +101,16 @@ class CachedEncoder:
         number = len(self._shards)
         self._shards.append(rows)
         self._place.update((key.tobytes(), (number, i)) for i, key in enumerate(keys))
+
+
+def _shard(keys: Path, rows: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return keys [n, 16] and rows [n, E] of a shard, or None where the files are broken: their texts come again."""
+    try:
+        names, vectors = np.load(keys), np.load(rows, mmap_mode="r")
+    except Exception:  # numpy lets through what its parser of headers raises
+        return None
+    whole = names.dtype == np.uint8 and names.ndim == vectors.ndim == 2 and names.shape[1] == KEY
+    return (names, vectors) if whole and vectors.dtype == np.float16 and len(names) == len(vectors) else None
 
 
 def _hash(text: str) -> bytes:

@@ -7,18 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from pydantic import BaseModel, ConfigDict
+from safetensors.numpy import save_file
 
 from vectalk.errors import EvaluationError
-from vectalk.files import atomic_file, read_json, write_json
+from vectalk.files import atomic_file, write_json
 from vectalk.readback.encoder import TextEncoder, TfidfEncoder, get_encoder, named_encoder
 from vectalk.readback.ridge import FOLDS, fit_ridge
+from vectalk.reading.arrays import read_tensors
+from vectalk.reading.cards import read_card, stamp
 from vectalk.space import Point, VectorSpace
 from vectalk.space.expression import evaluate as evaluate_expression
 from vectalk.space.geometry import lerp
 from vectalk.space.split import TRAIN
 from vectalk.tasks.corpus.corpus import Example
 
+FORMAT = 1
 _LERP = re.compile(r"lerp\(\s*(?P<a>\w+)\s*,\s*(?P<b>\w+)\s*,\s*(?P<t>[0-9.]+)\s*\)")
 MOST_TEXTS = 6_000  # a sentence encoder reads some ninety texts a second on one core, and a ridge needs no more
 
@@ -172,6 +176,7 @@ class ReadBack:
         write_json(
             folder / "readback.json",
             {
+                **stamp(FORMAT),
                 "encoder": self.encoder.name,
                 "space": self.space.name,
                 "fingerprint": self.space.fingerprint,
@@ -191,27 +196,25 @@ class ReadBack:
             trust_encoder: load the encoder that it names also where vectalk does not know it.
 
         Raises:
-            EvaluationError: it was fitted on another space, or its encoder is not there or not known.
+            EvaluationError: it was fitted on another space, is not whole, a newer version wrote it, or its encoder is
+                not there or not known.
         """
         folder = Path(folder)
-        card = read_json(folder / "readback.json")
-        if card["fingerprint"] != space.fingerprint:
+        card: _Card = read_card(folder / "readback.json", FORMAT, _Card, EvaluationError)
+        if card.fingerprint != space.fingerprint:
             raise EvaluationError(
-                f"{folder} reads back into space {card['space']!r} of fingerprint {card['fingerprint'][:12]}, "
+                f"{folder} reads back into space {card.space!r} of fingerprint {card.fingerprint[:12]}, "
                 f"not into {space.name!r} of {space.fingerprint[:12]}; fit it again on this space"
             )
-        if card["encoder"] != "tfidf":
-            encoder: TextEncoder = named_encoder(card["encoder"], f"read-back {folder}", trust_encoder)
-        elif (folder / "encoder.json").is_file():
-            encoder = TfidfEncoder.load(folder)
-        else:
-            raise EvaluationError(
-                f"{folder} lacks its TF-IDF encoder, which holds words of training texts and is never shared; fit the "
-                "read-back again, or take a sentence encoder such as `minilm`"
-            )
-        tensors = load_file(folder / "readback.safetensors")
-        kept = {key: card[key] for key in ("about", "strength", "r2")}
-        return cls(space, encoder, tensors["weight"], tensors["bias"], **kept)
+        shapes = {"weight": (None, space.dim), "bias": (space.dim,)}
+        tensors = read_tensors(folder / "readback.safetensors", shapes, EvaluationError)
+        encoder = (
+            _own_encoder(folder, len(tensors["weight"]))
+            if card.encoder == "tfidf"
+            else named_encoder(card.encoder, f"read-back {folder}", trust_encoder)
+        )
+        weight, bias = tensors["weight"], tensors["bias"]
+        return cls(space, encoder, weight, bias, about=card.about, strength=card.strength, r2=card.r2)
 
 
 class SameEncoder:
@@ -235,6 +238,38 @@ class SameEncoder:
                 f"has {self.space.dim}: it did not make this space; leave --same-encoder away"
             )
         return found
+
+
+class _Card(BaseModel):
+    """`readback.json`."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    encoder: str
+    space: str
+    fingerprint: str
+    about: str | None
+    strength: float
+    r2: float | None
+
+
+def _own_encoder(folder: Path, width: int) -> TfidfEncoder:
+    """Open the encoder that was fitted with a read-back of so many inputs."""
+    if not (folder / "encoder.json").is_file():
+        raise EvaluationError(
+            f"{folder} lacks its TF-IDF encoder, which holds words of training texts and is never shared; fit the "
+            "read-back again, or take a sentence encoder such as `minilm`"
+        )
+    try:
+        encoder = TfidfEncoder.load(folder)
+        made = encoder.encode([""]).shape[1]
+    except EvaluationError:
+        raise
+    except Exception as error:  # its files are read by several libraries
+        raise EvaluationError(f"{folder} holds no whole encoder: {error!r}; fit the read-back again") from None
+    if made != width:
+        raise EvaluationError(f"{folder}: the encoder gives {made} numbers, the read-back takes {width}; fit it again")
+    return encoder
 
 
 def sampled(examples: Sequence[Example], most: int, seed: int) -> list[Example]:

@@ -63,8 +63,10 @@ def refuse_newer(card: Any, newest: int, path: str | Path, error: type[VectalkEr
 
 
 def read_rows(path: str | Path, shape: Any, error: type[VectalkError] = VectalkError) -> list[Any]:
-    """Read a file of JSON lines and check each; see `read_card`."""
-    return checked(read_jsonl(path, error), list[shape], path, error)
+    """Read a file of JSON lines and return them as they are, if each fits a shape; see `read_card`."""
+    rows = read_jsonl(path, error)
+    checked(rows, list[shape], path, error)
+    return rows
 
 
 def checked(values: Any, shape: Any, where: object, error: type[VectalkError] = VectalkError) -> Any:

@@ -14,20 +14,34 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field
 
 from vectalk.decoding.settings import Decoding
 from vectalk.errors import EngineError, PromptError
 from vectalk.files import atomic_file, read_json, write_json
 from vectalk.llm.loading import fingerprint
+from vectalk.reading.arrays import read_parquet
+from vectalk.reading.cards import checked, read_card, refuse_newer
 from vectalk.space import VectorSpace
 from vectalk.talk.elm import ELM
 from vectalk.talk.engine import TransformersEngine
 from vectalk.tasks.suite import slots_in
 from vectalk.version import __version__
 
-MANIFEST = "manifest.json"
+MANIFEST, FORMAT = "manifest.json", 1
 ROWS = 2_048  # of a part
+MOST_PARTS = 1_000_000
 MARK = b"vectalk-fingerprint"
+COLUMNS = ("row", "id", "title", "text", "finished")
+
+
+class Manifest(BaseModel):
+    """`manifest.json`, as far as it is read again."""
+
+    model_config = ConfigDict(strict=True)
+
+    fingerprint: str
+    parts: int = Field(ge=0, le=MOST_PARTS)
 
 
 @dataclass(frozen=True)
@@ -92,7 +106,7 @@ class Job:
             "vectalk": __version__,
         }
         mark = hashlib.sha256(json.dumps(matters, sort_keys=True).encode()).hexdigest()
-        return {"format": 1, "fingerprint": mark, "parts": self.parts, **matters}
+        return {"format": FORMAT, "fingerprint": mark, "parts": self.parts, **matters}
 
 
 def job(
@@ -203,15 +217,15 @@ def narration(folder: str | Path) -> Iterator[pa.Table]:
     """Yield the parts of a finished narration, in order.
 
     Raises:
-        EngineError: parts are missing.
+        EngineError: parts are missing or broken, or a newer version wrote them.
     """
     folder = Path(folder)
-    manifest = read_json(folder / MANIFEST)
-    paths = [folder / f"part-{part:05d}.parquet" for part in range(manifest["parts"])]
-    missing = [path.name for path in paths if not _is_written(path, manifest["fingerprint"])]
+    manifest: Manifest = read_card(folder / MANIFEST, FORMAT, Manifest, EngineError)
+    paths = [folder / f"part-{part:05d}.parquet" for part in range(manifest.parts)]
+    missing = [path.name for path in paths if not _is_written(path, manifest.fingerprint)]
     if missing:
         raise EngineError(f"{folder} lacks {len(missing)} of {len(paths)} parts ({missing[0]}, ...); narrate again")
-    yield from (pq.read_table(path) for path in paths)
+    yield from (read_parquet(path, COLUMNS, error=EngineError) for path in paths)
 
 
 def open_folder(job: Job) -> str:
@@ -226,8 +240,10 @@ def open_folder(job: Job) -> str:
         if any(job.folder.glob("part-*.parquet")):
             raise EngineError(f"{job.folder} holds parts but no {MANIFEST}; name another folder")
         write_json(path, wanted)
-    found = read_json(path)
-    if found.get("fingerprint") != wanted["fingerprint"]:
+    found = read_json(path, EngineError)
+    refuse_newer(found, FORMAT, path, EngineError)
+    checked(found, Manifest, path, EngineError)
+    if found["fingerprint"] != wanted["fingerprint"]:
         other = [key for key in wanted if key != "fingerprint" and found.get(key) != wanted[key]]
         raise EngineError(
             f"{job.folder} holds the narration of something else: its {', '.join(other)} differ; name another folder"
@@ -236,7 +252,10 @@ def open_folder(job: Job) -> str:
 
 
 def _is_written(path: Path, mark: str) -> bool:
-    return path.is_file() and (pq.read_schema(path).metadata or {}).get(MARK) == mark.encode()
+    try:
+        return (pq.read_schema(path).metadata or {}).get(MARK) == mark.encode()
+    except (pa.ArrowException, OSError, ValueError):  # it is not there, or broken, and is made anew
+        return False
 
 
 def write_part(job: Job, part: int, mark: str, progress: Callable[[int, int], None] = lambda done, total: None) -> bool:

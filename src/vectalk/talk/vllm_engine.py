@@ -26,10 +26,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from vectalk.decoding.settings import Decoding, Generated
 from vectalk.errors import EngineError, PromptError
-from vectalk.files import read_json
 from vectalk.llm.loading import hushed, load_tokenizer
-from vectalk.model import ElmAdapter, PromptFormat, check_adapter
-from vectalk.model.export import MARKER
+from vectalk.model import PromptFormat, check_adapter
+from vectalk.model.adapter import open_adapter
+from vectalk.model.export import MARKER, ExportCard
 from vectalk.model.prompt import Frame
 from vectalk.talk.engine import Progress, Slots, spaces_of
 from vectalk.tasks.suite import pieces_of
@@ -55,21 +55,18 @@ class Exported:
             raise EngineError(
                 f"{folder} is not an export (it has no {MARKER}); make one with `vectalk export --merged`"
             )
-        self.report: dict[str, Any] = read_json(self.folder / MARKER)
-        if "frame" not in self.report or "adapters" not in self.report:
-            raise EngineError(f"{folder} was exported by an older vectalk; export the run again")
+        self.report = ExportCard.read(self.folder)
         self.prompts = PromptFormat(
             load_tokenizer(str(self.folder)),
-            self.report["soft_tokens"],
-            self.report["template"],
-            Frame(**self.report["frame"]),
+            self.report.soft_tokens,
+            self.report.template,
+            Frame(**self.report.frame.model_dump()),
         )
         with hushed():
             saved = {
-                owner: ElmAdapter.from_pretrained(self.folder / "adapters" / owner)
-                for owner in set(self.report["adapters"].values())
+                owner: open_adapter(self.folder / "adapters" / owner) for owner in set(self.report.adapters.values())
             }
-        self.adapters = {name: saved[owner] for name, owner in self.report["adapters"].items()}
+        self.adapters = {name: saved[owner] for name, owner in self.report.adapters.items()}
 
     @cached_property
     def table(self) -> Tensor | None:
@@ -201,10 +198,10 @@ class VllmHttpEngine:
     ) -> None:
         self.exported, self.url, self.together = Exported(folder), url.rstrip("/"), together
         self.as_text = as_text
-        if as_text and not self.exported.report["ids_equal"]:
+        if as_text and not self.exported.report.ids_equal:
             raise EngineError(
                 f"the chat template in {folder} renders other ids than the model was trained on (question "
-                f"{self.exported.report['question']!r}); leave as_text away"
+                f"{self.exported.report.question!r}); leave as_text away"
             )
         if not as_text and self.exported.table is None:
             raise EngineError(

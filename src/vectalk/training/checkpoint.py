@@ -32,13 +32,25 @@ def save_weights(model: nn.Module, path: Path | None) -> None:
 
 def load_weights(model: nn.Module, path: Path) -> None:
     """Read the trained parameters back, all of them."""
-    saved, wanted = load_file(path), trainable(model)
+    saved, wanted = _load(path), trainable(model)
     if saved.keys() != wanted.keys():
         odd = sorted(saved.keys() ^ wanted.keys())[:3]
         raise TrainingError(f"checkpoint {path} holds other parameters than the model ({', '.join(odd)}, ...)")
     with torch.no_grad():
         for name, parameter in wanted.items():
+            if saved[name].shape != parameter.shape:
+                raise TrainingError(
+                    f"checkpoint {path}: {name} is of shape {list(saved[name].shape)}, the model has "
+                    f"{list(parameter.shape)}"
+                )
             parameter.copy_(part_of(saved[name], parameter))
+
+
+def _load(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except Exception as error:  # safetensors has errors of its own
+        raise TrainingError(f"checkpoint {path} cannot be read: {error!r}; remove its folder, and resume") from None
 
 
 def save_checkpoint(
@@ -92,7 +104,7 @@ def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: torch.optim.O
     numbers = {name: i for i, name in enumerate(_order(model, optimizer))}
     state: dict[int, dict[str, torch.Tensor]] = {}
     parameters = trainable(model)
-    for key, value in load_file(checkpoint / "optimizer.safetensors").items():
+    for key, value in _load(checkpoint / "optimizer.safetensors").items():
         name, _, field = key.partition("::")
         state.setdefault(numbers[name], {})[field] = part_of(value, parameters[name])
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -9,10 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from vectalk.errors import TrainingError
 from vectalk.files import read_json, whole_rows, write_json, write_jsonl, write_text
 from vectalk.llm.loading import fingerprint
 from vectalk.model.prompt import Frame
+from vectalk.reading.cards import checked
 from vectalk.tasks.corpus.corpus import Corpus
 from vectalk.training import checkpoint
 from vectalk.training.config import StageConfig, TrainConfig
@@ -82,7 +85,9 @@ class RunFolder:
 
     def frame(self) -> Frame:
         """Return what the template wrote when the run was started."""
-        return Frame(**read_json(self.checkpoints / "frame.json"))
+        path = self.checkpoints / "frame.json"
+        frame: Frame = checked(read_json(path, TrainingError), Frame, path, TrainingError)
+        return frame
 
     def best(self, stage: int) -> Path:
         """Where the best weights of a stage are."""
@@ -127,12 +132,23 @@ def base_of(path: Path, revision: str | None = None) -> tuple[str | None, str | 
     return (None if before["start"] else before["llm"]), revision or before["revision"]
 
 
+class _Identity(BaseModel):
+    """`identity.json`, as far as it is read before it is compared."""
+
+    llm: str
+    revision: str | None
+    weights: str | None
+    start: str | None
+
+
 def _identity(path: Path) -> dict[str, Any]:
     """Return what tells the run that was begun in a folder."""
     known = path / "checkpoints" / "identity.json"
     if not known.is_file():
         raise TrainingError(f"{path} holds no run to resume; leave --resume out to start one")
-    return read_json(known)
+    identity = read_json(known, TrainingError)
+    checked(identity, _Identity, known, TrainingError)
+    return identity
 
 
 def _difference(before: Any, now: Any) -> str:

@@ -7,7 +7,7 @@ import torch
 from vectalk.errors import TrainingError
 from vectalk.files import sha256_of
 from vectalk.llm.loading import hushed
-from vectalk.model.adapter import ElmAdapter
+from vectalk.model.adapter import open_adapter
 from vectalk.model.elm_model import ElmModel
 from vectalk.model.run import Run
 
@@ -52,7 +52,7 @@ def load_adapters(model: ElmModel, run: Run) -> list[str]:
         known = next(name for name in adapter.config.spaces if name in run.card.spaces)
         owner = run.card.spaces[known].adapter or known
         with hushed():
-            saved = ElmAdapter.from_pretrained(run.path / "adapters" / owner)
+            saved = open_adapter(run.path / "adapters" / owner)
         for field in SHAPE:
             before, now = getattr(saved.config, field), getattr(adapter.config, field)
             if before != now:

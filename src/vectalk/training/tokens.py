@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+from pydantic import BaseModel
 
 from vectalk.errors import CorpusError
-from vectalk.files import atomic_folder, read_json, write_json
+from vectalk.files import atomic_folder, write_json
 from vectalk.model.prompt import IGNORED, Prompt, PromptFormat, SlotPlace
+from vectalk.reading.cards import read_card, stamp
 from vectalk.tasks.corpus.corpus import Corpus
 
 FORMAT = 2
@@ -35,6 +36,15 @@ KINDS = {
 }
 # Where each example's ids and slots begin, and the end: sums of lengths and of slots, kept on disk like the rest.
 STARTS = {"starts": "lengths", "slot_starts": "slots"}
+
+
+class TokensCard(BaseModel):
+    """`tokens.json`: how many numbers each file holds, and the names that numbers stand for."""
+
+    sizes: dict[str, int]
+    spaces: list[str]
+    names: list[str]
+    tasks: list[str]
 
 
 @dataclass(frozen=True)
@@ -97,14 +107,14 @@ class Tokens:
             except OSError:  # a corpus that cannot be written beside
                 return cls.of_table(corpus.table(split_name), prompts)
             cls._write(folder, stream(corpus, split_name), prompts)
-        card = read_json(folder / "tokens.json")
-        arrays = {
-            name: np.memmap(folder / f"{name}.bin", kind, "r") if card["sizes"][name] else np.zeros(0, kind)
-            for name, kind in {**KINDS, **dict.fromkeys(STARTS, np.int64)}.items()
-        }
-        if any(len(arrays[name]) != size for name, size in card["sizes"].items()):
-            raise CorpusError(f"{folder} is damaged: its files have other sizes than tokens.json says; remove it")
-        return cls(arrays, card["spaces"], card["names"], card["tasks"])
+        card: TokensCard = read_card(folder / "tokens.json", FORMAT, TokensCard, CorpusError)
+        arrays = {}
+        for name, kind in {**KINDS, **dict.fromkeys(STARTS, np.int64)}.items():
+            path, size = folder / f"{name}.bin", card.sizes.get(name)
+            if size is None or not path.is_file() or path.stat().st_size != size * np.dtype(kind).itemsize:
+                raise CorpusError(f"{folder} is damaged: {path.name} has another size than tokens.json says; remove it")
+            arrays[name] = np.memmap(path, kind, "r") if size else np.zeros(0, kind)
+        return cls(arrays, card.spaces, card.names, card.tasks)
 
     @staticmethod
     def _write(folder: Path, batches: Iterable[pa.RecordBatch], prompts: PromptFormat) -> None:
@@ -123,8 +133,14 @@ class Tokens:
                     for name, values in encoded.items():
                         files[name].write(values.tobytes())
                         sizes[name] += len(values)
-            card = {"sizes": sizes, "spaces": writer.spaces, "names": writer.names, "tasks": writer.tasks}
-            write_json(part / "tokens.json", card)
+            card = {
+                **stamp(FORMAT),
+                "sizes": sizes,
+                "spaces": writer.spaces,
+                "names": writer.names,
+                "tasks": writer.tasks,
+            }
+            write_json(part / "tokens.json", {**stamp(FORMAT), **card})
 
     def words(self, numbers: np.ndarray) -> np.ndarray:
         """Return the ids of some examples, one after the other."""
@@ -152,9 +168,8 @@ class Tokens:
 
 def stream(corpus: Corpus, split_name: str) -> Iterator[pa.RecordBatch]:
     """Yield the examples of a split, some thousands at a time."""
-    for part in sorted(corpus.path.glob(f"{split_name}-*.parquet")):
-        with pq.ParquetFile(part) as file:
-            yield from file.iter_batches(ROWS, columns=["task", "prompt", "slots", "target"])
+    for table in corpus.batches(split_name, ROWS):
+        yield from table.to_batches()
 
 
 class _Encoder:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
+from vectalk.errors import EvaluationError
 from vectalk.evaluation.curves.subject import Row, Subject
 from vectalk.evaluation.metrics.behaviour import auc
 from vectalk.evaluation.metrics.bootstrap import difference, mean_of
 from vectalk.evaluation.metrics.profiles import POPULARITY, TOP, ndcg
 from vectalk.evaluation.metrics.rows import cosines, sample_f1
-from vectalk.evaluation.ratings import Ratings
+from vectalk.evaluation.ratings import Ratings, read_part
 from vectalk.files import read_json
+from vectalk.reading.arrays import check_array
+from vectalk.reading.cards import checked
 from vectalk.space import VectorSpace
 from vectalk.space.factorization.wals import Factors, WalsConfig
 from vectalk.space.split import TEST
@@ -44,18 +47,14 @@ class RatingsOf:
         folder = users.path.resolve().parent
         if not (folder / "factors.json").is_file() or not (folder / "ratings_train.parquet").is_file():
             return None
-        items, card = VectorSpace.load(folder / "items"), read_json(folder / "factors.json")
-        config = WalsConfig(**{name: card[name] for name in WalsConfig.__dataclass_fields__ if name in card})
-        with np.load(folder / "biases.npz") as biases:
-            factors = Factors(
-                np.asarray(items.vectors),
-                np.asarray(users.vectors),
-                biases["item"],
-                biases["user"],
-                float(biases["mean"]),
-                config,
-            )
-        table = pq.read_table(folder / "ratings_train.parquet")
+        items, card = VectorSpace.load(folder / "items"), folder / "factors.json"
+        config = checked(read_json(card, EvaluationError), WalsConfig, card, EvaluationError)
+        if items.dim != users.dim:
+            raise EvaluationError(f"{folder}: items have {items.dim} dimensions, users {users.dim}; factorize again")
+        biases = _biases(folder / "biases.npz", len(items), len(users))
+        vectors = np.asarray(items.vectors), np.asarray(users.vectors)
+        factors = Factors(*vectors, biases["item"], biases["user"], float(biases["mean"]), config)
+        table = read_part(folder, "train")
         place = {name: row for row, name in enumerate(items.column("id").to_pylist())}
         found: dict[str, tuple[list[int], list[float]]] = {}
         for user, item, rating in zip(*(table[c].to_pylist() for c in ("user", "item", "rating")), strict=True):
@@ -68,6 +67,18 @@ class RatingsOf:
     def of(self, users: VectorSpace, row: int) -> tuple[np.ndarray, np.ndarray]:
         """Return item rows and ratings [n] of a user."""
         return self.given.get(users.column("id")[row].as_py(), (np.zeros(0, np.int64), np.zeros(0)))
+
+
+def _biases(path: Path, items: int, users: int) -> dict[str, np.ndarray]:
+    """Read the biases of a factorisation of so many items and users."""
+    try:
+        with np.load(path) as file:
+            found = {name: np.asarray(file[name]) for name in ("item", "user", "mean")}
+    except Exception as error:  # numpy lets through what its parser of headers raises
+        raise EvaluationError(f"{path} cannot be read: {error!r}; factorize again") from None
+    for name, shape in (("item", (items,)), ("user", (users,)), ("mean", ())):
+        check_array(found[name], shape, f"{path}: {name}", EvaluationError)
+    return found
 
 
 def folded(

@@ -19,12 +19,14 @@ from vectalk.evaluation.curves.subject import Row, Subject, subjects
 from vectalk.evaluation.curves.walks import ALPHAS, interpolations
 from vectalk.evaluation.probes.facts import Facts
 from vectalk.evaluation.ratings import find_ratings
+from vectalk.evaluation.records import FORMAT, card_of, rows_of
 from vectalk.evaluation.report import write_report
 from vectalk.evaluation.settings import Settings
 from vectalk.evaluation.told import Chat, Told
-from vectalk.files import read_json, read_jsonl, write_json, write_jsonl, write_text
+from vectalk.files import write_json, write_jsonl, write_text
 from vectalk.readback import CachedEncoder, TextEncoder, check_encoder, get_encoder
 from vectalk.readback.readback import MOST_TEXTS
+from vectalk.reading.cards import stamp
 from vectalk.tasks import Corpus
 
 __all__ = ["ALPHAS", "KINDS", "STEPS", "curves"]
@@ -122,7 +124,8 @@ def curves(
     rows, said, notes = before.rows + rows, before.said + said, list(dict.fromkeys(before.notes + notes))
     measured = {**before.sizes, **dict.fromkeys(kinds, sizes)}
     write_jsonl(out / "curves_answers.jsonl", said)
-    write_json(out / "curves.json", {**basis, "sizes": measured, "crossings": crossings(rows), "notes": notes})
+    card = {**stamp(FORMAT), **basis, "sizes": measured, "crossings": crossings(rows), "notes": notes}
+    write_json(out / "curves.json", card)
     write_text(out / "curves.html", page(rows))
     write_jsonl(out / "curves.jsonl", rows)
     partial.unlink(missing_ok=True)
@@ -144,12 +147,12 @@ def _before(out: Path, basis: dict[str, Any], kinds: Sequence[str]) -> _Before:
     """Return the other kinds of curves in a folder where they rest on the same run and the same judge."""
     if not (out / "curves.json").is_file():
         return _Before([], [], [], {})
-    card = read_json(out / "curves.json")
+    card = card_of(out, "curves.json")
     if any(card.get(key) != value for key, value in basis.items()):
         return _Before([], [], [], {})
     rows, said = (
-        [row for row in read_jsonl(out / name) if row["curve"] not in kinds]
+        [row for row in rows_of(out, name) if row["curve"] not in kinds]
         for name in ("curves.jsonl", "curves_answers.jsonl")
     )
-    notes = [note for note in card["notes"] if note.partition(":")[0].partition(",")[0] not in kinds]
-    return _Before(rows, said, notes, {kind: size for kind, size in card["sizes"].items() if kind not in kinds})
+    notes = [note for note in card.get("notes", []) if note.partition(":")[0].partition(",")[0] not in kinds]
+    return _Before(rows, said, notes, {kind: size for kind, size in card.get("sizes", {}).items() if kind not in kinds})

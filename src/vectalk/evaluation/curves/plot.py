@@ -130,7 +130,7 @@ def _drawn(rows: Sequence[dict[str, Any]], colour: str, x_of: Any, y_of: Any) ->
 
 def _ticks(low: float, high: float) -> list[float]:
     """Return round numbers, evenly apart, of which the first and the last hold a span."""
-    span = max(high - low, 1e-9)
+    span = max(high - low, 1e-9, 1e-6 * abs(high))  # else the ticks of a large number would be one
     power = 10.0 ** math.floor(math.log10(span / TICKS))
     for step in (power * s for s in (*STEPS, 10.0, 20.0)):
         first, last = math.floor(low / step + 1e-6), math.ceil(high / step - 1e-6)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,24 +52,35 @@ def read_ratings(sheet: Sheet, paths: Sequence[str | Path]) -> Ratings:
     width = len(sheet.items[0].item)
     found: Ratings = {name: {} for name in QUESTIONS}
     for path in map(Path, paths):
+        for number, line in _lines(path):
+            item = (line["item"] or "").strip().zfill(width)  # a spreadsheet drops zeros in front
+            if item not in known:
+                raise EvaluationError(f"{path}, line {number}: item {item!r} is not on the sheet")
+            rater = (line.get("rater") or "").strip() or path.stem
+            for name in QUESTIONS:
+                said = (line[name] or "").strip()
+                if not said:
+                    continue
+                if (rater, item) in found[name]:
+                    raise EvaluationError(f"{path}: {rater!r} rated item {item} twice")
+                found[name][rater, item] = _value(said, f"{path}, line {number}, {name}")
+    return found
+
+
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
+    """Yield the lines of a filled-in sheet, each with its number in the file."""
+    try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             missing = [name for name in ("item", *QUESTIONS) if name not in (reader.fieldnames or ())]
             if missing:
                 raise EvaluationError(f"{path} has no column {missing[0]!r}; it must have item, {', '.join(QUESTIONS)}")
             for line in reader:
-                item = (line["item"] or "").strip().zfill(width)  # a spreadsheet drops zeros in front
-                if item not in known:
-                    raise EvaluationError(f"{path}, line {reader.line_num}: item {item!r} is not on the sheet")
-                rater = (line.get("rater") or "").strip() or path.stem
-                for name in QUESTIONS:
-                    said = (line[name] or "").strip()
-                    if not said:
-                        continue
-                    if (rater, item) in found[name]:
-                        raise EvaluationError(f"{path}: {rater!r} rated item {item} twice")
-                    found[name][rater, item] = _value(said, f"{path}, line {reader.line_num}, {name}")
-    return found
+                yield reader.line_num, line
+    except UnicodeDecodeError as error:
+        raise EvaluationError(f"{path} is no text in UTF-8: {error}; save it as CSV in UTF-8") from None
+    except (OSError, csv.Error) as error:
+        raise EvaluationError(f"{path} cannot be read as CSV: {error}") from None
 
 
 def _value(said: str, where: str) -> float:

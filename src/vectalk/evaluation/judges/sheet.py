@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, Field
 
 from vectalk.errors import EvaluationError
-from vectalk.files import atomic_folder, read_json, read_jsonl, write_json, write_text
+from vectalk.evaluation.records import FORMAT, card_of, rows_of
+from vectalk.files import atomic_folder, write_json, write_text
+from vectalk.reading.cards import read_card, stamp
+from vectalk.reading.fields import PathText
 from vectalk.tasks.suite import pieces_of
 
 QUESTIONS = {  # after the paper's three, in our words
@@ -69,10 +73,17 @@ class Sheet:
         """Open the sheet of a folder by its key.
 
         Raises:
-            VectalkError: the folder holds no sheet.
+            EvaluationError: the folder holds no sheet, or a newer version wrote it.
         """
-        card = read_json(Path(folder) / KEY)
-        return cls([Item(**item) for item in card["items"]], card["evaluation"])
+        card: _Key = read_card(Path(folder) / KEY, FORMAT, _Key, EvaluationError)
+        return cls(card.items, card.evaluation)
+
+
+class _Key(BaseModel):
+    """`key.json`."""
+
+    items: list[Item] = Field(min_length=1)
+    evaluation: PathText
 
 
 def write_sheet(
@@ -102,10 +113,12 @@ def write_sheet(
     Raises:
         EvaluationError: the folder holds no answers, or a task is unknown.
     """
-    path = Path(evaluation) / "answers.jsonl"
-    if not path.is_file():
+    place = Path(evaluation)
+    if not (place / "answers.jsonl").is_file():
         raise EvaluationError(f"{evaluation} holds no evaluation: it has no answers.jsonl")
-    rows = read_jsonl(path)
+    if (place / "config.json").is_file():
+        card_of(place, "config.json")  # of a newer format, its rows may mean something else
+    rows = rows_of(place, "answers.jsonl")
     there = list(dict.fromkeys(row["task"] for row in rows))
     unknown = sorted(set(tasks or ()) - set(there))
     if unknown:
@@ -126,7 +139,7 @@ def write_sheet(
         write_text(folder / "sheet" / "sheet.csv", _csv(numbered))
         write_text(folder / "sheet" / "sheet.html", _page(numbered))
         made = Sheet(numbered, str(Path(evaluation).resolve()))
-        write_json(folder / KEY, asdict(made))
+        write_json(folder / KEY, {**stamp(FORMAT), **asdict(made)})
     return made
 
 

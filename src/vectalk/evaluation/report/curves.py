@@ -65,7 +65,9 @@ def _middle(rows: Sequence[Row]) -> list[str]:
     for (metric, condition), figure in found.items():
         if metric != "sc_middle" or condition == "elm":
             continue
-        gap, own = found[f"sc_middle_minus_{condition}", "elm"], found["sc_middle", "elm"]
+        gap, own = found.get((f"sc_middle_minus_{condition}", "elm")), found.get(("sc_middle", "elm"))
+        if gap is None or own is None:
+            continue
         ends = found.get((f"sc_ends_minus_{condition}", "elm"))
         there = "" if ends is None else f" At the ends, which are entities of the test set, it is {ends}."
         lines.append(
@@ -76,7 +78,7 @@ def _middle(rows: Sequence[Row]) -> list[str]:
 
 
 def _name(condition: str) -> str:
-    return SAID.get(condition, CONDITIONS[condition][0])
+    return SAID.get(condition) or CONDITIONS.get(condition, (condition,))[0]
 
 
 def _chance(rows: Sequence[Row]) -> list[str]:
@@ -84,7 +86,7 @@ def _chance(rows: Sequence[Row]) -> list[str]:
         f"95 % of what random concepts do to any value stays below a Spearman of {r['value']:.2f}, either way "
         f"({r['n']} pairs of a random concept and a value)."
         for r in rows
-        if r["metric"] == "spearman_95"
+        if r["metric"] == "spearman_95" and r["value"] is not None
     ]
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from vectalk.errors import EvaluationError
+from vectalk.evaluation.records import card_of, rows_of
 from vectalk.evaluation.report import curves, maps, panels, words
 from vectalk.evaluation.report.figures import Figures, said
 from vectalk.evaluation.report.samples import Answers
-from vectalk.files import read_json, read_jsonl, write_text
+from vectalk.files import write_text
 
 NAME = "report.html"
 
@@ -41,14 +42,16 @@ def render(folder: Path, curves_folder: Path | None = None) -> str:
         "readback": {},
         "not_run": {},
         "notes": [],
-        **read_json(folder / "config.json"),
+        **card_of(folder, "config.json"),
     }
-    figures = Figures(_rows(folder / "metrics.jsonl"))
-    answers = Answers(_rows(folder / "answers.jsonl"))
-    lines = _rows(curves_folder / "curves.jsonl") if curves_folder else []
-    told = _rows(curves_folder / "curves_answers.jsonl") if curves_folder else []
-    crossings = read_json(curves_folder / "curves.json").get("crossings", []) if curves_folder else []
-    spaces = read_json(folder / "map.json") if (folder / "map.json").is_file() else {}
+    figures = Figures(rows_of(folder, "metrics.jsonl"))
+    if not figures.tasks:
+        raise EvaluationError(f"{folder}/metrics.jsonl holds no figures; evaluate again")
+    answers = Answers(rows_of(folder, "answers.jsonl"))
+    crossings = card_of(curves_folder, "curves.json").get("crossings", []) if curves_folder else []
+    lines = rows_of(curves_folder, "curves.jsonl") if curves_folder else []
+    told = rows_of(curves_folder, "curves_answers.jsonl") if curves_folder else []
+    spaces = card_of(folder, "map.json") if (folder / "map.json").is_file() else {}
     shown = panels.panels(figures)
     view = {
         "name": Path(card["run"]["path"] or folder).name,
@@ -66,7 +69,7 @@ def render(folder: Path, curves_folder: Path | None = None) -> str:
         "conditions": words.CONDITIONS,
         "metrics": words.METRICS,
         "limits": words.LIMITS,
-        "ratings": read_json(folder / "ratings.json") if (folder / "ratings.json").is_file() else None,
+        "ratings": card_of(folder, "ratings.json") if (folder / "ratings.json").is_file() else None,
         "settings": {k: card[k] for k in _SETTINGS if k in card},
         "style": (files(__package__) / "style.css").read_text(encoding="utf-8"),
     }
@@ -85,10 +88,6 @@ def _curves_folder(folder: Path, given: str | Path | None) -> Path | None:
         return Path(given)
     places = (folder, folder / "curves", folder.parent / "curves")
     return next((place for place in places if (place / "curves.jsonl").is_file()), None)
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    return read_jsonl(path) if path.is_file() else []
 
 
 @lru_cache(maxsize=1)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from vectalk.errors import CorpusError
 from vectalk.files import atomic_folder, write_json, write_text
+from vectalk.reading.cards import stamp
 from vectalk.space import VectorSpace
 from vectalk.space.split import SPLITS, TRAIN
 from vectalk.tasks.corpus.corpus import FORMAT, SCHEMA, Corpus, Example, relative
@@ -79,7 +80,7 @@ def build_corpus(
         write_json(
             folder / "corpus.json",
             {
-                "format": FORMAT,
+                **stamp(FORMAT),
                 "suite": suite.name,
                 "teacher": teacher.name,
                 **({"provenance": made} if (made := teacher.provenance()) else {}),

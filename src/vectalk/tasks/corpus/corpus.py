@@ -11,10 +11,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field
 
 from vectalk.errors import CorpusError, VectalkError
-from vectalk.files import holds, read_json
+from vectalk.files import holds, put_back, read_json
 from vectalk.hub_address import HubAddress
+from vectalk.reading.arrays import read_parquet
+from vectalk.reading.cards import checked, refuse_newer
+from vectalk.reading.fields import PathText
 from vectalk.space import VectorSpace
 from vectalk.space.split import SPLITS
 from vectalk.tasks.suite import Suite
@@ -58,6 +62,40 @@ class Example:
         return {**self.__dict__, "slots": slots}
 
 
+class Counts(BaseModel):
+    """How many examples each split has."""
+
+    model_config = ConfigDict(strict=True)
+
+    train: int = Field(ge=0)
+    validation: int = Field(ge=0)
+    test: int = Field(ge=0)
+
+
+class SpaceOf(BaseModel):
+    """A space that a corpus was built on; the path is relative to the corpus."""
+
+    model_config = ConfigDict(strict=True)
+
+    path: PathText
+    fingerprint: str
+    split_hash: str | None = None
+    dim: int | None = Field(None, ge=1)
+
+
+class CorpusCard(BaseModel):
+    """What `corpus.json` must hold; there is more in it."""
+
+    model_config = ConfigDict(strict=True)
+
+    spaces: dict[str, SpaceOf] = Field(min_length=1)
+    suite: str
+    teacher: str
+    counts: Counts
+    tasks: dict[str, int] = Field(default_factory=dict)
+    sha256: dict[str, str] = Field(default_factory=dict)
+
+
 class Corpus:
     """A built corpus, opened with `load`. Attributes: `path`, `card` (corpus.json), `suite`, `spaces`."""
 
@@ -73,33 +111,74 @@ class Corpus:
             spaces: folders that override where spaces were, by name.
 
         Raises:
-            CorpusError: the folder is no corpus, or a space is not the one it was built on.
+            CorpusError: the folder is no corpus, a newer version wrote it, or a space is not the one it was built on.
         """
         folder = Path(path)
         if not holds(folder, "corpus.json"):
             found = "no such folder" if not folder.exists() else "it has no corpus.json"
             raise CorpusError(f"{folder} is not a corpus ({found}); make one with `vectalk corpus build`")
-        card = read_json(folder / "corpus.json")
-        try:
-            known = {name: (s["path"], s["fingerprint"], s.get("split_hash")) for name, s in card["spaces"].items()}
-        except (KeyError, TypeError, AttributeError) as error:
-            raise CorpusError(f"{folder}/corpus.json is malformed: it lacks {error}; build the corpus again") from None
-        unknown = set(spaces or {}) - set(known)
+        card = read_json(folder / "corpus.json", CorpusError)
+        refuse_newer(card, FORMAT, folder / "corpus.json", CorpusError)
+        known: CorpusCard = checked(card, CorpusCard, folder / "corpus.json", CorpusError)
+        unknown = set(spaces or {}) - set(known.spaces)
         if unknown:
-            raise CorpusError(f"corpus {folder} has no space {sorted(unknown)[0]!r}; it has {', '.join(known)}")
+            raise CorpusError(f"corpus {folder} has no space {sorted(unknown)[0]!r}; it has {', '.join(known.spaces)}")
         opened = {}
-        for name, (path_then, fingerprint, split_hash) in known.items():
-            place = Path((spaces or {}).get(name) or folder / path_then)
-            opened[name] = open_space(name, place, fingerprint, split_hash, f"corpus {folder}")
+        for name, space in known.spaces.items():
+            place = Path((spaces or {}).get(name) or folder / space.path)
+            opened[name] = open_space(name, place, space.fingerprint, space.split_hash, f"corpus {folder}")
         return cls(folder, card, Suite.load(folder / "suite.yaml"), opened)
 
     def table(self, split_name: str, task: str | None = None) -> pa.Table:
         """Return the examples of a split, or of one task of it, as a table (texts and row numbers; no vectors)."""
-        parts = sorted(self.path.glob(f"{split_name}-*.parquet"))
+        parts = self.parts(split_name)
         if not parts:
             return SCHEMA.empty_table()
         wanted = None if task is None else pc.field("task") == task
-        return pa.concat_tables([pq.read_table(part, filters=wanted) for part in parts])
+        return pa.concat_tables(
+            self._checked(_typed(read_parquet(part, SCHEMA.names, filters=wanted, error=CorpusError), part), part)
+            for part in parts
+        )
+
+    def batches(self, split_name: str, size: int, *, whole: bool = True) -> Iterator[pa.Table]:
+        """Yield the examples of a split, at most so many at a time; no file is read whole.
+
+        Args:
+            split_name: the split.
+            size: rows of a table at most.
+            whole: refuse examples that lack a value or are about rows that their space lacks.
+
+        Raises:
+            CorpusError: a part is broken, or holds no examples.
+        """
+        for part in self.parts(split_name):
+            try:
+                with pq.ParquetFile(part) as file:
+                    for batch in file.iter_batches(size, columns=SCHEMA.names):
+                        batch.validate(full=True)
+                        table = _typed(pa.Table.from_batches([batch]), part)
+                        yield self._checked(table, part) if whole else table
+            except (pa.ArrowException, OSError, KeyError) as error:
+                raise CorpusError(f"{part} cannot be read: {error}; build the corpus again") from None
+
+    def parts(self, split_name: str) -> list[Path]:
+        """Return the files of a split, in their order."""
+        return sorted(self.path.glob(f"{split_name}-*.parquet"))
+
+    def _checked(self, table: pa.Table, part: Path) -> pa.Table:
+        """Return a table, or raise a CorpusError where an example lacks a value or is about what no space holds."""
+        slots = table["slots"].combine_chunks()
+        fields = {name: pc.struct_field(slots.flatten(), name) for name in ("slot", "space", "row")}
+        if any(column.null_count for column in (*table.columns, slots.flatten(), *fields.values())):
+            raise CorpusError(f"{part}: an example lacks a value; build the corpus again")
+        for name in pc.unique(fields["space"]).to_pylist():
+            rows = fields["row"].filter(pc.equal(fields["space"], name))
+            if name not in self.spaces or pc.min(rows).as_py() < 0 or pc.max(rows).as_py() >= len(self.spaces[name]):
+                raise CorpusError(
+                    f"{part}: an example is about a row that space {name!r} lacks; the corpus has the spaces "
+                    f"{', '.join(f'{known} ({len(space)} rows)' for known, space in self.spaces.items())}"
+                )
+        return table
 
     def __len__(self) -> int:
         return sum(self.card["counts"].values())
@@ -112,6 +191,14 @@ class Corpus:
             for row in batch.to_pylist():
                 row["slots"] = {s["slot"]: (s["space"], s["row"]) for s in row["slots"]}
                 yield Example(**row)
+
+
+def _typed(table: pa.Table, part: Path) -> pa.Table:
+    """Return a table in the schema of examples."""
+    try:
+        return table.select(SCHEMA.names).cast(SCHEMA)
+    except (pa.ArrowException, KeyError, ValueError) as error:
+        raise CorpusError(f"{part} holds no examples: {error}; build the corpus again") from None
 
 
 def open_space(
@@ -135,7 +222,12 @@ def open_space(
         dim: its dimension then, for a clearer message.
         error: what to raise.
     """
-    if not place.exists() and HubAddress.read(place) is None:
+    try:
+        put_back(place)
+        there = place.exists()
+    except OSError:  # a name that is none
+        there = False
+    if not there and HubAddress.read(place) is None:
         raise error(
             f"{user} looks for its space {name!r} at {place}, where nothing is: one of the two moved; name the space's "
             f"folder with --space {name}=DIR"

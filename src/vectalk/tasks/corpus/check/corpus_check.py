@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -73,23 +74,27 @@ def batches(corpus: Corpus) -> Iterator[Batch]:
     """Yield all examples, split by split; no file is read whole."""
     for split in SPLITS:
         start = 0
-        for part in _parts(corpus, split):
-            try:
-                for found in _open(part).iter_batches(SIZE, columns=SCHEMA.names):
-                    columns = pa.Table.from_batches([found]).to_pydict()
-                    yield Batch(
-                        split,
-                        start,
-                        columns["task"],
-                        columns["prompt"],
-                        columns["target"],
-                        columns["teacher"],
-                        columns["split"],
-                        [{s["slot"]: (s["space"], s["row"]) for s in slots or []} for slots in columns["slots"]],
-                    )
-                    start += found.num_rows
-            except (pa.ArrowException, OSError, KeyError) as error:
-                raise CorpusError(f"{part} cannot be read: {error}; build the corpus again") from None
+        for table in corpus.batches(split, SIZE, whole=False):
+            columns = table.to_pydict()
+            texts = {name: [text or "" for text in columns[name]] for name in SCHEMA.names if name != "slots"}
+            yield Batch(
+                split,
+                start,
+                texts["task"],
+                texts["prompt"],
+                texts["target"],
+                texts["teacher"],
+                texts["split"],
+                [dict(map(_bound, slots or [])) for slots in columns["slots"]],
+            )
+            start += table.num_rows
+
+
+def _bound(slot: dict[str, Any] | None) -> tuple[str, tuple[str, int]]:
+    """Return a slot's name with the space and the row that are bound to it; -1 is no row."""
+    slot = slot or {}
+    row = slot.get("row")
+    return slot.get("slot") or "", (slot.get("space") or "", -1 if row is None else row)
 
 
 def _target(corpus: Corpus, split: str, number: int) -> str:
