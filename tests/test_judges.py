@@ -151,6 +151,37 @@ def test_what_cannot_be_right_is_refused(evaluation: Path, tmp_path: Path, line:
         score(sheet, [path])
 
 
+@pytest.mark.parametrize(
+    ("separator", "encoding", "end"),
+    [(";", "utf-8-sig", "\r\n"), (";", "cp1252", "\r\n"), ("\t", "utf-16", "\r\n"), (",", "utf-8", "\r")],
+)
+def test_a_sheet_that_a_spreadsheet_saved_is_read_as_the_page_saves_it(
+    evaluation: Path, tmp_path: Path, separator: str, encoding: str, end: str
+) -> None:
+    """Semicolons, a byte order mark, Windows' encoding, numbers with commas, rows cut short, empty rows at the end."""
+    sheet = write_sheet(evaluation, tmp_path / "s", each=5)
+    plain = fill(sheet, tmp_path / "ann.csv", "ann", lambda item: WORTH[item.condition])
+    rows = [["item", "text", *QUESTIONS, "rater"]]
+    for item in sheet.items:
+        ratings = [f"{WORTH[item.condition]},0" if separator == ";" else str(WORTH[item.condition])] * len(QUESTIONS)
+        rows.append([item.item.lstrip("0"), "déjà vu – “so”,\nand; so", *ratings, "ann"])
+    with (tmp_path / "saved.csv").open("w", encoding=encoding, newline="") as file:
+        writer = csv.writer(file, delimiter=separator, lineterminator=end)
+        writer.writerows([*rows, [""] * len(rows[0])])
+    assert score(sheet, [tmp_path / "saved.csv"]) == score(sheet, [plain])
+
+
+def test_a_row_whose_end_a_spreadsheet_left_out_is_not_rated_there(evaluation: Path, tmp_path: Path) -> None:
+    sheet = write_sheet(evaluation, tmp_path / "s", each=5)
+    lines = [f"item;{';'.join(QUESTIONS)}", *(f"{item.item};4" for item in sheet.items)]
+    (tmp_path / "ann.csv").write_text("\n".join(lines))
+    found = {
+        question["name"]: question["means"]["elm"]["value"]
+        for question in score(sheet, [tmp_path / "ann.csv"])["questions"]
+    }
+    assert found == {"consistency": 4.0, "comprehensiveness": None, "quality": None}
+
+
 # ---- a language model
 
 

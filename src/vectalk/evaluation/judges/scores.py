@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from scipy.stats import rankdata
 from vectalk.errors import EvaluationError
 from vectalk.evaluation.judges.sheet import HIGHEST, LOWEST, QUESTIONS, Item, Sheet
 from vectalk.evaluation.metrics.bootstrap import Estimate, correlation, difference, estimate, mean_of
+from vectalk.space.importing.delimited import rows_of
 
 Ratings = dict[str, dict[tuple[str, str], float]]
 """Question -> (rater, item) -> rating."""
@@ -47,18 +47,26 @@ def score(sheet: Sheet, paths: Sequence[str | Path], seed: int = 0) -> dict[str,
 
 
 def read_ratings(sheet: Sheet, paths: Sequence[str | Path]) -> Ratings:
-    """Read filled-in sheets; the rater is the column `rater`, else the name of the file. Blanks are no ratings."""
+    """Read filled-in sheets, as the page or a spreadsheet saves them, in any encoding and with any separator.
+
+    The rater is the column `rater`, else the name of the file. Blanks are no ratings.
+    """
     known = {item.item for item in sheet.items}
     width = len(sheet.items[0].item)
     found: Ratings = {name: {} for name in QUESTIONS}
     for path in map(Path, paths):
-        for number, line in _lines(path):
-            item = (line["item"] or "").strip().zfill(width)  # a spreadsheet drops zeros in front
+        if not path.is_file():
+            raise EvaluationError(f"{path} does not exist")
+        for number, row in rows_of(path):
+            missing = [name for name in ("item", *QUESTIONS) if name not in row]
+            if missing:
+                raise EvaluationError(f"{path} has no column {missing[0]!r}; it must have item, {', '.join(QUESTIONS)}")
+            item = row["item"].strip().zfill(width)  # a spreadsheet drops zeros in front
             if item not in known:
                 raise EvaluationError(f"{path}, line {number}: item {item!r} is not on the sheet")
-            rater = (line.get("rater") or "").strip() or path.stem
+            rater = row.get("rater", "").strip() or path.stem
             for name in QUESTIONS:
-                said = (line[name] or "").strip()
+                said = row[name].strip()
                 if not said:
                     continue
                 if (rater, item) in found[name]:
@@ -67,25 +75,9 @@ def read_ratings(sheet: Sheet, paths: Sequence[str | Path]) -> Ratings:
     return found
 
 
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
-    """Yield the lines of a filled-in sheet, each with its number in the file."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in ("item", *QUESTIONS) if name not in (reader.fieldnames or ())]
-            if missing:
-                raise EvaluationError(f"{path} has no column {missing[0]!r}; it must have item, {', '.join(QUESTIONS)}")
-            for line in reader:
-                yield reader.line_num, line
-    except UnicodeDecodeError as error:
-        raise EvaluationError(f"{path} is no text in UTF-8: {error}; save it as CSV in UTF-8") from None
-    except (OSError, csv.Error) as error:
-        raise EvaluationError(f"{path} cannot be read as CSV: {error}") from None
-
-
 def _value(said: str, where: str) -> float:
     try:
-        value = float(said)
+        value = float(said.replace(",", "."))  # where commas are decimal signs, a spreadsheet writes 4,0
     except ValueError:
         value = float("nan")
     if value not in range(LOWEST, HIGHEST + 1):

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 from vectalk.errors import SpaceError
 from vectalk.space.importing import text_files
 from vectalk.space.importing.column_types import typed
-from vectalk.space.importing.quoting import Quoting, quoting_of, read_plain, records, unescaped, width_problem
+from vectalk.space.importing.quoting import Quoting, quoting_of, read_plain, unescaped
 from vectalk.space.importing.text_files import Tell, encoding_of
 
 SEPARATORS = (",", ";", "\t", "|", "::")
@@ -93,17 +94,24 @@ def with_types(table: pa.Table, shape: Shape, text: Sequence[str]) -> pa.Table:
 
 
 def rows_of(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the line that each row of a table of text ends in, and the row by the names of its columns."""
+    """Yield the rows of a small table that people filled in, by the names of its columns, each with its last line.
+
+    A spreadsheet leaves empty values at the end of a row out, so that rows may be short; blank rows are passed over.
+
+    Raises:
+        SpaceError: the file is no text.
+    """
     encoding = encoding_of(path)
     shape = _shape(path, encoding, Layout())
-    quoting = quoting_of(path, encoding, shape.separator, shape.before, len(shape.names))
-    for line, record in records(path, encoding, shape.separator, quoting, shape.before):
-        if not any(map(str.strip, record)):
-            continue
-        if len(record) != len(shape.names):
-            shown = shape.separator.join(record)
-            raise SpaceError(f"{path}, {width_problem(line, len(record), len(shape.names), shown, shape.separator)}")
-        yield line, dict(zip(shape.names, record, strict=True))
+    lines = islice(text_files.lines_of(path, encoding), shape.before, None)
+    reader = csv.reader(lines, delimiter=shape.separator[0])
+    try:
+        for record in reader:
+            if any(map(str.strip, record)):
+                row = zip_longest(shape.names, record[: len(shape.names)], fillvalue="")
+                yield shape.before + reader.line_num, dict(row)
+    except csv.Error as error:
+        raise SpaceError(f"{path}, line {shape.before + reader.line_num}: {error}") from None
 
 
 def _shape(path: Path, encoding: str, layout: Layout) -> Shape:

@@ -39,6 +39,7 @@ class Reading:
         bare: whether a value holds a quotation mark that it does not begin with.
         values: how many values there are.
         enclosed: how many of them begin and end with a quotation mark.
+        swallowed: whether a value between quotation marks goes on over lines that look like rows.
     """
 
     rows: int = 0
@@ -46,6 +47,7 @@ class Reading:
     bare: bool = False
     values: int = 0
     enclosed: int = 0
+    swallowed: bool = False
 
 
 def quoting_of(path: Path, encoding: str, separator: str, before: int, width: int) -> Quoting:
@@ -70,6 +72,8 @@ def quoting_of(path: Path, encoding: str, separator: str, before: int, width: in
         return Quoting.NONE if plain.bare and separator not in ",;" else Quoting.DOUBLED
     if quoted.problem is None:
         return Quoting.DOUBLED
+    if quoted.swallowed and separator in ",;":  # both readings give a table, and one of them wrong rows
+        raise SpaceError(f"{path}, {quoted.problem}")
     if plain.problem is None and plain.bare:
         return Quoting.NONE
     text = text_of(path, encoding)
@@ -78,22 +82,6 @@ def quoting_of(path: Path, encoding: str, separator: str, before: int, width: in
     if plain.problem is None and 4 * plain.enclosed < plain.values:
         return Quoting.NONE
     raise SpaceError(f"{path}, {quoted.problem}")
-
-
-def records(
-    path: Path, encoding: str, separator: str, quoting: Quoting, before: int
-) -> Iterator[tuple[int, list[str]]]:
-    """Yield the records of a file from the line after `before` on, each with the line that it ends in."""
-    escaped = quoting is Quoting.ESCAPED
-    lines = _lines(unescaped(text_of(path, encoding))) if escaped else lines_of(path, encoding)
-    rows = islice(lines, before, None)
-    if quoting is Quoting.NONE:
-        for number, line in enumerate(rows, before + 1):
-            yield number, line.rstrip("\r\n").split(separator)
-        return
-    reader = csv.reader(rows, delimiter=separator, strict=True)
-    for record in reader:
-        yield before + reader.line_num, record
 
 
 def unescaped(text: str) -> str:
@@ -110,7 +98,7 @@ def read_plain(lines: Iterable[str], separator: str, before: int, width: int) ->
             continue
         values = row.split(separator)
         if len(values) != width:
-            reading.problem = width_problem(number, len(values), width, row, separator)
+            reading.problem = _width_problem(number, len(values), width, row, separator)
             return reading
         reading.rows += 1
         reading.values += width
@@ -137,9 +125,10 @@ def _read_quoted(lines: Iterable[str], separator: str, before: int, width: int) 
         for record in reader:
             first, last = last + 1, before + reader.line_num
             if record and len(record) != width:
-                reading.problem = width_problem(first, len(record), width, "".join(physical), separator)
+                reading.problem = _width_problem(first, len(record), width, "".join(physical), separator)
                 return reading
             if _swallowed(physical, separator, width):
+                reading.swallowed = True
                 reading.problem = (
                     f"line {first}: a value between quotation marks goes on to line {last}, over lines that look like "
                     "rows; close the mark, or double it where it belongs to the value"
@@ -171,7 +160,7 @@ def _shape(text: str) -> str:
     return re.sub("[A-Za-z]+", "a", re.sub(r"\d+", "9", text))
 
 
-def width_problem(number: int, found: int, width: int, row: str, separator: str) -> str:
+def _width_problem(number: int, found: int, width: int, row: str, separator: str) -> str:
     """Return what is wrong with a row of another width than the header's, and what to do."""
     shown = row.strip("\r\n")
     shown = shown if len(shown) <= 60 else f"{shown[:60]}..."

@@ -1,0 +1,341 @@
+"""One random table, written in each format that can hold it, is read back the same, whatever the order of the rows."""
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
+
+from vectalk.space.importing.readers import take
+from vectalk.space.importing.tables import Columns, Layout
+
+QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+class Table(NamedTuple):
+    """A random table; `order` is that of the rows in the file of metadata."""
+
+    ids: list[Any]
+    titles: list[str | None]
+    tags: list[list[str]]
+    vectors: np.ndarray
+    order: list[int]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        columns = zip([str(one) for one in self.ids], self.titles, self.tags, strict=True)
+        rows = [{"id": name, "title": title, "tags": tags} for name, title, tags in columns]
+        return [rows[place] for place in self.order]
+
+
+LETTERS = st.characters(exclude_categories=("Cs", "Cc", "Cn", "Co", "Zs", "Zl", "Zp"), exclude_characters="\ufeff\\")
+ODD = st.sampled_from(list("\"',;|\t\n :{}[]()#=-+.0e\u00a0\u2028\u0085éß") + ["\r\n", "::", "null", "NA", "1"])
+MARKS = st.sampled_from(["", '"', "'", ",", ";", '""', '5" disk'])
+
+
+def words(least: int) -> st.SearchStrategy[str]:
+    """Text that keeps its ends when blanks are trimmed."""
+    inner = st.lists(st.one_of(LETTERS, ODD), max_size=12).map("".join)
+    ends = st.text(LETTERS, min_size=least, max_size=3)
+    return st.tuples(ends, inner, ends).map("".join).map(normal)
+
+
+def normal(text: str) -> str:
+    return pa.compute.utf8_normalize(pa.array([text]), "NFC")[0].as_py()
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Table:
+    count, dim = draw(st.integers(2, 9)), draw(st.integers(4, 6))
+    number = st.integers(0, 2**63 - 1)
+    code = st.integers(0, 999).map("{:05d}".format)
+    name = st.text(st.characters(categories=("Lu", "Ll", "Nd", "Lo")), min_size=1, max_size=8)
+    kind = draw(st.sampled_from([number, code, name]))
+    ids = draw(st.lists(kind, min_size=count, max_size=count, unique_by=str))
+    # The first titles have a letter, so that not all are nothing, and a table of one row is no other table.
+    titles = [draw(words(1)) for _ in range(2)] + [draw(st.none() | words(1)) for _ in range(count - 2)]
+    tag = st.text(st.characters(categories=("L",)), min_size=1, max_size=5).map(normal)
+    tags = [draw(st.lists(tag, max_size=3, unique=True)) for _ in range(count)]
+    parts = st.floats(0.015625, 4, width=32)
+    signs = st.sampled_from([-1.0, 1.0])
+    values = [[draw(parts) * draw(signs) for _ in range(dim)] for _ in range(count)]
+    return Table(ids, titles, tags, np.array(values, np.float32), draw(st.permutations(range(count))))
+
+
+def check(table: Table, folder: Path, source: Path, metadata: Path, **options: Any) -> None:
+    """Import two files, and compare each entity with what was written, by its id."""
+    columns = Columns(list_columns={"tags": "|"})
+    read = take(source, metadata=metadata, columns=columns, **options)
+    rows = {row["id"]: row for row in read.entities.to_pylist()}
+    assert len(rows) == len(table.ids) == len(read.vectors)
+    for place, name in enumerate(map(str, table.ids)):
+        assert rows[name]["title"] == table.titles[place]
+        assert rows[name]["tags"] == table.tags[place]
+    names = read.entities["id"].to_pylist()
+    for name, vector in zip(map(str, table.ids), table.vectors, strict=True):
+        np.testing.assert_array_equal(read.vectors[names.index(name)], vector)
+
+
+# ---- files of vectors
+
+
+def npy_and_ids(table: Table, folder: Path) -> tuple[Path, dict[str, Any]]:
+    np.save(folder / "v.npy", table.vectors)
+    (folder / "ids.txt").write_text("".join(f"{one}\n" for one in table.ids), encoding="utf-8")
+    return folder / "v.npy", {"ids": folder / "ids.txt"}
+
+
+def npy_parts(table: Table, folder: Path) -> tuple[Path, dict[str, Any]]:
+    (folder / "parts").mkdir()
+    for place, vector in enumerate(table.vectors):  # `2` before `10`
+        np.save(folder / "parts" / f"part_{place + 5}.npy", vector[None])
+    (folder / "ids.json").write_text(json.dumps(list(map(str, table.ids))))
+    return folder / "parts", {"ids": folder / "ids.json"}
+
+
+def npz(table: Table, folder: Path) -> tuple[Path, dict[str, Any]]:
+    np.savez(folder / "v.npz", vectors=table.vectors, ids=np.array(table.ids))
+    return folder / "v.npz", {}
+
+
+def safetensors(table: Table, folder: Path) -> tuple[Path, dict[str, Any]]:
+    if not all(isinstance(one, int) for one in table.ids):
+        return npz(table, folder)  # holds numbers alone
+    save_file({"vectors": table.vectors, "ids": np.array(table.ids)}, folder / "v.safetensors")
+    return folder / "v.safetensors", {}
+
+
+def arrow_column(kind: str, vectors: np.ndarray) -> pa.Array:
+    flat, dim = pa.array(vectors.ravel()), vectors.shape[1]
+    fixed = pa.FixedSizeListArray.from_arrays(flat, dim)
+    return {
+        "list": pa.array(list(vectors), pa.list_(pa.float32())),
+        "fixed": fixed,
+        "tensor": pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(pa.float32(), [1, dim]), fixed),
+        "nested": pa.array([[list(map(float, v))] for v in vectors], pa.list_(pa.list_(pa.float32()))),
+        "struct": pa.StructArray.from_arrays([pa.array(c) for c in vectors.T], [f"d{n}" for n in range(dim)]),
+        "text": pa.array([json.dumps([float(x) for x in v]) for v in vectors]),
+    }[kind]
+
+
+def parquet(kind: str) -> Callable[[Table, Path], tuple[Path, dict[str, Any]]]:
+    def write(table: Table, folder: Path) -> tuple[Path, dict[str, Any]]:
+        ids = pa.array(table.ids)
+        ids = ids.dictionary_encode() if kind == "list" else ids
+        columns = pa.table({"id": ids, "v": arrow_column(kind, table.vectors)})
+        pq.write_table(columns, folder / "v.parquet", row_group_size=3)
+        return folder / "v.parquet", {}
+
+    return write
+
+
+def arrow(table: Table, folder: Path) -> tuple[Path, dict[str, Any]]:
+    columns = pa.table({"id": pa.array(table.ids), "v": arrow_column("fixed", table.vectors)})
+    with pa.ipc.new_stream(folder / "v.arrow", columns.schema) as writer:
+        writer.write_table(columns, max_chunksize=2)
+    return folder / "v.arrow", {}
+
+
+def feather(table: Table, folder: Path) -> tuple[Path, dict[str, Any]]:
+    columns = pa.table({"id": pa.array(table.ids), "v": arrow_column("list", table.vectors)})
+    pyarrow.feather.write_feather(columns, folder / "v.feather")
+    return folder / "v.feather", {}
+
+
+def parts(table: Table, folder: Path) -> tuple[Path, dict[str, Any]]:
+    (folder / "parts").mkdir()
+    for place, (name, vector) in enumerate(zip(table.ids, table.vectors, strict=True)):
+        row = pa.table({"id": [name], "v": [vector], "note": pa.array(["x"] if place % 2 else [None])})
+        pq.write_table(row, folder / "parts" / f"train-{place}.parquet")
+    return folder / "parts", {}
+
+
+def printed(kind: str) -> Callable[[Table, Path], tuple[Path, dict[str, Any]]]:
+    def write(table: Table, folder: Path) -> tuple[Path, dict[str, Any]]:
+        form = {
+            "numpy": lambda v: "[" + " ".join(map(str, v)) + "]",
+            "json": lambda v: json.dumps([float(x) for x in v]),
+            "bare": lambda v: " ".join(map(repr, v.tolist())),
+        }[kind]
+        with (folder / "v.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerows([["id", "v"], *([one, form(v)] for one, v in zip(table.ids, table.vectors, strict=True))])
+        return folder / "v.csv", {"key": "v"}
+
+    return write
+
+
+def wide(table: Table, folder: Path) -> tuple[Path, dict[str, Any]]:
+    with (folder / "v.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", *range(table.vectors.shape[1])])
+        writer.writerows([one, *v.tolist()] for one, v in zip(table.ids, table.vectors, strict=True))
+    return folder / "v.csv", {}
+
+
+def json_rows(shape: str) -> Callable[[Table, Path], tuple[Path, dict[str, Any]]]:
+    def write(table: Table, folder: Path) -> tuple[Path, dict[str, Any]]:
+        pairs = [(one, [float(x) for x in v]) for one, v in zip(table.ids, table.vectors, strict=True)]
+        lines = {
+            "lines": lambda: "\n".join(json.dumps({"id": i, "v": v}) for i, v in pairs),
+            "list": lambda: json.dumps([{"id": i, "v": v} for i, v in pairs]),
+            "chroma": lambda: json.dumps({"ids": [i for i, _ in pairs], "embeddings": [v for _, v in pairs]}),
+            "qdrant": lambda: json.dumps({"result": {"points": [{"id": i, "payload": {"x": 1}, "vector": {"a": v}} for i, v in pairs]}}),
+            "batch": lambda: "\n".join(
+                json.dumps({"id": "r", "custom_id": i, "response": {"body": {"data": [{"embedding": v}]}}}) for i, v in pairs
+            ),
+        }[shape]()  # fmt: skip
+        (folder / "v.json").write_text(lines)
+        return folder / "v.json", {}
+
+    return write
+
+
+VECTORS = {
+    "npy": npy_and_ids,
+    "npy parts": npy_parts,
+    "npz": npz,
+    "safetensors": safetensors,
+    **{f"parquet {kind}": parquet(kind) for kind in ("list", "fixed", "tensor", "nested", "struct", "text")},
+    "arrow": arrow,
+    "feather": feather,
+    "parts": parts,
+    **{f"csv {kind}": printed(kind) for kind in ("numpy", "json", "bare")},
+    "csv wide": wide,
+    **{f"json {shape}": json_rows(shape) for shape in ("lines", "list", "chroma", "qdrant", "batch")},
+}
+
+
+@pytest.mark.parametrize("form", VECTORS)
+@QUICK
+@given(table=tables())
+def test_vectors_meet_their_metadata(form: str, table: Table, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("t")
+    source, options = VECTORS[form](table, folder)
+    pq.write_table(pa.Table.from_pylist(table.rows, FACTS), folder / "facts.parquet")
+    check(table, folder, source, folder / "facts.parquet", **options)
+
+
+# ---- files of metadata
+
+FACTS = pa.schema([("id", pa.string()), ("title", pa.string()), ("tags", pa.list_(pa.string()))])
+
+
+def delimited(sign: str, encoding: str, end: str, quoting: int) -> Callable[[Table, Path], Path]:
+    def write(table: Table, folder: Path) -> Path:
+        rows = [[r["id"], r["title"] or "", json.dumps(r["tags"], ensure_ascii=False)] for r in table.rows]
+        text = io.StringIO()
+        csv.writer(text, delimiter=sign, lineterminator=end, quoting=quoting).writerows(
+            [["id", "title", "tags"], *rows]
+        )
+        (folder / "f.csv").write_bytes(text.getvalue().encode(encoding))
+        return folder / "f.csv"
+
+    return write
+
+
+def gzipped(table: Table, folder: Path) -> Path:
+    path = delimited(",", "utf-8", "\n", csv.QUOTE_MINIMAL)(table, folder)
+    (folder / "f.csv.gz").write_bytes(gzip.compress(path.read_bytes()))
+    return folder / "f.csv.gz"
+
+
+def backslashes(table: Table, folder: Path) -> Path:
+    """As MySQL and PHP write it: a backslash before each quotation mark."""
+
+    def quoted(text: str) -> str:
+        return '"' + text.replace('"', '\\"') + '"'
+
+    lines = [";".join(map(quoted, (r["id"], r["title"] or "", "|".join(r["tags"])))) for r in table.rows]
+    (folder / "f.csv").write_bytes("\n".join(["id;title;tags", *lines]).encode())
+    return folder / "f.csv"
+
+
+def unquoted(sign: str, ending: str) -> Callable[[Table, Path], Path]:
+    """As databases dump tables: no quotation marks around anything, and `\\N` for what is unknown."""
+
+    def write(table: Table, folder: Path) -> Path:
+        lines = [sign.join((r["id"], r["title"] or "\\N", ",".join(r["tags"]))) for r in table.rows]
+        (folder / ending).write_bytes("\n".join([sign.join(("id", "title", "tags")), *lines, ""]).encode())
+        return folder / ending
+
+    return write
+
+
+def jsonl(table: Table, folder: Path) -> Path:
+    (folder / "f.jsonl").write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in table.rows), "utf-8")
+    return folder / "f.jsonl"
+
+
+def objects(table: Table, folder: Path) -> Path:
+    rows = [{**row, "tags": [{"id": n, "name": tag} for n, tag in enumerate(row["tags"])]} for row in table.rows]
+    (folder / "f.json").write_text(json.dumps(rows))
+    return folder / "f.json"
+
+
+def frame(table: Table, folder: Path) -> Path:
+    columns = {name: {str(n): row[name] for n, row in enumerate(table.rows)} for name in FACTS.names}
+    (folder / "f.json").write_text(json.dumps(columns))
+    return folder / "f.json"
+
+
+def large(table: Table, folder: Path) -> Path:
+    wide = pa.schema([("id", pa.large_string()), ("title", pa.large_string()), ("tags", pa.large_list(pa.string()))])
+    pq.write_table(pa.Table.from_pylist(table.rows, wide), folder / "f.parquet")
+    return folder / "f.parquet"
+
+
+SIMPLE = {"backslashes", "unquoted tab", "unquoted ::", "unquoted |"}  # cannot hold all texts
+METADATA = {
+    "comma": delimited(",", "utf-8", "\n", csv.QUOTE_MINIMAL),
+    "semicolon": delimited(";", "utf-8-sig", "\r\n", csv.QUOTE_MINIMAL),
+    "all quoted": delimited(",", "utf-16", "\r\n", csv.QUOTE_ALL),
+    "tab": delimited("\t", "utf-8", "\n", csv.QUOTE_ALL),
+    "gzipped": gzipped,
+    "backslashes": backslashes,
+    "unquoted tab": unquoted("\t", "f.tsv"),
+    "unquoted ::": unquoted("::", "f.dat"),
+    "unquoted |": unquoted("|", "f.csv"),
+    "jsonl": jsonl,
+    "objects": objects,
+    "frame": frame,
+    "large": large,
+}
+
+
+def fits(form: str, title: str | None) -> bool:
+    """Say whether a form can hold a title."""
+    if title is None or form not in SIMPLE:
+        # A value that goes on over lines which look like rows is an error in either reading.
+        return title is None or not ("\n" in title and any(sign in title for sign in ",;\t|"))
+    if form == "backslashes":
+        return not any(sign in title for sign in ('""', "\n", "\r"))
+    sign = {"unquoted tab": "\t", "unquoted ::": ":", "unquoted |": "|"}[form]
+    return not any(one in title for one in (sign, "\n", "\r")) and not title.startswith('"')
+
+
+@pytest.mark.parametrize("form", METADATA)
+@QUICK
+@given(table=tables())
+def test_metadata_meet_their_vectors(form: str, table: Table, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("t")
+    table = table._replace(titles=[title if fits(form, title) else "Plain" for title in table.titles])
+    source, _ = parquet("list")(table, folder)
+    layout = Layout(separator={"unquoted ::": "::", "unquoted |": "|"}.get(form))
+    written = METADATA[form](table, folder)
+    signs = {"tags": "," if form.startswith("unquoted") else "|"}
+    read = take(source, metadata=written, columns=Columns(list_columns=signs), layout=layout)
+    rows = {row["id"]: row for row in read.entities.to_pylist()}
+    assert [rows[str(name)]["title"] for name in table.ids] == table.titles
+    assert [rows[str(name)]["tags"] for name in table.ids] == table.tags
