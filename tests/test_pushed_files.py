@@ -160,11 +160,11 @@ def test_the_path_of_an_encoder_of_this_machine_stays_here(home: Home, tmp_path:
     (place / "space.json").write_text(json.dumps({**card, "encoder": str(home.own_encoder)}))
     run.card.spaces["film"].path = "../film"
     with bundle(run, spaces=True) as folder:
-        assert json.loads((folder / "spaces" / "film" / "space.json").read_text())["encoder"] == "mine"
+        assert json.loads((folder / "spaces" / "film" / "space.json").read_text())["encoder"] == "folder:mine"
     assert json.loads((place / "space.json").read_text())["encoder"] == str(home.own_encoder)
     push(run, "me/films", spaces=True)
     elm = vt.ELM.from_pretrained("hf://me/films", device="cpu")
-    with pytest.raises(EvaluationError, match=r"names the text encoder 'mine'.*--trust-encoder"):
+    with pytest.raises(EvaluationError, match=r"names the text encoder 'folder:mine'.*--trust-encoder"):
         elm.point("film", 'text("a story")')
 
 

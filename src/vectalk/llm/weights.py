@@ -85,13 +85,14 @@ def conversion(pickle: Path) -> str:
 def _pickle_of(folder: Path, whole: bool) -> Path | None:
     """Return the pickle that a library would open in a folder, if there is one."""
     for name, safe in PICKLES.items():
-        index = folder / f"{safe}.index.json"
-        if (folder / safe).is_file() or (index.is_file() and not whole):
+        parts = (folder / f"{safe}.index.json").is_file()
+        if (folder / safe).is_file() or (parts and not whole):
             continue
         stem, _, suffix = name.partition(".")
-        found = [path for path in (folder / name, *sorted(folder.glob(f"{stem}-*.{suffix}"))) if path.is_file()]
-        if found:
-            return found[0]
+        others = () if parts else sorted(folder.glob(f"{stem}-*.{suffix}"))
+        pickles = [path for path in (folder / name, *others) if path.is_file()]
+        if pickles:
+            return pickles[0]
     named = _read(folder / "config.json").get("transformers_weights")  # goes before all others
     if not isinstance(named, str) or named.endswith((".safetensors", ".safetensors.index.json")):
         return None

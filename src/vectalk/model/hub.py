@@ -71,8 +71,9 @@ def bundle(
             copy = folder / "spaces" / name
             _copy(space.path, copy, SPACE_FILES)
             if space.encoder is not None and not is_shared(space.encoder):
-                # The path of a folder says nothing to others; its name does not make them load anything either.
-                write_json(copy / "space.json", {**read_json(copy / "space.json"), "encoder": Path(space.encoder).name})
+                # Others have no such folder; what stands there is the name of nothing that they could load instead.
+                named = {"encoder": f"folder:{Path(space.encoder).name}"}
+                write_json(copy / "space.json", {**read_json(copy / "space.json"), **named})
         for name in card["spaces"]:
             card["spaces"][name]["path"] = f"spaces/{name}"  # where they are looked for
         if llm["trained"] == "full":

@@ -22,6 +22,7 @@ from vectalk.model.run import Run
 from vectalk.model.run_copy import copy_run
 from vectalk.readback.shelf import FOLDER, text_function
 from vectalk.space import Point, VectorSpace
+from vectalk.space.expression import Function
 from vectalk.talk.answer import Answer, Neighbor, SlotReport
 from vectalk.talk.candidates import Reranker, generate_candidates, keep_nearest, task_of
 from vectalk.talk.engine import Engine, TransformersEngine
@@ -54,8 +55,7 @@ class ELM:
         engine: Engine | None = None,
         trust_encoder: bool = False,
     ) -> None:
-        self.run, self.spaces = run, spaces
-        self._functions = {**FUNCTIONS, "text": text_function(Path(run.path), trust_encoder)}
+        self.run, self.spaces, self.trust_encoder = run, spaces, trust_encoder
         self._model, self._prompts = model, prompts
         self.engine: Engine = engine or TransformersEngine(self.model, self.prompts)
         self._rerankers: dict[tuple[str, str], Reranker] = {}
@@ -184,7 +184,14 @@ class ELM:
         return Point(np.asarray(value, np.float32), space, f"the vector given for {{{slot}}}")
 
     def _parse(self, space: VectorSpace, text: str) -> Point:
-        return space.point(text, self._functions)
+        return space.point(text, {**FUNCTIONS, "text": self._text})
+
+    def _text(self, space: VectorSpace, text: Any) -> Point:
+        return self._text_point(space, text)
+
+    @cached_property
+    def _text_point(self) -> Function:
+        return text_function(Path(self.run.path), self.trust_encoder)
 
     def space_of(self, slot: str, question: str | None) -> VectorSpace:
         """Return the space of a slot: by its name, by the tasks that have it, or because there is only one."""
