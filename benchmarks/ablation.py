@@ -96,7 +96,7 @@ class Ablation:
         space = make_spaces(steps, data, WORK, "foreign")[SPACE]
         suite = ["--suite", "movies", "--teacher", "facts", "--task", TASK]
         steps.vectalk(WORK / "corpus", "corpus", "build", "--space", f"{SPACE}={space}", *suite)
-        make = [sys.executable, "-m", "vectalk.training.base_llm", str(WORK / "corpus")]
+        make = [sys.executable, "-m", "vectalk.cli.main", "base-llm", str(WORK / "corpus")]
         self.llm = self.work / "llm"
         steps.run(self.llm, [*make, "--hidden", "128", "--layers", "3", "--steps", "100" if quick else "800"])
         self.commands, self.corpus = steps.commands, Corpus.load(WORK / "corpus")

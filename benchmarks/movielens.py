@@ -78,7 +78,7 @@ def main() -> None:
     llm = given.llm
     if llm == "small":
         llm = str(work / "llm-small")
-        make = [sys.executable, "-m", "vectalk.training.base_llm", str(work / "corpus")]
+        make = [sys.executable, "-m", "vectalk.cli.main", "base-llm", str(work / "corpus")]
         steps.run(Path(llm), [*make, "--hidden", "128", "--layers", "3", "--steps", "800"])
     measured = ["--encoder", given.encoder, "--readback-texts", str(given.readback_texts)]
     measured += ["--limit", str(given.limit)] if given.limit else []

@@ -51,7 +51,7 @@ def main() -> None:
     steps.vectalk(WORK / "corpus", "corpus", "build", *bound, *suites)
     if llm == "small":
         llm = str(WORK / "llm")
-        make = [sys.executable, "-m", "vectalk.training.base_llm", str(WORK / "corpus")]
+        make = [sys.executable, "-m", "vectalk.cli.main", "base-llm", str(WORK / "corpus")]
         steps.run(Path(llm), [*make, *SMALL])
     evaluations = []
     for seed in range(given.seeds):

@@ -26,6 +26,7 @@ GROUPS = {
         "corpus": "build and inspect training examples",
     },
     "Models": {
+        "base-llm": "train a small LLM of your own, where no pretrained one can be had",
         "train": "train an adapter, then the LLM with it",
         "export": "write a run as a plain LLM folder, for servers",
         "push": "upload a run to the Hugging Face hub",

@@ -1,6 +1,6 @@
 """Train a small base LLM from nothing on the texts of training entities, without their vectors.
 
-    python -m vectalk.training.base_llm corpora/films --out models/films-small
+    vectalk base-llm corpora/films --out models/films-small
 
 It stands in for a pretrained LLM where none is at hand: it can write the corpus's kind of text, and it can answer a
 question when the entity is described in words (`Summarise genres: comedy; decade: 1990s.`). It has seen no vector, no
@@ -9,15 +9,12 @@ title that was asked about and no validation or test entity. It knows nothing el
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import torch
-import typer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -142,7 +139,7 @@ def make_base_llm(
         write_json(
             folder / "made.json",
             {
-                "by": "vectalk.training.base_llm",
+                "by": "vectalk base-llm",
                 "parameters": sum(p.numel() for p in model.parameters()),
                 "texts": len(pairs),
                 "steps": steps,
@@ -171,40 +168,3 @@ def _padded(rows: list[list[int]]) -> dict[str, torch.Tensor]:
     ids = torch.tensor([row + [0] * (length - len(row)) for row in rows])
     mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows])
     return {"input_ids": ids, "attention_mask": mask, "labels": ids.masked_fill(mask == 0, -100)}
-
-
-def main(
-    corpus: Annotated[Path, typer.Argument(help="Folder of a corpus.")],
-    out: Annotated[Path, typer.Option(help="Folder to make.")],
-    hidden: int = 192,
-    layers: int = 4,
-    vocabulary: int = 2048,
-    steps: int = 1500,
-    batch_size: int = 64,
-    seed: int = 0,
-    overwrite: bool = False,
-) -> None:
-    """Train a small base LLM on a corpus's texts."""
-    from vectalk.cli.common import progress
-
-    with progress() as bar:
-        job = bar.add_task("base LLM", total=steps, note="")
-        made = make_base_llm(
-            Corpus.load(corpus),
-            out,
-            hidden=hidden,
-            layers=layers,
-            vocabulary=vocabulary,
-            steps=steps,
-            batch_size=batch_size,
-            seed=seed,
-            overwrite=overwrite,
-            progress=lambda done, _, note: bar.update(job, completed=done, note=note),
-        )
-    typer.echo(json.dumps(json.loads((made / "made.json").read_text())))
-
-
-if __name__ == "__main__":
-    from vectalk.cli.main import guarded
-
-    guarded(lambda: typer.run(main))
