@@ -129,3 +129,16 @@ def test_pandas_is_asked_for_where_it_is_missing() -> None:
 
 def test_training_settings_come_from_the_package(corpus: vt.Corpus) -> None:
     assert vt.TrainConfig.load(None, dict(CONFIG)).stage1.steps == CONFIG["stage1.steps"]
+
+
+def test_spaces_are_tables(islands: vt.VectorSpace, tmp_path: Path) -> None:
+    assert islands.to_arrow().equals(islands.entities)
+    table = islands.to_arrow(vectors=True)
+    np.testing.assert_array_equal(np.array(table["vector"].to_pylist(), np.float32), islands.vectors)
+    titles = [f"<b>{n}</b>" for n in range(40)]
+    odd = vt.VectorSpace.create("odd", np.eye(40, 8) + 1, {"id": [str(n) for n in range(40)], "title": titles})
+    html = Tags(odd._repr_html_())
+    assert "<b>4</b>" in html.text
+    assert "<b>5</b>" not in html.text
+    assert "b" not in html.names
+    assert "40 x 8" in html.text

@@ -16,19 +16,17 @@ import pyarrow.parquet as pq
 from vectalk.errors import ExpressionError, SpaceError, UnknownEntityError
 from vectalk.files import atomic_folder, holds, write_json
 from vectalk.hub_address import local_folder
-from vectalk.reading.arrays import read_parquet
 from vectalk.reading.cards import stamp
 from vectalk.space import expression, split
 from vectalk.space.checks import (
     SPACE_FILES,
-    check_column,
     check_entities,
     check_vectors,
     fingerprint,
     split_hash,
     splits,
 )
-from vectalk.space.importing.table_files import read_row
+from vectalk.space.entity_table import EntityTable
 from vectalk.space.lookup import Lookup
 from vectalk.space.neighbors import METRICS, Metric, nearest
 from vectalk.space.normalizer import Normalizer
@@ -39,7 +37,7 @@ SUPPORT = "support.safetensors"
 GROUP = 10_000  # rows that are read to show one
 
 
-class VectorSpace:
+class VectorSpace(EntityTable):
     """A space of N vectors of dimension D; row i of the vectors belongs to row i of the entities.
 
     Make one with `create`, open a saved one with `load`. Attributes: `name`, `vectors` [N, D] (memory-mapped
@@ -64,13 +62,10 @@ class VectorSpace:
         encoder: str | None = None,
         path: Path | None = None,
     ) -> None:
-        self.name, self.vectors, self.metric, self.normalizer = name, vectors, metric, normalizer
+        super().__init__(name, entities, vectors)
+        self.metric, self.normalizer = metric, normalizer
         self.split_by, self.split_rule, self.split_hash = split_by, split_rule, split_hash
-        self.fingerprint = fingerprint
-        self.licence, self.encoder, self.path = licence, encoder, path
-        self._entities = entities
-        self._columns: dict[str, pa.ChunkedArray] = {}
-        self._rows: dict[str, np.ndarray] = {}
+        self.fingerprint, self.licence, self.encoder, self.path = fingerprint, licence, encoder, path
 
     # ---- making, saving, opening
 
@@ -205,11 +200,11 @@ class VectorSpace:
             SpaceError: the files are not the ones that these were made of.
         """
         check_vectors(self.name, self.vectors)
-        found = fingerprint(self.vectors, self.column("id").to_pylist())
-        if found != self.fingerprint:
+        now = fingerprint(self.vectors, self.column("id").to_pylist())
+        if now != self.fingerprint:
             raise SpaceError(
                 f"space {self.name!r} at {self.path}: fingerprint {self.fingerprint[:12]} was stored, "
-                f"the files give {found[:12]}: ids or vectors changed since it was made; import it again"
+                f"the files give {now[:12]}: ids or vectors changed since it was made; import it again"
             )
         if split_hash(self.column("split")) != self.split_hash:
             raise SpaceError(
@@ -221,60 +216,6 @@ class VectorSpace:
     def __repr__(self) -> str:
         place = f" at {self.path}" if self.path is not None else ""
         return f"VectorSpace({self.name!r}: {len(self)} x {self.dim}, {self.metric}{place})"
-
-    def __len__(self) -> int:
-        return self.vectors.shape[0]
-
-    @property
-    def dim(self) -> int:
-        """Vector dimension D."""
-        return self.vectors.shape[1]
-
-    @property
-    def entities(self) -> pa.Table:
-        """The whole table of entities (read from disk when asked for)."""
-        return self._read()
-
-    @cached_property
-    def column_names(self) -> list[str]:
-        """Names of the entity columns."""
-        if isinstance(self._entities, pa.Table):
-            return self._entities.column_names
-        return pq.read_schema(self._entities).names
-
-    def column(self, name: str) -> pa.ChunkedArray:
-        """Return one entity column, read on first use and kept."""
-        if name not in self._columns:
-            if name not in self.column_names:
-                near = ", ".join(self.column_names)
-                raise SpaceError(f"space {self.name!r} has no column {name!r}; it has {near}")
-            self._columns[name] = check_column(self.name, name, self._read([name])[name])
-        return self._columns[name]
-
-    def _read(self, columns: list[str] | None = None) -> pa.Table:
-        if isinstance(self._entities, pa.Table):
-            return self._entities
-        return read_parquet(self._entities, columns, error=SpaceError)
-
-    def rows(self, split_name: str) -> np.ndarray:
-        """Return the rows [n] of a split: `train`, `validation` or `test`."""
-        if split_name not in self._rows:
-            self._rows[split_name] = np.flatnonzero(np.asarray(pc.equal(self.column("split"), split_name)))
-        return self._rows[split_name]
-
-    def title(self, row: int) -> str:
-        """Return the title of a row, or its id where titles are missing."""
-        value = self.column("title")[row].as_py() if "title" in self.column_names else None
-        return str(value if value is not None else self.column("id")[row].as_py())
-
-    def metadata(self, row: int) -> dict[str, Any]:
-        """Return all columns of one entity; of a saved space a part of the file is read, since texts may be long."""
-        if isinstance(self._entities, pa.Table):
-            return self._entities.slice(row, 1).to_pylist()[0]
-        try:
-            return read_row(self._entities, row)
-        except (pa.ArrowException, OSError, ValueError, IndexError) as error:
-            raise SpaceError(f"{self._entities} cannot be read: {error}; make the space again") from None
 
     @staticmethod
     def of(point: Point) -> VectorSpace:
@@ -333,17 +274,6 @@ class VectorSpace:
             if not re.fullmatch(r"\s*\w+\s*", text) and self._names.spelled(text) is not None:
                 return self[text]
             raise
-
-    def where(self, column: str, value: Any, split_name: str | None = None) -> np.ndarray:
-        """Return the rows whose column equals `value`, or, for a list column, holds it."""
-        values = self.column(column)
-        if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
-            flat = values.combine_chunks()
-            parents = np.asarray(pc.list_parent_indices(flat))
-            rows = np.unique(parents[np.asarray(pc.fill_null(pc.equal(pc.list_flatten(flat), value), False))])
-        else:
-            rows = np.flatnonzero(np.asarray(pc.fill_null(pc.equal(values, value), False)))
-        return rows if split_name is None else np.intersect1d(rows, self.rows(split_name))
 
     # ---- near and far
 
