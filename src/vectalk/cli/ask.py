@@ -19,6 +19,7 @@ from vectalk.cli.common import (
     TopP,
     emit,
     err,
+    heartbeat,
     pairs,
 )
 
@@ -81,6 +82,7 @@ def ask(
         answer = elm.ask(question, bindings, candidates=candidates, judge=judge, **settings)
         emit(answer.to_dict(), answer.text, as_json)
     else:
+        heartbeat.end()  # the answer is seen to come
         for piece in elm.stream(question, bindings, **settings):
             if isinstance(piece, Answer):
                 answer = piece

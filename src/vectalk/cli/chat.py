@@ -17,6 +17,7 @@ from vectalk.cli.common import (
     Temperature,
     TopP,
     err,
+    heartbeat,
     out,
     pairs,
 )
@@ -52,6 +53,7 @@ def chat(
     if not quiet:
         err.print("Bind a point and ask about it; /help tells how, /quit ends.", style="dim", highlight=False)
     _completion(talk)
+    heartbeat.end()  # from now on somebody is asked, and hears
     while not talk.ended:
         try:
             line = input("> " if sys.stdin.isatty() else "")
