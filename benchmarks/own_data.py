@@ -52,8 +52,7 @@ def main() -> None:
     steps.vectalk(WORK / "corpus", "corpus", "build", *bound, *suites)
     if llm == "small":
         llm = str(WORK / "llm")
-        make = [sys.executable, "-m", "vectalk.training.base_llm", str(WORK / "corpus")]
-        steps.run(Path(llm), [*make, *SMALL])
+        steps.vectalk(Path(llm), "base-llm", str(WORK / "corpus"), *SMALL)
     evaluations = []
     for seed in range(given.seeds):
         run = WORK / f"run-{seed}"

@@ -18,6 +18,7 @@ VERBS = {
     "concept": "fit directions that mean something, look at them",
     "suite": "look at suites of tasks, and check your own",
     "corpus": "build and look at training examples",
+    "base-llm": "train a tiny LLM of one's own on a corpus's texts",
     "train": "train an adapter, then the LLM with it",
     "export": "write a run as a plain LLM folder, for servers",
     "push": "upload a run to the Hugging Face hub",
@@ -63,7 +64,7 @@ class LazyGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(f"vectalk.cli.{cmd_name}")
+        module = importlib.import_module(f"vectalk.cli.{cmd_name.replace('-', '_')}")
         command = typer.main.get_command(module.app)
         command.name = cmd_name
         command.help = command.help or VERBS[cmd_name]

@@ -1,6 +1,4 @@
-"""Train a small base LLM from nothing on the texts of training entities, without their vectors.
-
-    python -m vectalk.training.base_llm corpora/films --out models/films-small
+"""A small base LLM, trained from nothing on the texts of training entities, without their vectors.
 
 It stands in for a pretrained LLM where none is at hand: it can write the corpus's kind of text, and it can answer a
 question when the entity is described in words (`Summarise genres: comedy; decade: 1990s.`). It has seen no vector, no
@@ -9,15 +7,12 @@ title that was asked about and no validation or test entity. It knows nothing el
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import torch
-import typer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -94,15 +89,21 @@ def make_base_llm(
         lr: peak learning rate.
         seed: of everything random.
         overwrite: replace the folder where it exists.
-        progress: called with steps done, all steps, and the loss in words.
+        progress: called with steps done, all steps, and what is going on, or the loss, in words.
 
     Returns:
         The folder.
+
+    Raises:
+        TrainingError: the width is no multiple of 32.
     """
     if hidden % 32:
         raise TrainingError(f"hidden must be a multiple of 32, not {hidden}")
+    progress(0, steps, "reading texts")
     pairs = list(texts_of(corpus, TRAIN, seed))
+    progress(0, steps, "learning tokens")
     tokenizer = train_tokenizer((f"{q or ''}\n{t}" for q, t in pairs), vocabulary)
+    progress(0, steps, "tokenising")
     encoded = _encode(pairs, tokenizer)
     held_out = _encode(list(texts_of(corpus, VALIDATION, seed))[:512], tokenizer)
     torch.manual_seed(seed)
@@ -132,6 +133,7 @@ def make_base_llm(
         optimizer.step()
         optimizer.zero_grad()
         progress(step + 1, steps, f"loss {loss.item():.3f}")
+    progress(steps, steps, "measuring")
     model.eval()
     with torch.no_grad():
         losses = [model(**_padded(held_out[i : i + 64])).loss.item() for i in range(0, len(held_out), 64)]
@@ -142,7 +144,7 @@ def make_base_llm(
         write_json(
             folder / "made.json",
             {
-                "by": "vectalk.training.base_llm",
+                "by": "vectalk base-llm",
                 "parameters": sum(p.numel() for p in model.parameters()),
                 "texts": len(pairs),
                 "steps": steps,
@@ -171,40 +173,3 @@ def _padded(rows: list[list[int]]) -> dict[str, torch.Tensor]:
     ids = torch.tensor([row + [0] * (length - len(row)) for row in rows])
     mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows])
     return {"input_ids": ids, "attention_mask": mask, "labels": ids.masked_fill(mask == 0, -100)}
-
-
-def main(
-    corpus: Annotated[Path, typer.Argument(help="Folder of a corpus.")],
-    out: Annotated[Path, typer.Option(help="Folder to make.")],
-    hidden: int = 192,
-    layers: int = 4,
-    vocabulary: int = 2048,
-    steps: int = 1500,
-    batch_size: int = 64,
-    seed: int = 0,
-    overwrite: bool = False,
-) -> None:
-    """Train a small base LLM on a corpus's texts."""
-    from vectalk.cli.common import progress
-
-    with progress() as bar:
-        job = bar.add_task("base LLM", total=steps, note="")
-        made = make_base_llm(
-            Corpus.load(corpus),
-            out,
-            hidden=hidden,
-            layers=layers,
-            vocabulary=vocabulary,
-            steps=steps,
-            batch_size=batch_size,
-            seed=seed,
-            overwrite=overwrite,
-            progress=lambda done, _, note: bar.update(job, completed=done, note=note),
-        )
-    typer.echo(json.dumps(json.loads((made / "made.json").read_text())))
-
-
-if __name__ == "__main__":
-    from vectalk.cli.main import guarded
-
-    guarded(lambda: typer.run(main))
