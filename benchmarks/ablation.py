@@ -96,9 +96,8 @@ class Ablation:
         space = make_spaces(steps, data, WORK, "foreign")[SPACE]
         suite = ["--suite", "movies", "--teacher", "facts", "--task", TASK]
         steps.vectalk(WORK / "corpus", "corpus", "build", "--space", f"{SPACE}={space}", *suite)
-        make = [sys.executable, "-m", "vectalk.cli.main", "base-llm", str(WORK / "corpus")]
-        self.llm = self.work / "llm"
-        steps.run(self.llm, [*make, "--hidden", "128", "--layers", "3", "--steps", "100" if quick else "800"])
+        self.llm, shape = self.work / "llm", ["--hidden", "128", "--layers", "3"]
+        steps.vectalk(self.llm, "base-llm", str(WORK / "corpus"), *shape, "--steps", "100" if quick else "800")
         self.commands, self.corpus = steps.commands, Corpus.load(WORK / "corpus")
         self.examples = list(self.corpus.examples(VALIDATION, TASK))[: 60 if quick else None]
 

@@ -70,8 +70,7 @@ def grow(small: Path, out: Path, examples: int) -> None:
 def one(corpus: str, llm: str, out: str) -> None:
     """Train on a corpus and print its own memory at most, the files mapped at the end, and the peak of both."""
     from vectalk.tasks import Corpus
-    from vectalk.training import TrainConfig, Trainer
-    from vectalk.training.reporter import Silent
+    from vectalk.training import TrainConfig, train
 
     most = 0.0
     over = threading.Event()
@@ -85,8 +84,7 @@ def one(corpus: str, llm: str, out: str) -> None:
     watcher.start()
     opened = Corpus.load(corpus)
     settings = {"stage1.steps": 20, "stage2.steps": 0, "eval_examples": 32, "adapter.width": 32}
-    trainer = Trainer(opened, llm, out, TrainConfig.load(None, settings), device="cpu", reporter=Silent())
-    trainer.run()
+    train(opened, llm, out, TrainConfig.load(None, settings), device="cpu")
     over.set()
     watcher.join()
     print(json.dumps({"own": most, "mapped": part_mb("RssFile"), "both": peak_mb()}))

@@ -78,8 +78,8 @@ def main() -> None:
     llm = given.llm
     if llm == "small":
         llm = str(work / "llm-small")
-        make = [sys.executable, "-m", "vectalk.cli.main", "base-llm", str(work / "corpus")]
-        steps.run(Path(llm), [*make, "--hidden", "128", "--layers", "3", "--steps", "800"])
+        shape = ["--hidden", "128", "--layers", "3", "--steps", "800"]
+        steps.vectalk(Path(llm), "base-llm", str(work / "corpus"), *shape)
     measured = ["--encoder", given.encoder, "--readback-texts", str(given.readback_texts)]
     measured += ["--limit", str(given.limit)] if given.limit else []
     if given.space == "foreign":  # its vectors come without ratings

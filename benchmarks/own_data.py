@@ -51,8 +51,7 @@ def main() -> None:
     steps.vectalk(WORK / "corpus", "corpus", "build", *bound, *suites)
     if llm == "small":
         llm = str(WORK / "llm")
-        make = [sys.executable, "-m", "vectalk.cli.main", "base-llm", str(WORK / "corpus")]
-        steps.run(Path(llm), [*make, *SMALL])
+        steps.vectalk(Path(llm), "base-llm", str(WORK / "corpus"), *SMALL)
     evaluations = []
     for seed in range(given.seeds):
         run = WORK / f"run-{seed}"

@@ -322,7 +322,7 @@ def test_help_names_every_verb(capsys) -> None:
     assert code == 0
     assert all(verb in out for verb in VERBS)
     for verb in VERBS:
-        group = typer.main.get_command(importlib.import_module(f"vectalk.cli.{verb}").app)
+        group = typer.main.get_command(importlib.import_module(f"vectalk.cli.{verb.replace('-', '_')}").app)
         for words in ([verb], *([verb, name] for name in getattr(group, "commands", {}))):
             code, out, _ = call([*words, "--help"], capsys)
             assert code == 0, words

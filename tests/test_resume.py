@@ -16,7 +16,7 @@ import forked
 from vectalk.errors import RunError, TrainingError
 from vectalk.model.run import Run
 from vectalk.tasks import Corpus
-from vectalk.training import TrainConfig, Trainer, checkpoint, finish
+from vectalk.training import TrainConfig, checkpoint, finish, make_trainer
 from vectalk.training.reporter import Silent
 from vectalk.training.trainer import train
 from worlds import SHORT, call, log_of, make_islands
@@ -35,10 +35,10 @@ SETTINGS: dict[str, Any] = {
 STOPPED = """
 import os, sys
 from vectalk.cli.main import main
-from vectalk.training import checkpoint, trainer
+from vectalk.training import checkpoint, stage_run
 
 stage, step, number, place = *map(int, sys.argv[1:4]), sys.argv[4]
-rate, write = trainer.learning_rate, checkpoint.write_json
+rate, write = stage_run.learning_rate, checkpoint.write_json
 
 def learning_rate(config, now):
     if now == step and config is reached[-1]:
@@ -51,24 +51,22 @@ def write_json(path, state):
     write(path, state)
 
 reached = [None]
-enter = trainer.Trainer._enter
+run, evaluate = stage_run.StageRun.run, stage_run.StageRun.evaluate
 
-def entered(self, config):
-    if config is self.stages[stage - 1]:
-        reached.append(config)
-    enter(self, config)
+def entered(self, resumed):
+    if self.progress.stage == stage:
+        reached.append(self.stage)
+    run(self, resumed)
 
-evaluate = trainer.Trainer._evaluate
-
-def evaluated(self, config, progress):
-    if (progress.stage, progress.step) == (stage, step):
+def evaluated(self):
+    if (self.progress.stage, self.progress.step) == (stage, step):
         os.kill(os.getpid(), number)
-    evaluate(self, config, progress)
+    evaluate(self)
 
 if place == "step":
-    trainer.learning_rate, trainer.Trainer._enter = learning_rate, entered
+    stage_run.learning_rate, stage_run.StageRun.run = learning_rate, entered
 elif place == "evaluation":
-    trainer.Trainer._evaluate = evaluated
+    stage_run.StageRun.evaluate = evaluated
 else:
     checkpoint.write_json = write_json
 main(sys.argv[5:])
@@ -331,7 +329,7 @@ def test_a_checkpoint_holds_what_was(begun: Path, small: Corpus, random_llm: Pat
 
 def test_only_the_last_checkpoints_stay(small: Corpus, random_llm: Path, tmp_path: Path) -> None:
     settings = TrainConfig.load(None, {**SHORT, "save_every": 1, "keep": 3})
-    trainer = Trainer(small, str(random_llm), tmp_path / "run", settings, device="cpu", reporter=StopAt(2, 3))
+    trainer = make_trainer(small, str(random_llm), tmp_path / "run", settings, device="cpu", reporter=StopAt(2, 3))
     with pytest.raises(StopError):
         trainer.run()
     names = [path.name for path in checkpoint.list_checkpoints(tmp_path / "run" / "checkpoints")]

@@ -17,7 +17,7 @@ from vectalk.talk import ELM
 from vectalk.tasks import Corpus, FactsTeacher, Suite, build_corpus
 from vectalk.training import TrainConfig
 from vectalk.training.reporter import Silent
-from vectalk.training.trainer import Trainer, train
+from vectalk.training.trainer import make_trainer, train
 from worlds import SHORT, log_of
 
 TASK = """
@@ -94,9 +94,7 @@ def test_each_space_is_normalised_by_itself(run: Run, three: Corpus) -> None:
 
 
 def test_both_spaces_train_what_they_share(three: Corpus, random_llm: Path, tmp_path: Path) -> None:
-    trainer = Trainer(
-        *(three, str(random_llm), tmp_path / "run", settings(["film", "user"])), device="cpu", reporter=Silent()
-    )
+    trainer = make_trainer(*(three, str(random_llm), tmp_path / "run", settings(["film", "user"])), device="cpu")
     names = [name for name, _ in trainer.model.named_parameters() if name.startswith("adapters.")]
     assert {name.split(".")[1] for name in names} == {"film", "text"}
     grads = {}
@@ -118,8 +116,8 @@ def test_a_shared_run_goes_on_as_if_nothing_had_been(run: Run, three: Corpus, ra
 
     given = (three, str(random_llm), tmp_path / "run", settings(["user", "film"]))
     with pytest.raises(KeyboardInterrupt):
-        Trainer(*given, device="cpu", reporter=Killed()).run()
-    again = Trainer(*given, device="cpu", resume=True, reporter=Silent()).run()
+        make_trainer(*given, device="cpu", reporter=Killed()).run()
+    again = make_trainer(*given, device="cpu", resume=True).run()
     assert log_of(again.path) == log_of(run.path)
     saved = [load_file(r.path / "adapters" / "user" / "model.safetensors") for r in (run, again)]
     assert all(torch.equal(saved[0][name], saved[1][name]) for name in saved[0])
@@ -143,7 +141,7 @@ def test_bad_groups_are_named(
 
 def test_an_adapter_each_is_the_default(three: Corpus, random_llm: Path, tmp_path: Path) -> None:
     given = (three, str(random_llm), tmp_path / "run", settings())
-    trainer = Trainer(*given, device="cpu", reporter=Silent())
+    trainer = make_trainer(*given, device="cpu")
     assert len({id(trainer.model.adapter(name)) for name in ("film", "user", "text")}) == 3
 
 

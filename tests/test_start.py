@@ -12,7 +12,7 @@ from vectalk.model import ElmModel
 from vectalk.model.run import Run
 from vectalk.space import VectorSpace
 from vectalk.tasks import Corpus
-from vectalk.training import TrainConfig, Trainer
+from vectalk.training import TrainConfig, make_trainer
 from vectalk.training.adapters import make_adapters
 from vectalk.training.reporter import Silent
 from vectalk.training.start import llm_of, load_adapters
@@ -26,7 +26,7 @@ def config(**changes: Any) -> TrainConfig:
 
 def go_on(run: Run, corpus: Corpus, out: Path, **changes: Any) -> Run:
     given = (corpus, llm_of(run), out, config(**changes))
-    return Trainer(*given, device="cpu", start=run, reporter=Silent()).run()
+    return make_trainer(*given, device="cpu", start=run).run()
 
 
 def test_it_goes_on_where_the_other_ended(run: Run, corpus: Corpus, tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_another_shape_is_named(run: Run, corpus: Corpus, tmp_path: Path, name: 
 
 def test_a_low_rank_run_is_refused(corpus: Corpus, random_llm: Path, tmp_path: Path) -> None:
     given = (corpus, str(random_llm), tmp_path / "lora", config(stage1__steps=0, stage2__steps=1, stage2__llm="lora"))
-    lora = Trainer(*given, device="cpu", reporter=Silent()).run()
+    lora = make_trainer(*given, device="cpu").run()
     with pytest.raises(TrainingError, match="merge it into the LLM first"):
         llm_of(lora)
 
@@ -66,9 +66,9 @@ def test_resuming_needs_the_same_start(run: Run, corpus: Corpus, tmp_path: Path)
 
     given = (corpus, llm_of(run), tmp_path / "again", config())
     with pytest.raises(KeyboardInterrupt):
-        Trainer(*given, device="cpu", start=run, reporter=Killed()).run()
+        make_trainer(*given, device="cpu", start=run, reporter=Killed()).run()
     with pytest.raises(TrainingError, match="started with another start"):
-        Trainer(*given, device="cpu", resume=True, reporter=Silent())
+        make_trainer(*given, device="cpu", resume=True)
 
 
 def test_a_group_whose_first_space_is_new_is_named(run: Run, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Training: the vector comes to count, only what should move moves, the best is kept, bad settings are named."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,8 @@ from vectalk.errors import TrainingError
 from vectalk.model.run import Run
 from vectalk.space import VectorSpace
 from vectalk.tasks import Corpus, FactsTeacher, build_corpus
-from vectalk.training import TrainConfig, Trainer
+from vectalk.training import TrainConfig, make_trainer
 from vectalk.training.data import Examples
-from vectalk.training.reporter import Silent
 from vectalk.training.trainer import train
 from vectalk.training.validation import Validation, by_heart
 from worlds import CONFIG, SHORT, log_of, make_islands, save_llm
@@ -26,16 +26,6 @@ from worlds import CONFIG, SHORT, log_of, make_islands, save_llm
 
 def config(**changes: Any) -> TrainConfig:
     return TrainConfig.load(None, {**SHORT, **{name.replace("__", "."): value for name, value in changes.items()}})
-
-
-class Listening(Silent):
-    """A reporter that remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-
-    def message(self, text: str) -> None:
-        self.messages.append(text)
 
 
 def final_loss(run: Run, corpus: Corpus, examples: int) -> float:
@@ -127,7 +117,7 @@ def test_a_task_learned_by_heart_is_told() -> None:
 @pytest.mark.parametrize("llm", ["frozen", "full"])
 def test_stage_1_moves_adapters_alone(corpus: Corpus, random_llm: Path, tmp_path: Path, llm: str) -> None:
     settings = config(stage1__steps=8, stage2__steps=0, stage1__llm=llm)
-    trainer = Trainer(corpus, str(random_llm), tmp_path / "run", settings, device="cpu", reporter=Silent())
+    trainer = make_trainer(corpus, str(random_llm), tmp_path / "run", settings, device="cpu")
     before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
     run = trainer.run()
     after = dict(trainer.model.named_parameters())
@@ -144,7 +134,7 @@ def test_stage_1_moves_adapters_alone(corpus: Corpus, random_llm: Path, tmp_path
 def test_a_low_rank_run_leaves_the_base_as_it_is(corpus: Corpus, random_llm: Path, tmp_path: Path) -> None:
     base = load_file(random_llm / "model.safetensors")
     settings = config(stage1__steps=4, stage2__steps=12, stage2__llm="lora", lora__rank=4)
-    trainer = Trainer(corpus, str(random_llm), tmp_path / "run", settings, device="cpu", reporter=Silent())
+    trainer = make_trainer(corpus, str(random_llm), tmp_path / "run", settings, device="cpu")
     run = trainer.run()
     assert run.card.llm.trained == "lora"
     assert not (run.path / "llm").exists()
@@ -170,7 +160,7 @@ def test_a_low_rank_run_leaves_the_base_as_it_is(corpus: Corpus, random_llm: Pat
 
 def test_two_low_rank_stages_train_one_update(corpus: Corpus, random_llm: Path, tmp_path: Path) -> None:
     settings = config(stage1__steps=4, stage1__llm="lora", stage2__steps=4, stage2__llm="lora")
-    trainer = Trainer(corpus, str(random_llm), tmp_path / "run", settings, device="cpu", reporter=Silent())
+    trainer = make_trainer(corpus, str(random_llm), tmp_path / "run", settings, device="cpu")
     run = trainer.run()
     batch = trainer.validation_set.batch(np.arange(6))
     model, _ = run.model("cpu")
@@ -212,18 +202,20 @@ def test_patience_stops_early(corpus: Corpus, base_llm: Path, tmp_path: Path) ->
     assert int(np.argmin(losses)) == len(losses) - 4
 
 
-def test_no_gain_is_said_loudly(corpus: Corpus, base_llm: Path, tmp_path: Path) -> None:
-    reporter, settings = Listening(), config(stage1__steps=2, stage2__steps=2, stage1__lr_adapter=1e-9)
-    train(corpus, str(base_llm), tmp_path / "run", settings, device="cpu", reporter=reporter)
-    assert "WARNING: the vector gain is" in "\n".join(reporter.messages)
+def test_no_gain_is_said_loudly(corpus: Corpus, base_llm: Path, tmp_path: Path, caplog) -> None:
+    settings = config(stage1__steps=2, stage2__steps=2, stage1__lr_adapter=1e-9)
+    train(corpus, str(base_llm), tmp_path / "run", settings, device="cpu")
+    warnings = [entry for entry in caplog.records if entry.levelno == logging.WARNING and entry.name == "vectalk"]
+    assert "the vector gain is" in warnings[0].message
 
 
-def test_one_example_is_shown_with_what_is_learned(corpus: Corpus, random_llm: Path, tmp_path: Path) -> None:
-    reporter, settings = Listening(), config(stage1__steps=1, stage2__steps=0)
-    train(corpus, str(random_llm), tmp_path / "run", settings, device="cpu", reporter=reporter)
+def test_one_example_is_shown_with_what_is_learned(corpus: Corpus, random_llm: Path, tmp_path: Path, caplog) -> None:
+    caplog.set_level(logging.INFO, logger="vectalk")
+    train(corpus, str(random_llm), tmp_path / "run", config(stage1__steps=1, stage2__steps=0), device="cpu")
     example = next(corpus.examples("train"))
-    assert f"»{example.target}<|end|>«" in reporter.messages[0]
-    assert "{island: 2 soft tokens}" in reporter.messages[0]
+    shown = next(text for text in caplog.messages if text.startswith("one example"))
+    assert f"»{example.target}<|end|>«" in shown
+    assert "{island: 2 soft tokens}" in shown
 
 
 # ---- what cannot be

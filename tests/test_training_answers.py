@@ -12,8 +12,7 @@ from vectalk.space import VectorSpace
 from vectalk.tasks import Corpus, FactsTeacher, Suite, build_corpus
 from vectalk.training import TrainConfig
 from vectalk.training.answers import Consistency
-from vectalk.training.reporter import Silent
-from vectalk.training.trainer import Trainer, train
+from vectalk.training.trainer import make_trainer, train
 from worlds import SHORT, log_of
 
 WORDS = ("sea", "love", "war", "dog")
@@ -52,14 +51,12 @@ def test_right_answers_are_consistent(
     made: Corpus, random_llm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = TrainConfig.load(None, {**SHORT, "eval_answers": 8})
-    trainer = Trainer(
-        made, str(random_llm), tmp_path / "run", settings, device="cpu", trust_encoder=True, reporter=Silent()
-    )
+    trainer = make_trainer(made, str(random_llm), tmp_path / "run", settings, device="cpu", trust_encoder=True)
     consistency = Consistency(trainer.model, trainer.validation_set, 8, 5, trust_encoder=True)
     numbers = np.arange(len(trainer.validation_set))
     assert set(consistency.measure(numbers)) == {"sc", "sc_shuffled", "nsc"}  # the untrained model runs
     monkeypatch.setattr(
-        consistency, "_answers", lambda asked, vectors: [WORDS[int(np.argmax(vector))] for vector in vectors]
+        consistency, "_answers", lambda asked, vectors, progress: [WORDS[int(np.argmax(vector))] for vector in vectors]
     )
     found = consistency.measure(numbers)
     assert found["sc"] == pytest.approx(1.0, abs=1e-4)

@@ -11,7 +11,7 @@ from vectalk.errors import SuiteError, TrainingError
 from vectalk.llm.loading import load_llm
 from vectalk.model import ElmModel, PromptFormat
 from vectalk.tasks import Corpus
-from vectalk.training import TrainConfig, Trainer, words
+from vectalk.training import TrainConfig, make_trainer, words
 from vectalk.training.adapters import make_adapters
 from vectalk.training.data import Examples
 from vectalk.training.reporter import Silent
@@ -66,7 +66,7 @@ def test_weights_count_in_training_alone(corpus: Corpus, base_llm: Path) -> None
 def test_a_stage_learns_and_is_judged_by_its_tasks(corpus: Corpus, random_llm: Path, tmp_path: Path) -> None:
     names = [task.name for task in corpus.suite.tasks]
     settings = config(stage1__tasks=names[:1])
-    trainer = Trainer(corpus, str(random_llm), tmp_path / "run", settings, device="cpu", reporter=Silent())
+    trainer = make_trainer(corpus, str(random_llm), tmp_path / "run", settings, device="cpu")
     seen: list[np.ndarray] = []
     batch = trainer.train_set.batch
 
@@ -95,24 +95,20 @@ def test_unknown_tasks_are_named(corpus: Corpus, random_llm: Path, tmp_path: Pat
 
 
 def test_started_adapters_speak_of_the_targets(corpus: Corpus, base_llm: Path, tmp_path: Path) -> None:
-    told: list[str] = []
-
-    class Listening(Silent):
-        def message(self, text: str) -> None:
-            told.append(text)
-
     settings = config(adapter__start_steps=150, adapter__width=64, adapter__start_lr=5e-3)
     model, examples = world_of(corpus, base_llm, settings)
     adapter = model.adapter("island")
     before = {name: p.clone() for name, p in model.llm.named_parameters()}
     loud = words._rms(adapter, examples, [("island", row) for row in range(50)])
-    words.start(model, examples, settings, Listening(), ["island"])
-    first, last = (float(part) for part in told[0].rpartition("words ")[2].split(" -> "))
+    steps: list[tuple[int, int]] = []
+    losses = words.start(model, examples, settings, ["island"], lambda done, total: steps.append((done, total)))
+    first, last = losses["island"]
     assert last < first - 0.2
+    assert steps == [(done, 150) for done in (0, *range(1, 151), 150)]
     assert words._rms(adapter, examples, [("island", row) for row in range(50)]) == pytest.approx(loud, rel=0.1)
     assert all(torch.equal(before[name], p) for name, p in model.llm.named_parameters())
     again, _ = world_of(corpus, base_llm, settings)
-    words.start(again, examples, settings, Silent(), ["island"])
+    words.start(again, examples, settings, ["island"])
     assert all(torch.equal(a, b) for a, b in zip(adapter.parameters(), again.adapters.parameters(), strict=True))
 
 

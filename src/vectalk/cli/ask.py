@@ -20,6 +20,7 @@ from vectalk.cli.common import (
     TrustEncoder,
     emit,
     err,
+    heartbeat,
     pairs,
 )
 
@@ -92,6 +93,7 @@ def ask(
         answer = elm.ask(question, bindings, candidates=candidates, encoder=encoder, **settings)
         emit(answer.to_dict(), answer.text, as_json)
     else:
+        heartbeat.end()  # the answer is seen to come
         for piece in elm.stream(question, bindings, **settings):
             if isinstance(piece, Answer):
                 answer = piece

@@ -19,6 +19,7 @@ from vectalk.cli.common import (
     TopP,
     TrustEncoder,
     err,
+    heartbeat,
     out,
     pairs,
 )
@@ -62,6 +63,7 @@ def chat(
     if not quiet:
         err.print("Bind a point and ask about it; /help explains how, /quit ends.", style="dim", highlight=False)
     _completion(talk)
+    heartbeat.end()  # from now on somebody is asked, and hears
     while not talk.ended:
         try:
             line = input("> " if sys.stdin.isatty() else "")

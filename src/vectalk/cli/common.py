@@ -1,9 +1,9 @@
 """What all verbs share: common options, JSON or text on stdout, everything else on stderr."""
 
 import json
+import logging
 import os
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -20,8 +20,21 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from vectalk.cli.heartbeat import Heartbeat
+
+
+def _begin(context: typer.Context, quiet: bool) -> bool:
+    """Set, when a verb begins, whether it logs and shows that it is alive."""
+    logs.setLevel(logging.CRITICAL + 1 if quiet else logging.NOTSET)
+    if quiet:
+        heartbeat.end()
+    else:
+        heartbeat.begin(" ".join(["vectalk", *context.command_path.split()[1:]]))
+    return quiet
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout; everything else goes to stderr.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no notes.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no notes.", callback=_begin)]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of all random choices.")]
 Device = Annotated[
     str,
@@ -64,6 +77,34 @@ def _console(*, stderr: bool) -> Console:
 
 
 out, err = _console(stderr=False), _console(stderr=True)
+heartbeat = Heartbeat(lambda line: err.print(line, soft_wrap=True, markup=False))
+
+
+class Logs(logging.Handler):
+    """Shows on stderr what the library logs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a message, above the bars where there are some."""
+        note(f"{record.levelname}: " * (record.levelno >= logging.WARNING) + record.getMessage())
+
+
+logs = Logs()
+
+
+@contextmanager
+def logging_shown() -> Iterator[None]:
+    """Show what the library logs while a command runs, unless it is quiet; and now and then that it still runs."""
+    log = logging.getLogger("vectalk")
+    level = log.level
+    logs.setLevel(logging.NOTSET)
+    log.addHandler(logs)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        heartbeat.end()
+        log.removeHandler(logs)
+        log.setLevel(level)
 
 
 def emit(value: Any, shown: Any, as_json: bool) -> None:
@@ -85,30 +126,36 @@ def note(message: str, quiet: bool = False) -> None:
     """Tell people something on stderr."""
     if not quiet:
         err.print(message, soft_wrap=True, markup=False)
+        heartbeat.spoke()
 
 
 class LineProgress(Progress):
     """Progress for logs and pipes: one line in a while, and none about what is quick."""
 
-    every = 15.0  # seconds
-    told = 0.0
+    moved: TaskID | None = None
 
     def update(self, task_id: TaskID, **changes: Any) -> None:
-        """Move a job on, and say so if nothing was said for a while."""
+        """Move a job on."""
         super().update(task_id, **changes)
-        now, task = time.monotonic(), next(task for task in self.tasks if task.id == task_id)
-        self.told = self.told or now
-        if now - self.told >= self.every:
-            self.told = now
-            done = f"{task.description}: {task.completed:.0f}/{task.total or 0:.0f}"
-            note(f"{done}  {task.fields.get('note', '')}".rstrip())
+        self.moved = task_id
+
+    def line(self) -> str | None:
+        """Say how far the job is that was moved last; None where all are done."""
+        jobs = sorted((task for task in self.tasks if not task.finished), key=lambda task: task.id == self.moved)
+        if not jobs:
+            return None
+        job = jobs[-1]
+        done = f"{job.completed:.0f}" + ("" if job.total is None else f"/{job.total:.0f}")
+        return f"{job.description}: {done}, {job.elapsed or 0:.0f} s  {job.fields.get('note', '')}".rstrip()
 
 
 @contextmanager
 def progress(quiet: bool = False) -> Iterator[Progress]:
     """A progress display on stderr: bars on a terminal, now and then a line elsewhere, nothing when quiet."""
     if not quiet and not err.is_terminal:
-        yield LineProgress(console=err, disable=True)
+        lines = LineProgress(console=err, disable=True)
+        with heartbeat.showing(lines.line):
+            yield lines
         return
     columns = (
         TextColumn("{task.description}"),
@@ -118,7 +165,7 @@ def progress(quiet: bool = False) -> Iterator[Progress]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=err, disable=quiet) as bar:
+    with Progress(*columns, console=err, disable=quiet) as bar, heartbeat.showing(None):
         yield bar
 
 

@@ -104,7 +104,7 @@ def _telling(quiet: bool) -> Any:
                 jobs[what] = bar.add_task(what, total=total, note="")
             bar.update(jobs[what], completed=done, total=total, visible=done < total)
 
-        yield BarReporter(bar, quiet), tell
+        yield BarReporter(bar), tell
 
 
 def _films(

@@ -105,8 +105,11 @@ def main(arguments: list[str] | None = None) -> None:
 
 def guarded(run: Callable[[], None]) -> None:
     """Run something and end with one message where it fails by what the user gave."""
+    from vectalk.cli.common import logging_shown
+
     try:
-        run()
+        with logging_shown():
+            run()
     except (VectalkError, OSError) as error:
         if os.environ.get("VECTALK_DEBUG"):
             raise

@@ -5,30 +5,32 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
-from vectalk.cli.common import Device, Json, Quiet, TrustEncoder, emit, note, pairs, progress
+from vectalk.cli.common import Device, Json, Quiet, TrustEncoder, emit, heartbeat, note, pairs, progress
 
 app = typer.Typer(add_completion=False)
 
 
 class BarReporter:
-    """Shows the steps of each stage as a progress bar."""
+    """Shows the steps of each stage, and other long work, as progress bars."""
 
-    def __init__(self, bar: Progress, quiet: bool) -> None:
-        self.bar, self.quiet = bar, quiet
-        self.jobs: dict[int, Any] = {}
-
-    def message(self, text: str) -> None:
-        """Print a line above the bar."""
-        if not self.quiet:
-            self.bar.console.print(text, markup=False, soft_wrap=True)
+    def __init__(self, bar: Progress) -> None:
+        self.bar = bar
+        self.jobs: dict[str, TaskID] = {}
 
     def step(self, stage: int, done: int, steps: int, note: str) -> None:
         """Move the bar of a stage."""
-        if stage not in self.jobs:
-            self.jobs[stage] = self.bar.add_task(f"stage {stage}", total=steps, note="")
-        self.bar.update(self.jobs[stage], completed=done, note=note)
+        self.bar.update(self._job(f"stage {stage}", steps), completed=done, note=note)
+
+    def work(self, what: str, done: int, total: int) -> None:
+        """Move the bar of other work, and take it away once it is done."""
+        self.bar.update(self._job(what, total), completed=done, total=total, visible=done < total)
+
+    def _job(self, what: str, total: int) -> TaskID:
+        if what not in self.jobs:
+            self.jobs[what] = self.bar.add_task(what, total=total, note="")
+        return self.jobs[what]
 
 
 @app.command()
@@ -63,7 +65,7 @@ def train(
     from vectalk.model.run import Run
     from vectalk.reading.yaml_text import YamlError, parse_yaml
     from vectalk.tasks import Corpus
-    from vectalk.training import TrainConfig, Trainer
+    from vectalk.training import TrainConfig, make_trainer
     from vectalk.training.folder import base_of
     from vectalk.training.start import llm_of
 
@@ -86,9 +88,11 @@ def train(
         raise TrainingError("name the base LLM with --llm, or a run to start from with --from; one of the two")
     settings = TrainConfig.load(config, overrides)
     first = os.environ.get("RANK", "0") == "0"  # of several processes one talks
+    if not first:
+        heartbeat.end()
     opened = Corpus.load(corpus, pairs(space or [], "--space"))
     with progress(quiet or not first) as bar:
-        trainer = Trainer(
+        trainer = make_trainer(
             opened,
             llm or llm_of(before),  # type: ignore[arg-type] # one of the two is there
             out,
@@ -98,7 +102,7 @@ def train(
             resume=resume,
             start=before,
             trust_encoder=trust_encoder,
-            reporter=BarReporter(bar, quiet),
+            reporter=BarReporter(bar),
         )
         run = trainer.run()
     note(f"run written to {run.path}; ask it with `vectalk ask {run.path} ...`", quiet or not first)

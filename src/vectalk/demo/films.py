@@ -18,8 +18,8 @@ from vectalk.files import new_folder, write_json
 from vectalk.space import VectorSpace
 from vectalk.talk import ELM
 from vectalk.tasks import FactsTeacher, Suite, build_corpus, load_suite
-from vectalk.training import TrainConfig, Trainer
-from vectalk.training.reporter import Reporter, Silent
+from vectalk.training import TrainConfig, train
+from vectalk.training.reporter import Reporter
 
 SIX = ["summary", "movie_to_viewer", "positive_review", "negative_review", "similarities", "interpolation"]
 PROFILE = "user_profile"
@@ -109,7 +109,7 @@ def run_demo(
             progress=progress,
         )
         base = llm or str(data / "base-llm")
-        Trainer(corpus, base, place / "run", config_for(size, seed), device=device, reporter=reporter or Silent()).run()
+        train(corpus, base, place / "run", config_for(size, seed), device=device, reporter=reporter)
         elm, facts = ELM.from_pretrained(place / "run", device=device), Facts(corpus, seed)
         rows = evaluate(elm, corpus, place / "evaluation", limit=size.test, seed=seed, facts=facts, progress=progress)
         samples = showcase(elm, facts, seed)

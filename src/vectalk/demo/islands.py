@@ -19,9 +19,9 @@ from vectalk.space import Point, VectorSpace
 from vectalk.space.split import TEST
 from vectalk.talk import ELM
 from vectalk.tasks import FactsTeacher, build_corpus
-from vectalk.training import TrainConfig, Trainer
+from vectalk.training import TrainConfig, train
 from vectalk.training.base_llm import make_base_llm
-from vectalk.training.reporter import Reporter, Silent
+from vectalk.training.reporter import Reporter
 
 QUESTION = "Describe {island}."
 
@@ -114,7 +114,7 @@ def run_demo(
             progress=lambda done, total, note: progress("base LLM", done, total),
         )
         settings = config_for(size, seed)
-        Trainer(corpus, str(llm), place / "run", settings, device=device, reporter=reporter or Silent()).run()
+        train(corpus, str(llm), place / "run", settings, device=device, reporter=reporter)
         elm = ELM.from_pretrained(place / "run", device=device)
         rows = evaluate(elm, corpus, place / "evaluation", limit=size.test, seed=seed, progress=progress)
         samples = ask_nobody(elm, world, teacher, seed)

@@ -1,6 +1,6 @@
 """Training: settings, data order, stages, checkpoints."""
 
 from vectalk.training.config import TrainConfig
-from vectalk.training.trainer import Trainer, train
+from vectalk.training.trainer import Trainer, make_trainer, train
 
-__all__ = ["TrainConfig", "Trainer", "train"]
+__all__ = ["TrainConfig", "Trainer", "make_trainer", "train"]

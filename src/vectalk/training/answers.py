@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -55,11 +55,14 @@ class Consistency:
         self.encoder = get_encoder(maker)
         self.dims = {name: space.dim for name, space in examples.spaces.items()}
 
-    def measure(self, numbers: np.ndarray) -> dict[str, float]:
+    def measure(
+        self, numbers: np.ndarray, progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> dict[str, float]:
         """Return SC of answers to right and to shuffled vectors, and SC between that of shuffled (0) and own text (1).
 
         Args:
             numbers: validation examples to choose from, in their order.
+            progress: called with questions answered and questions in all, each being asked twice.
         """
         made = [self.examples.prompt(int(number)) for number in numbers[: 4 * self.most]]
         asked = [(number, slots) for number, (_, slots) in zip(numbers, made, strict=False) if len(slots) == 1]
@@ -69,10 +72,12 @@ class Consistency:
         places = [next(iter(slots.values())) for _, slots in asked]
         vectors = np.stack([np.asarray(self.examples.spaces[s].vectors[row], np.float32) for s, row in places])
         chosen = np.array([number for number, _ in asked])
-        right, shuffled = (
-            _cosines(self.encoder.encode(self._answers(chosen, given)), vectors)
-            for given in (vectors, np.roll(vectors, 1, axis=0))
-        )
+        cosines, count = [], len(chosen)
+        for turn, given in enumerate((vectors, np.roll(vectors, 1, axis=0))):
+            progress(turn * count, 2 * count)
+            texts = self._answers(chosen, given, lambda done, turn=turn: progress(turn * count + done, 2 * count))  # type: ignore[misc]
+            cosines.append(_cosines(self.encoder.encode(texts), vectors))
+        right, shuffled = cosines
         own = _cosines(self.encoder.encode(self._targets(chosen)), vectors)
         nsc = (right - shuffled) / max(own - shuffled, 1e-9)
         return {"sc": right, "sc_shuffled": shuffled, "nsc": nsc}
@@ -82,7 +87,7 @@ class Consistency:
         return list(tokenizer.batch_decode([list(ids) for ids in self.examples.target_ids(numbers)]))
 
     @torch.no_grad()
-    def _answers(self, numbers: np.ndarray, vectors: np.ndarray) -> list[str]:
+    def _answers(self, numbers: np.ndarray, vectors: np.ndarray, progress: Callable[[int], None]) -> list[str]:
         prompts, texts = self.examples.prompts, list[str]()
         for start in range(0, len(numbers), BATCH):
             asked, given = [], []
@@ -101,6 +106,7 @@ class Consistency:
                     pad_token_id=prompts.pad_id,
                 )
             texts += prompts.tokenizer.batch_decode(made, skip_special_tokens=True)
+            progress(len(texts))
         return [text.strip() for text in texts]
 
 

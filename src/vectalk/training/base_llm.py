@@ -1,6 +1,4 @@
-"""Train a small base LLM from nothing on the texts of training entities, without their vectors.
-
-    vectalk base-llm corpora/films --out models/films-small
+"""A small base LLM, trained from nothing on the texts of training entities, without their vectors.
 
 It stands in for a pretrained LLM where none is at hand: it can write the corpus's kind of text, and it can answer a
 question when the entity is described in words (`Summarise genres: comedy; decade: 1990s.`). It has seen no vector, no
@@ -91,15 +89,21 @@ def make_base_llm(
         lr: peak learning rate.
         seed: of everything random.
         overwrite: replace the folder where it exists.
-        progress: called with steps done, all steps, and the loss in words.
+        progress: called with steps done, all steps, and what is going on, or the loss, in words.
 
     Returns:
         The folder.
+
+    Raises:
+        TrainingError: the width is no multiple of 32.
     """
     if hidden % 32:
         raise TrainingError(f"hidden must be a multiple of 32, not {hidden}")
+    progress(0, steps, "reading texts")
     pairs = list(texts_of(corpus, TRAIN, seed))
+    progress(0, steps, "learning tokens")
     tokenizer = train_tokenizer((f"{q or ''}\n{t}" for q, t in pairs), vocabulary)
+    progress(0, steps, "tokenising")
     encoded = _encode(pairs, tokenizer)
     held_out = _encode(list(texts_of(corpus, VALIDATION, seed))[:512], tokenizer)
     torch.manual_seed(seed)
@@ -129,6 +133,7 @@ def make_base_llm(
         optimizer.step()
         optimizer.zero_grad()
         progress(step + 1, steps, f"loss {loss.item():.3f}")
+    progress(steps, steps, "measuring")
     model.eval()
     with torch.no_grad():
         losses = [model(**_padded(held_out[i : i + 64])).loss.item() for i in range(0, len(held_out), 64)]

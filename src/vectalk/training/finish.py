@@ -8,48 +8,41 @@ import shutil
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vectalk.files import atomic_folder, write_text
-from vectalk.model.run import FrameCard, LlmCard, Run, RunCard, SpaceCard, save_model, write_card
+from vectalk.model.run import FrameCard, LlmCard, RunCard, SpaceCard, save_model, write_card
 from vectalk.tasks.corpus.corpus import relative
-from vectalk.training.stage import Progress
-
-if TYPE_CHECKING:
-    from vectalk.training.trainer import Trainer
+from vectalk.training.result import Trained
 
 LIBRARIES = ("vectalk", "torch", "transformers", "accelerate", "peft", "safetensors")
 
 
-def finish(trainer: Trainer, progress: Progress, note: str = "") -> Run:
+def finish(trained: Trained, note: str = "") -> None:
     """Write the finished run, a note in its README; elm.json comes last, since it is what makes the folder a run."""
-    out, model = trainer.out, trainer.model
-    if trainer.accelerator.is_main_process:
-        shutil.rmtree(out / "weights.tmp", ignore_errors=True)
-        with atomic_folder(out / "weights.tmp", "adapters") as part:
-            save_model(part, model, trainer.trained, trainer.peft_model)
-        for made in (out / "weights.tmp").iterdir():
-            if (out / made.name).is_dir():  # left by a process that was stopped right here
-                shutil.rmtree(out / made.name)
-            os.replace(made, out / made.name)
-        (out / "weights.tmp").rmdir()
-        card = _card(trainer)
-        write_text(out / "README.md", model_card(trainer, card, progress, note))
-        write_card(out, card)
-        trainer.folder.clean(trainer.stages)
-    trainer.accelerator.wait_for_everyone()
-    return Run.load(out)
+    out, config = trained.folder.path, trained.folder.config
+    shutil.rmtree(out / "weights.tmp", ignore_errors=True)
+    with atomic_folder(out / "weights.tmp", "adapters") as part:
+        save_model(part, trained.model, trained.how, trained.peft_model)
+    for made in (out / "weights.tmp").iterdir():
+        if (out / made.name).is_dir():  # left by a process that was stopped right here
+            shutil.rmtree(out / made.name)
+        os.replace(made, out / made.name)
+    (out / "weights.tmp").rmdir()
+    card = _card(trained)
+    write_text(out / "README.md", model_card(trained, card, note))
+    write_card(out, card)
+    trained.folder.clean([config.stage1, config.stage2])
 
 
-def _card(trainer: Trainer) -> RunCard:
-    language, out = trainer.language, trainer.out
+def _card(trained: Trained) -> RunCard:
+    language, out, corpus = trained.model.language, trained.folder.path, trained.folder.corpus
     folder = Path(language.name).expanduser()
     name = os.path.relpath(folder.resolve(), out.resolve()) if folder.is_dir() else language.name
     return RunCard(
         llm=LlmCard(
             name=name,
             revision=language.revision,
-            trained=trainer.trained,
+            trained=trained.how,
             hidden_size=language.hidden_size,
             fingerprint=language.fingerprint,
             dtype=language.own_dtype,
@@ -60,22 +53,23 @@ def _card(trainer: Trainer) -> RunCard:
                 fingerprint=space.fingerprint,
                 split_hash=space.split_hash,
                 dim=space.dim,
-                soft_tokens=trainer.config.adapter.soft_tokens,
-                adapter=trainer.model.adapter(name).config.space,
+                soft_tokens=trained.folder.config.adapter.soft_tokens,
+                adapter=trained.model.adapter(name).config.space,
             )
-            for name, space in trainer.corpus.spaces.items()
+            for name, space in corpus.spaces.items()
         },
-        template=trainer.prompts.template,
-        template_hash=trainer.prompts.template_hash,
-        frame=FrameCard(**asdict(trainer.prompts.frame)),
-        corpus=os.path.relpath(trainer.corpus.path.resolve(), out.resolve()),
+        template=trained.prompts.template,
+        template_hash=trained.prompts.template_hash,
+        frame=FrameCard(**asdict(trained.prompts.frame)),
+        corpus=os.path.relpath(corpus.path.resolve(), out.resolve()),
         versions={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
     )
 
 
-def model_card(trainer: Trainer, card: RunCard, progress: Progress, note: str = "") -> str:
+def model_card(trained: Trained, card: RunCard, note: str = "") -> str:
     """Return the README of a run: what it is, what it was made of, how well it read its vectors."""
-    best = [min(trainer.folder.evaluations(s), key=lambda r: r["validation_loss"], default=None) for s in (1, 2)]
+    corpus, out = trained.folder.corpus, trained.folder.path
+    best = [min(trained.folder.evaluations(s), key=lambda r: r["validation_loss"], default=None) for s in (1, 2)]
     figures = "\n".join(
         "| {stage} | {step} | {validation_loss:.4f} | {shuffled_loss:.4f} | {vector_gain:.4f} |".format(**row)
         for row in best
@@ -86,18 +80,18 @@ def model_card(trainer: Trainer, card: RunCard, progress: Progress, note: str = 
     spaces = "\n".join(
         f"- `{name}`: {len(space)} entities, {space.dim} dimensions, fingerprint `{space.fingerprint[:12]}`"
         + (f"; {space.licence}" if space.licence else "")
-        for name, space in trainer.corpus.spaces.items()
+        for name, space in corpus.spaces.items()
     )
     revision = f" at `{card.llm.revision}`" if card.llm.revision else ""
-    first = trainer.corpus.suite.tasks[0]
-    place = trainer.out.name if trainer.out.is_absolute() else trainer.out.as_posix()  # a card may be shown to others
+    first = corpus.suite.tasks[0]
+    place = out.name if out.is_absolute() else out.as_posix()  # a card may be shown to others
     return f"""# An Embedding Language Model
 
 Made by vectalk: it answers questions about vectors of the spaces below, also about points where no entity is.
 {f"{chr(10)}{note}{chr(10)}" if note else ""}
 - Base LLM: `{card.llm.name}`{revision}; trained of it: {card.llm.trained}
-- Tasks: {", ".join(f"`{task.name}`" for task in trainer.corpus.suite.tasks)}
-- Targets written by: {trainer.corpus.card["teacher"]} ({trainer.corpus.card["counts"]["train"]} training examples)
+- Tasks: {", ".join(f"`{task.name}`" for task in corpus.suite.tasks)}
+- Targets written by: {corpus.card["teacher"]} ({corpus.card["counts"]["train"]} training examples)
 
 Spaces:
 {spaces}
@@ -115,7 +109,7 @@ The last of these losses, by task:
 | --- | --- |
 {by_task}
 
-The steps took {progress.seconds / 60:.1f} minutes on `{trainer.accelerator.device}`; evaluations and checkpoints come
+The steps took {trained.progress.seconds / 60:.1f} minutes on `{trained.device}`; evaluations and checkpoints come
 on top.
 
 ```

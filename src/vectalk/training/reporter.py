@@ -1,4 +1,4 @@
-"""Who is told what happens in training, and how it is interrupted."""
+"""Who is told how far training is, and how it is interrupted."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any, Protocol
 
 
 class Reporter(Protocol):
-    """Is told what happens."""
-
-    def message(self, text: str) -> None:
-        """Something worth a line."""
-        ...
+    """Is told how far training is."""
 
     def step(self, stage: int, done: int, steps: int, note: str) -> None:
         """A step was made."""
         ...
 
+    def work(self, what: str, done: int, total: int) -> None:
+        """Other work, which may take long, has come so far."""
+        ...
+
 
 class Silent:
-    """A reporter that says nothing."""
-
-    def message(self, text: str) -> None:
-        """Say nothing."""
+    """A reporter that shows nothing."""
 
     def step(self, stage: int, done: int, steps: int, note: str) -> None:
+        """Show nothing."""
+
+    def work(self, what: str, done: int, total: int) -> None:
         """Show nothing."""
 
 

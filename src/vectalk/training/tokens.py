@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -83,15 +83,32 @@ class Tokens:
     @classmethod
     def of_table(cls, table: pa.Table, prompts: PromptFormat) -> Tokens:
         """Tokenise a table in memory."""
+        return cls._of_batches(table.to_batches(max_chunksize=ROWS), prompts)
+
+    @classmethod
+    def _of_batches(cls, batches: Iterable[pa.RecordBatch], prompts: PromptFormat) -> Tokens:
         writer = _Encoder(prompts)
-        parts = [writer.encode(batch) for batch in table.to_batches(max_chunksize=ROWS)]
+        parts = [writer.encode(batch) for batch in batches]
         empty = {name: np.zeros(0, kind) for name, kind in KINDS.items()}
         arrays = {name: np.concatenate([empty[name], *(part[name] for part in parts)]) for name in KINDS}
         return cls(arrays, writer.spaces, writer.names, writer.tasks)
 
     @classmethod
-    def of_corpus(cls, corpus: Corpus, split_name: str, prompts: PromptFormat) -> Tokens:
-        """Open the tokenised examples of a split beside its corpus; where there are none, make them."""
+    def of_corpus(
+        cls,
+        corpus: Corpus,
+        split_name: str,
+        prompts: PromptFormat,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Tokens:
+        """Open the tokenised examples of a split beside its corpus; where there are none, make them.
+
+        Args:
+            corpus: the corpus.
+            split_name: `train`, `validation` or `test`.
+            prompts: makes prompts of questions.
+            progress: called with examples tokenised and examples in all, where they have to be.
+        """
         known = {
             "format": FORMAT,
             "corpus": hashlib.sha256((corpus.path / "corpus.json").read_bytes()).hexdigest(),
@@ -102,11 +119,12 @@ class Tokens:
         key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
         folder = corpus.path / FOLDER / f"{split_name}-{key}"
         if not (folder / "tokens.json").is_file():
+            batches = _counted(stream(corpus, split_name), int(corpus.card["counts"][split_name]), progress)
             try:
                 folder.parent.mkdir(exist_ok=True)
             except OSError:  # a corpus that cannot be written beside
-                return cls.of_table(corpus.table(split_name), prompts)
-            cls._write(folder, stream(corpus, split_name), prompts)
+                return cls._of_batches(batches, prompts)
+            cls._write(folder, batches, prompts)
         card: TokensCard = read_card(folder / "tokens.json", FORMAT, TokensCard, CorpusError)
         arrays = {}
         for name, kind in {**KINDS, **dict.fromkeys(STARTS, np.int64)}.items():
@@ -170,6 +188,18 @@ def stream(corpus: Corpus, split_name: str) -> Iterator[pa.RecordBatch]:
     """Yield the examples of a split, some thousands at a time."""
     for table in corpus.batches(split_name, ROWS):
         yield from table.to_batches()
+
+
+def _counted(
+    batches: Iterable[pa.RecordBatch], total: int, progress: Callable[[int, int], None]
+) -> Iterator[pa.RecordBatch]:
+    """Yield batches, and tell how many rows of all were worked through."""
+    done = 0
+    progress(done, total)
+    for batch in batches:
+        yield batch
+        done += batch.num_rows
+        progress(done, total)
 
 
 class _Encoder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,18 +66,33 @@ class Validation:
         return np.random.default_rng(0).permutation(self.examples.of_tasks(stage.tasks))
 
     @torch.no_grad()
-    def measure(self, stage: StageConfig) -> tuple[float, float, dict[str, float]]:
-        """Return the mean loss a token with right vectors, that with those of other entities, and the first by task."""
+    def measure(
+        self, stage: StageConfig, progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> tuple[float, float, dict[str, float]]:
+        """Return the mean loss a token with right vectors, that with those of other entities, and the first by task.
+
+        Args:
+            stage: the stage.
+            progress: called with examples read and examples in all, each being read twice.
+        """
         self.model.eval()
         numbers = self.numbers(stage)[: self.config.eval_examples]
+        done = 0
+
+        def tell(read: int) -> None:
+            nonlocal done
+            done += read
+            progress(min(done, 2 * len(numbers)), 2 * len(numbers))
+
+        tell(0)
         tasks = self.examples.tokens.arrays["tasks"][numbers]
-        right = {int(task): self._sums(numbers[tasks == task], None) for task in np.unique(tasks)}
+        right = {int(task): self._sums(numbers[tasks == task], None, tell) for task in np.unique(tasks)}
         total = sum(right.values(), torch.zeros(2, dtype=torch.float64))
         by_task = {self.examples.tokens.tasks[task]: float(sums[0] / sums[1]) for task, sums in right.items()}
-        shuffled = self._sums(numbers, 1)
+        shuffled = self._sums(numbers, 1, tell)
         return float(total[0] / total[1]), float(shuffled[0] / shuffled[1]), by_task
 
-    def _sums(self, numbers: np.ndarray, shuffle: int | None) -> torch.Tensor:
+    def _sums(self, numbers: np.ndarray, shuffle: int | None, tell: Callable[[int], None]) -> torch.Tensor:
         """Return the sum of the losses of some examples' tokens, and how many tokens these are."""
         world, rank, cuts = (
             self.accelerator.num_processes,
@@ -99,6 +114,7 @@ class Validation:
                     loss, tokens = self.model(batch)
                 if chosen is not None:
                     total += torch.tensor([float(loss), float(tokens)], dtype=torch.float64)
+            tell(0 if chosen is None else world * len(chosen))
         if world > 1:
             total = self.accelerator.reduce(total.to(self.model.device), "sum").cpu()
         return total

@@ -8,8 +8,8 @@ LLM runs, so it takes seconds to minutes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +19,6 @@ from vectalk.model.adapter import ElmAdapter
 from vectalk.model.elm_model import ElmModel
 from vectalk.training.config import TrainConfig
 from vectalk.training.data import Examples
-
-if TYPE_CHECKING:
-    from vectalk.training.reporter import Reporter
 
 TEXTS = 50_000  # targets looked at, at most
 LONGEST = 96  # tokens of a target that soft tokens are started as
@@ -44,7 +41,13 @@ def token_weights(examples: Examples, numbers: np.ndarray, power: float, model: 
     return torch.from_numpy(weights / _mean(weights, count)).float().to(model.device)
 
 
-def start(model: ElmModel, examples: Examples, config: TrainConfig, report: Reporter, spaces: Sequence[str]) -> None:
+def start(
+    model: ElmModel,
+    examples: Examples,
+    config: TrainConfig,
+    spaces: Sequence[str],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, tuple[float, float]]:
     """Start each adapter with soft tokens that look like the words of the targets.
 
     Examples with one slot teach; soft token s learns the words of the s-th part of the target, rare ones counting more.
@@ -53,18 +56,34 @@ def start(model: ElmModel, examples: Examples, config: TrainConfig, report: Repo
         model: adapters, which are changed, and LLM, which is not.
         examples: training examples.
         config: settings.
-        report: is told how well the words are predicted.
         spaces: whose adapters are started.
+        progress: called with steps done and steps in all.
+
+    Returns:
+        For each adapter, by the names of its spaces, the mean loss of the words in the first and in the last steps.
     """
+    losses, steps = {}, config.adapter.start_steps
+    adapters = list(dict.fromkeys(model.adapter(name) for name in spaces))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        for number, adapter in enumerate(dict.fromkeys(model.adapter(name) for name in spaces)):
+        for number, adapter in enumerate(adapters):
+            progress(number * steps, len(adapters) * steps)
             chosen, slots = _one_slot(examples, adapter)
             if len(chosen):
                 rng = np.random.default_rng([config.seed, number])
-                first, last = _learn_words(adapter, model, examples, chosen, slots, config, rng)
-                told = ", ".join(adapter.config.spaces)
-                report.message(f"start of adapter {told}: loss of the words {first:.3f} -> {last:.3f}")
+                names = ", ".join(adapter.config.spaces)
+                losses[names] = _learn_words(
+                    adapter,
+                    model,
+                    examples,
+                    chosen,
+                    slots,
+                    config,
+                    rng,
+                    lambda done, number=number: progress(number * steps + done, len(adapters) * steps),  # type: ignore[misc]
+                )
+    progress(len(adapters) * steps, len(adapters) * steps)
+    return losses
 
 
 def _learn_words(
@@ -75,6 +94,7 @@ def _learn_words(
     slots: list[tuple[str, int]],
     config: TrainConfig,
     rng: np.random.Generator,
+    progress: Callable[[int], None],
 ) -> tuple[float, float]:
     """Train an adapter on bags of words; returns the mean loss of the first and of the last steps."""
     table = _table(model).detach().float()
@@ -96,7 +116,7 @@ def _learn_words(
     )
     size, losses = _rms(adapter, examples, slots[:512]), []
     adapter.train().requires_grad_(True)
-    for _ in range(config.adapter.start_steps):
+    for step in range(config.adapter.start_steps):
         batch = rng.choice(len(chosen), min(BATCH, len(chosen)), replace=False)
         bags = np.zeros((len(batch), parts, len(kept)), np.float32)
         for row, number in enumerate(batch):
@@ -111,6 +131,7 @@ def _learn_words(
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
+        progress(step + 1)
     _rescale(adapter, size / _rms(adapter, examples, slots[:512]))
     return float(np.mean(losses[:10])), float(np.mean(losses[-10:]))
 
