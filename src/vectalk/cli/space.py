@@ -270,12 +270,14 @@ def point(
 
 
 @app.command()
-def verify(folder: Folder, as_json: Json = False) -> None:
+def verify(folder: Folder, as_json: Json = False, quiet: Quiet = False) -> None:
     """Recompute the fingerprint and the split's hash of a space; exit code 2 where the files are not what was saved."""
     from vectalk.space import VectorSpace
 
     space = VectorSpace.load(folder)
-    space.verify()
+    with progress(quiet) as bar:
+        job = bar.add_task("verifying", total=len(space), note="")
+        space.verify(lambda done, total: bar.update(job, completed=done, total=total))
     shown = f"{folder}: {len(space)} vectors, ids and split are what was saved ({space.fingerprint[:12]})"
     emit({"folder": str(folder), "ok": True, "fingerprint": space.fingerprint}, shown, as_json)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -195,14 +195,14 @@ class VectorSpace:
         except (OSError, EOFError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise SpaceError(f"{folder} is not a whole space: {error!r}; make it again") from None
 
-    def verify(self) -> None:
-        """Recompute the fingerprint from ids and vectors, and the hash of the split.
+    def verify(self, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Recompute the fingerprint from ids and vectors, and the hash of the split; tell rows read, rows in all.
 
         Raises:
             SpaceError: the files are not the ones that these were made of.
         """
         check_vectors(self.name, self.vectors)
-        found = fingerprint(self.vectors, self.column("id").to_pylist())
+        found = fingerprint(self.vectors, self.column("id").to_pylist(), progress)
         if found != self.fingerprint:
             raise SpaceError(
                 f"space {self.name!r} at {self.path}: fingerprint {self.fingerprint[:12]} was stored, "
