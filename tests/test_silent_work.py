@@ -1,5 +1,6 @@
 """Long work is never silent: a line now and then where there is no terminal, and what the library logs on stderr."""
 
+import json
 import logging
 import re
 import sys
@@ -7,12 +8,18 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
+from linear_world import SUITE, make_corpus, make_space
 from vectalk.cli import common
 from vectalk.cli.heartbeat import Heartbeat
 from vectalk.cli.main import guarded
+from vectalk.evaluation.probes.facts import Facts
 from vectalk.model import PromptFormat
+from vectalk.space import VectorSpace
+from vectalk.tasks import FactsTeacher, Suite, build_corpus
 from vectalk.training.tokens import Tokens
 from worlds import SHORT, call, make_islands
 
@@ -113,6 +120,39 @@ def test_tokenising_tells_how_far_it_is(tmp_path: Path, chat) -> None:
     seen.clear()
     Tokens.of_corpus(corpus, "train", prompts, lambda done, total: seen.append((done, total)))
     assert seen == []  # they are there
+
+
+def test_a_space_that_is_verified_tells_its_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    vectors = np.random.default_rng(0).standard_normal((250_000, 2)).astype(np.float32)
+    ids = pa.array(range(len(vectors))).cast(pa.string())
+    space = VectorSpace.create("item", vectors, pa.table({"id": ids})).save(tmp_path / "items")
+    rows: list[tuple[int, int]] = []
+    space.verify(lambda done, total: rows.append((done, total)))
+    assert rows == [(100_000, 250_000), (200_000, 250_000), (250_000, 250_000)]
+    code, out, err = call(["space", "verify", str(tmp_path / "items"), "--json", "--quiet"], capsys)
+    assert (code, json.loads(out)["ok"], err) == (0, True, "")
+
+
+def test_each_candidate_of_a_probe_is_told(tmp_path: Path) -> None:
+    corpus, told = make_corpus(tmp_path), []
+    Facts(corpus, 0, lambda what, done, total: told.append((what, done, total))).probe("film", "decade")
+    assert told == [("probe of film/decade", done, 3) for done in range(4)]
+
+
+def test_a_corpus_names_its_task_before_it_writes(tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    space, suite = make_space(60).save(tmp_path / "space"), Suite.parse(SUITE, "linear")
+
+    class Waiting(FactsTeacher):
+        """A teacher that looks whether its work was announced."""
+
+        def write_many(self, assignments):
+            assert told[-1][1] < told[-1][2]
+            return super().write_many(assignments)
+
+    teacher = Waiting(suite, {"film": space})
+    build_corpus({"film": space}, suite, teacher, tmp_path / "corpus", progress=lambda *job: told.append(job))
+    assert {what for what, done, total in told if done == total} >= {"summary (train)", "both (test)"}
 
 
 # ---- logs

@@ -263,9 +263,11 @@ def verify(folder: Folder, as_json: Json = False, quiet: Quiet = False) -> None:
     from vectalk.space import VectorSpace
 
     space = VectorSpace.load(folder)
-    space.verify()
-    summary = f"{folder}: {len(space)} vectors, ids and split are what was saved ({space.fingerprint[:12]})"
-    emit({"folder": str(folder), "ok": True, "fingerprint": space.fingerprint}, summary, as_json)
+    with progress(quiet) as bar:
+        job = bar.add_task("verifying", total=len(space), note="")
+        space.verify(lambda done, total: bar.update(job, completed=done, total=total))
+    shown = f"{folder}: {len(space)} vectors, ids and split are what was saved ({space.fingerprint[:12]})"
+    emit({"folder": str(folder), "ok": True, "fingerprint": space.fingerprint}, shown, as_json)
 
 
 def _point(folder: Path, expression: str, trust_encoder: bool, quiet: bool) -> tuple[VectorSpace, Point]:

@@ -110,7 +110,7 @@ def run_demo(
         )
         base = llm or str(data / "base-llm")
         train(corpus, base, place / "run", config_for(size, seed), device=device, reporter=reporter)
-        elm, facts = ELM.from_pretrained(place / "run", device=device), Facts(corpus, seed)
+        elm, facts = ELM.from_pretrained(place / "run", device=device), Facts(corpus, seed, progress)
         rows = evaluate(elm, corpus, place / "evaluation", limit=size.test, seed=seed, facts=facts, progress=progress)
         samples = showcase(elm, facts, seed)
         write_json(place / "samples.json", [sample.to_dict() for sample in samples])

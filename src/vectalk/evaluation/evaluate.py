@@ -94,7 +94,7 @@ class _Measurement:
         progress: Progress,
         facts: Facts | None = None,
     ) -> None:
-        self.facts = facts or Facts(corpus, settings.seed)
+        self.facts = facts or Facts(corpus, settings.seed, progress)
         self.generator, self.corpus, self.out, self.settings, self.progress = generator, corpus, out, settings, progress
         names = settings.tasks
         self.tasks = [corpus.suite.task(name) for name in names] if names else corpus.suite.tasks
@@ -202,6 +202,7 @@ class _Measurement:
         space = self.corpus.spaces[next(iter(task.slots.values()))]
         if self.same_encoder:
             return SameEncoder(space, self.encoder)
+        self.progress(f"{task.name}: read-back", 0, 1)
         readback = ReadBack.fit(
             space,
             references,
@@ -211,6 +212,7 @@ class _Measurement:
             most_texts=self.settings.readback_texts,
             seed=self.settings.seed,
         )
+        self.progress(f"{task.name}: read-back", 1, 1)
         self.readbacks[task.name] = {
             "encoder": self.encoder_name,
             "r2": readback.r2,

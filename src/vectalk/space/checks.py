@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -25,12 +25,15 @@ SPACE_FILES = (
 )
 
 
-def fingerprint(vectors: np.ndarray, ids: Sequence[str]) -> str:
-    """Return the sha256 over ids and vectors [N, D], read in blocks."""
+def fingerprint(
+    vectors: np.ndarray, ids: Sequence[str], progress: Callable[[int, int], None] = lambda done, total: None
+) -> str:
+    """Return the sha256 over ids and vectors [N, D], read in blocks; `progress` is told rows read and rows in all."""
     digest = hashlib.sha256(f"{vectors.dtype.str}{vectors.shape}".encode())
     digest.update("\n".join(ids).encode())
     for start in range(0, len(vectors), 100_000):
         digest.update(np.ascontiguousarray(vectors[start : start + 100_000]).tobytes())
+        progress(min(start + 100_000, len(vectors)), len(vectors))
     return digest.hexdigest()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -193,14 +193,14 @@ class VectorSpace(EntityTable):
             path=folder,
         )
 
-    def verify(self) -> None:
-        """Recompute the fingerprint from ids and vectors, and the hash of the split.
+    def verify(self, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Recompute the fingerprint from ids and vectors, and the hash of the split; tell rows read, rows in all.
 
         Raises:
             SpaceError: the files are not the ones that these were made of.
         """
         check_vectors(self.name, self.vectors)
-        now = fingerprint(self.vectors, self.column("id").to_pylist())
+        now = fingerprint(self.vectors, self.column("id").to_pylist(), progress)
         if now != self.fingerprint:
             raise SpaceError(
                 f"space {self.name!r} at {self.path}: fingerprint {self.fingerprint[:12]} was stored, "

@@ -7,6 +7,7 @@ mean over pairs, entities or users with its bootstrap 95 % interval.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,13 +89,13 @@ def curves(
     check_encoder(name)
     encode: str | TextEncoder = name
     if name != "tfidf":
-        encode = CachedEncoder(get_encoder(name), corpus.path / "embeddings")
-    identity, partial = run_identity(generator), out / "curves.partial.jsonl"
-    kept = Kept(partial, progress)
+        encode = CachedEncoder(get_encoder(name), corpus.path / "embeddings", partial(progress, "encoding texts"))
+    identity, unfinished = run_identity(generator), out / "curves.partial.jsonl"
+    kept = Kept(unfinished, progress)
     answers = Answers(generator, kept, identity=identity, max_new_tokens=max_new_tokens)
     told = None if chat is None else Told(chat, corpus, kept)
     held_out = find_ratings(corpus.spaces, ratings, seed) if "cold_start" in kinds else None
-    facts = Facts(corpus, seed)
+    facts = Facts(corpus, seed, progress)
     rows: list[Row] = []
     said: list[Row] = []
     notes = (
@@ -128,7 +129,7 @@ def curves(
     write_json(out / "curves.json", card)
     write_text(out / "curves.html", page(rows))
     write_jsonl(out / "curves.jsonl", rows)
-    partial.unlink(missing_ok=True)
+    unfinished.unlink(missing_ok=True)
     if (out / "metrics.jsonl").is_file():
         write_report(out)
     return rows

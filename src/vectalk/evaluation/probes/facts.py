@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,13 +25,20 @@ class NotRunError(EvaluationError):
 class Facts:
     """What can be told of vectors, attribute by attribute; fitted when first asked for, predicted once.
 
+    Args:
+        corpus: tasks and spaces.
+        seed: of the probes and of the wordings.
+        progress: called with what is fitted, how much of it is done, how much there is.
+
     Attributes:
         teacher: spells values out.
         notes: (space, attribute) -> why it cannot be probed.
     """
 
-    def __init__(self, corpus: Corpus, seed: int) -> None:
-        self.teacher, self.seed = FactsTeacher(corpus.suite, corpus.spaces), seed
+    def __init__(
+        self, corpus: Corpus, seed: int, progress: Callable[[str, int, int], None] = lambda what, done, total: None
+    ) -> None:
+        self.teacher, self.seed, self.progress = FactsTeacher(corpus.suite, corpus.spaces), seed, progress
         self.notes: dict[tuple[str, str], str] = {}
         self.probes: dict[tuple[str, str, str], Probe | None] = {}
         self._majorities: dict[tuple[str, str], Any] = {}
@@ -48,7 +56,8 @@ class Facts:
         if key not in self.probes:
             candidates = ("vote",) if source == "vote_text" else CANDIDATES
             try:
-                self.probes[key] = Probe.fit(reader, seed=self.seed, candidates=candidates)
+                tell = partial(self.progress, f"probe of {space}/{attribute}")
+                self.probes[key] = Probe.fit(reader, seed=self.seed, candidates=candidates, progress=tell)
             except EvaluationError as error:
                 self.probes[key], self.notes[space, attribute] = None, str(error)
         return self.probes[key]

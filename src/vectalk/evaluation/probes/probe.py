@@ -83,13 +83,21 @@ class Probe:
         return self.scores[self.name]
 
     @classmethod
-    def fit(cls, reader: AttributeReader, *, seed: int = 0, candidates: Sequence[str] = CANDIDATES) -> Probe:
+    def fit(
+        cls,
+        reader: AttributeReader,
+        *,
+        seed: int = 0,
+        candidates: Sequence[str] = CANDIDATES,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Probe:
         """Fit the candidates on training entities and keep the best on validation.
 
         Args:
             reader: an attribute bound to its space.
             seed: decides the networks' starts.
             candidates: of `linear`, `vote` (15 nearest training entities), `mlp` (an ensemble of four).
+            progress: called with candidates fitted and candidates in all.
 
         Raises:
             EvaluationError: the attribute cannot be probed, or is known for too few entities.
@@ -105,7 +113,8 @@ class Probe:
         coding = Coding(reader, train[1])
         kept: Probe | None = None
         scores: dict[str, float] = {}
-        for name in candidates:
+        for number, name in enumerate(candidates):
+            progress(number, len(candidates))
             scorer = _scorer(name, reader, coding, train, validation, seed)
             predicted = scorer(reader.space.vectors[validation[0]], np.full(len(validation[0]), -1))
             thresholds, score = tune(reader.kind, coding, predicted, validation[1])
@@ -115,6 +124,7 @@ class Probe:
         if kept is None:
             raise EvaluationError(f"no candidates to probe {reader.name!r} with; take of {', '.join(CANDIDATES)}")
         kept.scores = scores
+        progress(len(candidates), len(candidates))
         return kept
 
     def predict(self, vectors: np.ndarray, exclude: np.ndarray | None = None) -> list[Any]:

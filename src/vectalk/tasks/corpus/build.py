@@ -58,7 +58,9 @@ def build_corpus(
         for split_name in SPLITS:
             with _Parts(folder, split_name) as parts:
                 for task in suite.tasks:
+                    job, done = f"{task.name} ({split_name})", 0
                     for block in blocks(task, spaces, split_name, variants, seed):
+                        progress(job, done, block.total)
                         targets = teacher.write_many(block.assignments)
                         for one, target in zip(block.assignments, targets, strict=True):
                             if target is not None:
@@ -67,7 +69,8 @@ def build_corpus(
                                 parts.add(Example(task.name, prompt, slots, target, split_name, teacher.name))
                                 counts[split_name] += 1
                                 tasks[f"{split_name}/{task.name}"] += 1
-                        progress(f"{task.name} ({split_name})", block.done, block.total)
+                        done = block.done
+                        progress(job, done, block.total)
         if not counts[TRAIN]:
             known = "; ".join(f"{name}: {', '.join(space.column_names)}" for name, space in spaces.items())
             why = "; ".join(teacher.notes()) or "the metadata lack what its texts are made of"
