@@ -43,6 +43,8 @@ def read_npz(path: Path, key: str | None) -> tuple[np.ndarray, pa.Table, str]:
     Raises:
         SpaceError: the vectors are not clear, or an array of one entry a row cannot be read.
     """
+    if not zipfile.is_zipfile(path):
+        raise SpaceError(f"{path} cannot be read: it is no archive that numpy.savez wrote")
     with np.load(path) as arrays:
         headers = _headers(path)
         if {"indices", "indptr", "data", "shape"} <= headers.keys():
@@ -153,10 +155,11 @@ def _refuse_objects(path: Path, name: str, headers: dict[str, tuple[np.dtype, tu
 
 
 def _plainly(name: str, shape: tuple[int, ...]) -> str:
-    name = name.removesuffix(".npy") if name.isidentifier() or name.endswith(".npy") else "values"
+    """Say how an array of Python objects is saved without pickling."""
+    name = name.removesuffix(".npy")
     name = name if name.isidentifier() else "values"
-    text = f"text as {name}.astype(str)" if len(shape) < 2 else ""
-    return f"save it plainly, {text + ', ' if text else ''}rows of numbers as numpy.stack({name})"
+    text = f"text as {name}.astype(str), " if len(shape) < 2 else ""
+    return f"save it plainly: {text}rows of numbers as numpy.stack({name})"
 
 
 def _columns(
@@ -168,9 +171,10 @@ def _columns(
 ) -> pa.Table:
     """Return arrays of one entry a row as columns; `ids` is called `id`, and `titles` `title`."""
     for name, (_, shape) in headers.items():
-        if name not in known and name != vectors and _singular(name) == "id" and len(shape) == 1:
+        if name not in known and name != vectors and _singular(name) == "id":
             raise SpaceError(
-                f"{path}: {name!r} holds {shape[0]} ids, {vectors!r} {rows} vectors; row i of both must belong together"
+                f"{path}: {name!r} has shape {shape}, and {vectors!r} holds {rows} vectors; ids are a list, of which row "
+                "i belongs to vector i"
             )
     columns = {}
     for name, values in known.items():

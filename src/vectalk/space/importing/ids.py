@@ -17,7 +17,7 @@ from vectalk.space.checks import repeated
 from vectalk.space.importing.arrays import column_of, open_npy
 from vectalk.space.importing.canonical import id_text
 from vectalk.space.importing.table_files import kind_of
-from vectalk.space.importing.tables import Layout, id_column, read_table
+from vectalk.space.importing.tables import Layout, column_list, id_column, read_table
 from vectalk.space.importing.text_files import Tell, encoding_of, text_of
 
 Missing = Literal["error", "drop", "keep"]
@@ -187,7 +187,7 @@ def join(own: pa.Table, facts: pa.Table, where: str, missing: Missing) -> tuple[
         raise SpaceError(
             f"{where}: none of the {len(at)} ids has metadata: the vectors' are {_some(own['id'], 3)}, "
             f"the metadata's {_some(facts['id'], 3)}; "
-            f"name the right column with --id-column (columns are {', '.join(facts.column_names)})"
+            f"name the right column with --id-column (columns are {column_list(facts.column_names)})"
         )
     if len(lost) and missing == "error":
         raise SpaceError(

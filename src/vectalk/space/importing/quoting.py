@@ -39,6 +39,7 @@ class Reading:
         bare: whether a value holds a quotation mark that it does not begin with.
         values: how many values there are.
         enclosed: how many of them begin and end with a quotation mark.
+        doubled: whether one of these has quotation marks within, all of them doubled.
         swallowed: whether a value between quotation marks goes on over lines that look like rows.
     """
 
@@ -47,6 +48,7 @@ class Reading:
     bare: bool = False
     values: int = 0
     enclosed: int = 0
+    doubled: bool = False
     swallowed: bool = False
 
 
@@ -69,17 +71,18 @@ def quoting_of(path: Path, encoding: str, separator: str, before: int, width: in
     quoted = _read_quoted(lines_of(path, encoding), separator, before, width)
     if quoted.problem is None and plain.problem is None:
         # A table parted by tabs is mostly written without quotes: `5" disk` is a value.
-        return Quoting.NONE if plain.bare and separator not in ",;" else Quoting.DOUBLED
+        unquoted = plain.bare and not plain.doubled and separator not in ",;"
+        return Quoting.NONE if unquoted else Quoting.DOUBLED
     if quoted.problem is None:
         return Quoting.DOUBLED
     if quoted.swallowed and separator in ",;":  # both readings give a table, and one of them wrong rows
         raise SpaceError(f"{path}, {quoted.problem}")
-    if plain.problem is None and plain.bare:
+    if plain.problem is None and plain.bare and not plain.doubled:
         return Quoting.NONE
     text = text_of(path, encoding)
     if '\\"' in text and _read_quoted(_lines(unescaped(text)), separator, before, width).problem is None:
         return Quoting.ESCAPED
-    if plain.problem is None and 4 * plain.enclosed < plain.values:
+    if plain.problem is None and not plain.doubled and 4 * plain.enclosed < plain.values:
         return Quoting.NONE
     raise SpaceError(f"{path}, {quoted.problem}")
 
@@ -105,7 +108,9 @@ def read_plain(lines: Iterable[str], separator: str, before: int, width: int) ->
         if '"' in row:
             marked = [value for value in values if '"' in value]
             reading.bare = reading.bare or not all(value.lstrip().startswith('"') for value in marked)
-            reading.enclosed += sum(len(value) > 1 and value[0] == value[-1] == '"' for value in marked)
+            enclosed = [value[1:-1] for value in marked if len(value) > 1 and value[0] == value[-1] == '"']
+            reading.enclosed += len(enclosed)
+            reading.doubled = reading.doubled or any('""' in v and '"' not in v.replace('""', "") for v in enclosed)
     return reading
 
 

@@ -17,7 +17,7 @@ from vectalk.space.importing.ids import Missing, check_count, check_unique, join
 from vectalk.space.importing.ids import with_id as with_id
 from vectalk.space.importing.sources import check_missing, open_source
 from vectalk.space.importing.sources import read_vectors as read_vectors
-from vectalk.space.importing.tables import Columns, Layout, guess_id, id_column, read_table, title_column
+from vectalk.space.importing.tables import Columns, Layout, column_list, guess_id, id_column, read_table, title_column
 from vectalk.space.importing.text_files import Tell
 from vectalk.space.importing.vector_columns import Vectors
 from vectalk.space.neighbors import Metric
@@ -216,7 +216,7 @@ def _named(
     own = vectors.others if vectors.others is not None and vectors.others.num_columns else None
     read = {where: t for where, t in ((source, own), (ids, listed), (metadata, facts)) if t is not None}
     if id_name is not None and not any(id_name in table.column_names for table in read.values()):
-        there = "; ".join(f"{where} has {', '.join(table.column_names)}" for where, table in read.items())
+        there = "; ".join(f"{where} has {column_list(table.column_names)}" for where, table in read.items())
         raise SpaceError(f"no column {id_name!r} to take ids from; {there or f'{source} has no columns'}")
     facts_id = None if facts is None else _id_column(facts, id_name, metadata)
     facts = None if facts is None else with_id(facts, facts_id, metadata)

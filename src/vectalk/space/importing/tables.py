@@ -132,10 +132,15 @@ def _rename(table: pa.Table, names: Mapping[str, str]) -> pa.Table:
     return table.rename_columns([names.get(name, name) for name in table.column_names])
 
 
+def column_list(names: Sequence[str]) -> str:
+    """Return names for an error: the first twenty."""
+    return ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
+
+
 def column(table: pa.Table, name: str, where: str) -> str:
     """Return `name`, or raise a SpaceError that names the columns there are."""
     if name not in table.column_names:
-        raise SpaceError(f"{where} has no column {name!r}; it has {', '.join(map(str, table.column_names))}")
+        raise SpaceError(f"{where} has no column {name!r}; it has {column_list(table.column_names)}")
     return name
 
 
@@ -145,9 +150,9 @@ def id_column(table: pa.Table, wanted: str | None, where: str, option: str) -> s
         return column(table, wanted, where)
     found = guess_id(table.column_names)
     if found is None:
-        there = ", ".join(table.column_names)
         row = any(re.fullmatch(r"\d+|\d.*::.*", name) for name in table.column_names)
         hint = "; if the first line is a row already, name the columns with --header" if row else ""
+        there = column_list(table.column_names)
         raise SpaceError(f"{where}: which column holds the ids? Name it with {option}; there are {there}{hint}")
     return found
 
