@@ -11,7 +11,6 @@ learns from these can say something of a visitor after five films. All of one vi
 from __future__ import annotations
 
 import argparse
-import shutil
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -65,8 +64,7 @@ def main() -> None:
         )
         users = viewers(made, Path(work) / "factors" / "ratings_train.parquet")
         for name, space in (("films", films), ("users", users)):
-            shutil.rmtree(HERE / name, ignore_errors=True)
-            space.save(HERE / name)
+            space.save(HERE / name, overwrite=True)
             print(f"{name}: {len(space)} x {space.dim}")
         write_json(HERE / "factors.json", asdict(made.factors.config))  # what folds a newcomer in
 

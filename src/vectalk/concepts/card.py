@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from vectalk.concepts.directions import Method
 from vectalk.concepts.statistics import Statistics
@@ -33,6 +33,13 @@ class ConceptCard(BaseModel):
     mean: Number
     deviation: Number = Field(gt=0)
     statistics: Statistics
+
+    @field_validator("statistics")
+    @classmethod
+    def _measured_or_not(cls, found: Statistics) -> Statistics:
+        if len({value is None for value in (found.auc, found.low, found.high)}) > 1:
+            raise ValueError("auc, low and high must all be numbers, or all null")
+        return found
 
     @classmethod
     def read(cls, folder: Path) -> ConceptCard:

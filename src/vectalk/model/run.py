@@ -15,7 +15,7 @@ from vectalk.files import write_json
 from vectalk.hub_address import HubAddress, local_folder
 from vectalk.llm.loading import LanguageModel, fingerprint, hushed, load_llm, locate_llm, pick_device
 from vectalk.llm.weights import check_weights
-from vectalk.model.adapter import open_adapter
+from vectalk.model.adapter import ElmAdapter, open_adapter
 from vectalk.model.elm_model import ElmModel
 from vectalk.model.prompt import Frame, PromptFormat
 from vectalk.model.run_files import RUN_FILES
@@ -206,6 +206,8 @@ class Run:
             owners = {name: space.adapter or name for name, space in self.card.spaces.items()}
             saved = {name: open_adapter(self.path / "adapters" / name) for name in set(owners.values())}
             adapters = {name: saved[owner] for name, owner in owners.items()}
+        for name, adapter in adapters.items():
+            self._check_adapter(name, adapter)
         model = ElmModel(language, adapters).eval()
         if first is not None:
             _load_adapters(model, first)
@@ -258,6 +260,17 @@ class Run:
             raise RunError(
                 f"the base LLM in {language.name} is not the one that run {self.path} was trained on: its weights "
                 "changed, or it is another LLM; put the old ones back, name their place with --llm, or train again"
+            )
+
+    def _check_adapter(self, name: str, adapter: ElmAdapter) -> None:
+        """Raise a RunError where an adapter is of another shape than the card says."""
+        card, shape = self.card.spaces[name], adapter.config
+        said = (card.dim, card.soft_tokens, self.card.llm.hidden_size)
+        if name not in shape.spaces or said != (shape.vector_dim, shape.soft_tokens, shape.llm_hidden_size):
+            raise RunError(
+                f"run {self.path}: the adapter of space {name!r} is another than elm.json says: dimension, soft "
+                f"tokens and width of the LLM are {said} there, and {shape.vector_dim}, {shape.soft_tokens}, "
+                f"{shape.llm_hidden_size} in the adapter of {', '.join(shape.spaces)}"
             )
 
     def _first_stage(self) -> Path:

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vectalk.errors import TrainingError
-from vectalk.files import atomic_folder, read_json, write_json
+from vectalk.files import atomic_folder, put_back, read_json, write_json
+from vectalk.reading.cards import checked
 from vectalk.training.sharding import gather, part_of
 
 _NAME = re.compile(r"^step-(\d+)$")
@@ -89,13 +90,18 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove what a process that was killed while writing left behind."""
-    for part in folder.glob(".step-*.tmp"):
-        shutil.rmtree(part, ignore_errors=True)
+    for waiting in folder.glob(".step-*.old"):
+        put_back(folder / waiting.name[1 : -len(".old")])
+    for kind in ("tmp", "old", "removed"):
+        for part in folder.glob(f".step-*.{kind}"):
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
     """Return the state that was written with a checkpoint."""
-    return read_json(checkpoint / "state.json")
+    state = read_json(checkpoint / "state.json", TrainingError)
+    checked(state, dict[str, bool | int | float | None], checkpoint / "state.json", TrainingError)
+    return state
 
 
 def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:

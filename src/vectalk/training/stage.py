@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 
+from vectalk.errors import TrainingError
 from vectalk.llm.loading import hushed
 from vectalk.model.elm_model import ElmModel
+from vectalk.reading.cards import checked
 from vectalk.training.config import LoraConfig, StageConfig
 
 
@@ -51,8 +53,14 @@ class Progress:
 
     @classmethod
     def read(cls, state: dict[str, Any]) -> Progress:
-        """Read what `state` gave."""
-        return cls(**{**state, "best": math.inf if state["best"] is None else state["best"]})
+        """Read what `state` gave.
+
+        Raises:
+            TrainingError: it is something else.
+        """
+        best = math.inf if state.get("best") is None else state["best"]
+        progress: Progress = checked({**state, "best": best}, cls, "the state of a checkpoint", TrainingError)
+        return progress
 
 
 def learning_rate(stage: StageConfig, step: int) -> float:

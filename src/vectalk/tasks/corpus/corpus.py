@@ -181,7 +181,7 @@ class Corpus:
         return table
 
     def __len__(self) -> int:
-        return sum(self.card["counts"].values())
+        return sum(self.card["counts"][split_name] for split_name in SPLITS)
 
     def examples(self, split_name: str, task: str | None = None) -> Iterator[Example]:
         """Iterate over the examples of a split, in the order they were built."""
