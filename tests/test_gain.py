@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from linear_world import make_space
 from vectalk.tasks import FactsTeacher, Suite, build_corpus
 from vectalk.training import TrainConfig, train
@@ -24,6 +26,7 @@ tasks:
 """
 
 
+@pytest.mark.slow
 def test_a_frozen_llm_comes_to_use_the_vector(tmp_path: Path) -> None:
     suite, space = Suite.parse(SUITE, "terse"), make_space(600).save(tmp_path / "space")
     corpus = build_corpus({"film": space}, suite, FactsTeacher(suite, {"film": space}), tmp_path / "corpus", variants=2)
