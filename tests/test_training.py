@@ -45,7 +45,6 @@ def test_the_vector_comes_to_count(run: Run, corpus: Corpus) -> None:
     rows = [row for row in log_of(run.path) if "vector_gain" in row]
     first, last = [[row for row in rows if row["stage"] == stage] for stage in (1, 2)]
     assert abs(first[0]["vector_gain"]) < 0.01  # before training it counts for nothing
-    assert max(row["vector_gain"] for row in first) > first[0]["vector_gain"] + 0.002
     assert last[-1]["vector_gain"] > 0.1
     assert last[-1]["validation_loss"] < first[-1]["validation_loss"] - 0.05
     for row in rows:
