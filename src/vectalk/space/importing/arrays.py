@@ -173,8 +173,8 @@ def _columns(
     for name, (_, shape) in headers.items():
         if name not in known and name != vectors and _singular(name) == "id":
             raise SpaceError(
-                f"{path}: {name!r} has shape {shape}, and {vectors!r} holds {rows} vectors; ids are a list, of which row "
-                "i belongs to vector i"
+                f"{path}: {name!r} has shape {shape}, and {vectors!r} holds {rows} vectors; ids are a list, of which "
+                "row i belongs to vector i"
             )
     columns = {}
     for name, values in known.items():
