@@ -134,7 +134,8 @@ def _shape(path: Path, encoding: str, layout: Layout) -> Shape:
         comments += 1
     if comments == len(lines):
         comments = before
-    separator = separator or _separator(lines[comments:], "\t" if _is_tsv(path) else None)
+    named = None if layout.header is None else len(layout.header)
+    separator = separator or _separator(lines[comments:], "\t" if _is_tsv(path) else None, named)
     width = len(_split(lines[comments:], separator)[0])
     # A line that begins with # and has the width of the rows names the columns.
     while before < comments and len(_split(lines[comments - 1 : comments], separator)[0]) == width > 1:
@@ -156,14 +157,21 @@ def _is_tsv(path: Path) -> bool:
     return path.name.lower().removesuffix(".gz").endswith((".tsv", ".tab"))
 
 
-def _separator(lines: list[str], first: str | None) -> str:
-    """Return the sign that parts all of the first lines into as many values as there are names."""
+def _separator(lines: list[str], first: str | None, named: int | None) -> str:
+    """Return the sign that parts all of the first lines alike; where several do, the one that gives most columns.
+
+    Args:
+        lines: from that of the names on.
+        first: the sign that the file's ending speaks for.
+        named: how many columns there are, where that is known.
+    """
     there = [sign for sign in dict.fromkeys([first or ",", *SEPARATORS]) if sign in lines[0]]
-    for sign in there:
-        widths = {len(record) for record in _split(lines, sign)}
-        if len(widths) == 1:
-            return sign
-    return there[0] if there else first or ","
+    widths = {sign: {len(record) for record in _split(lines, sign)} for sign in there}
+    whole = [sign for sign in there if len(widths[sign]) == 1]
+    if first in whole:
+        return first
+    fitting = [sign for sign in whole if named in widths[sign]] or whole
+    return max(fitting, key=lambda sign: max(widths[sign])) if fitting else there[0] if there else first or ","
 
 
 def _split(lines: list[str], separator: str) -> list[list[str]]:

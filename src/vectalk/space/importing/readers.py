@@ -250,11 +250,12 @@ def _id_column(table: pa.Table, id_name: str | None, where: str) -> str:
 
 def _own_id(own: pa.Table, id_name: str | None, source: str, *, required: bool) -> str | None:
     """Return the column of ids beside the vectors, or None where none can be; raise where it is not clear which."""
-    name = id_name if id_name in own.column_names else guess_id(own.column_names)
-    others = [name for name in own.column_names if not _is_measure(own[name].type)]
-    if name is not None and (name in others or name == id_name or len(own.column_names) > 1):
-        return name
-    return id_column(own, None, source, "--id-column") if others and required else None
+    if id_name in own.column_names:
+        return id_name
+    called = guess_id(own.column_names, alone=False)
+    if called is not None or not required or all(_is_measure(own[name].type) for name in own.column_names):
+        return called
+    return id_column(own, None, source, "--id-column")
 
 
 def _is_measure(kind: pa.DataType) -> bool:
@@ -264,9 +265,7 @@ def _is_measure(kind: pa.DataType) -> bool:
 
 def _beside(found: pa.Table, own: pa.Table, own_id: str | None, source: str, ids: str, tell: Tell) -> pa.Table:
     """Return listed ids with the columns that stand beside the vectors, which may have ids of their own."""
-    if (
-        own_id is not None and guess_id([*own.column_names, ""]) is not None
-    ):  # called like ids, not just the only column
+    if own_id is not None:
         theirs = id_text(own[own_id])
         same = pc.all(pc.equal(theirs, found["id"])).as_py()
         numbers = [str(row) for row in range(found.num_rows)]

@@ -86,12 +86,17 @@ def kind_of(path: Path) -> str:
     return path.name.lower().removesuffix(".gz").rpartition(".")[2]
 
 
-def guess_id(names: Sequence[str]) -> str | None:
-    """Return the column that clearly holds ids: `id`, the only one, the only one called like `filmId`, or `index`."""
+def guess_id(names: Sequence[str], *, alone: bool = True) -> str | None:
+    """Return the column that clearly holds ids: `id`, the only one, the only one called like `filmId`, or `index`.
+
+    Args:
+        names: of the columns.
+        alone: whether an only column holds ids whatever it is called.
+    """
     for found in (
         [name for name in names if name == "id"],
         [name for name in names if name.lower() == "id"],
-        names,
+        names if alone else [],
         [name for name in names if re.search(r"(Id|ID|[-_ ]id)$", name)],
         [name for name in names if name == "index"],
     ):

@@ -132,7 +132,8 @@ def _western(path: Path, tell: Tell) -> str:
                 foreign = True
     if 10 * right >= wrong and right:
         raise SpaceError(
-            f"{path} is UTF-8 but for {wrong} bytes, the first in line {first}; mend it, or save it as UTF-8"
+            f"{path} is UTF-8 but for {wrong} bytes, the first in line {first}; mend it, or name its encoding with "
+            "--encoding if it is another"
         )
     if foreign:
         raise SpaceError(
