@@ -378,7 +378,7 @@ def test_help_loads_no_torch(arguments: list[str]) -> None:
 
 def test_the_command_itself(asked: list[str]) -> None:
     vectalk = Path(sys.executable).with_name("vectalk")
-    done = subprocess.run([vectalk, *asked, "--bind", "island=7", "--json"], capture_output=True, text=True)
+    done = subprocess.run([vectalk, *asked, "--bind", "island=7", "--json", "--quiet"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     keys = {"text", "question", "slots", "settings", "finished", "influence", "abstained", "consistency", "cut"}
     assert set(json.loads(done.stdout)) == keys

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from vectalk.cli import common
 from vectalk.cli.common import emit
 from vectalk.errors import VectalkError
 from vectalk.files import atomic_file, atomic_folder, read_json
@@ -63,15 +62,3 @@ def test_answers_are_printed_as_they_are(capsys) -> None:
     assert capsys.readouterr().out == "a film [drama] of the 1990s\n"
     emit({"text": "[b]"}, "", as_json=True)
     assert json.loads(capsys.readouterr().out) == {"text": "[b]"}
-
-
-def test_progress_in_a_log_is_a_line_in_a_while(capsys, monkeypatch) -> None:
-    clock = iter([0.5, 1.0, 20.0, 21.0])
-    monkeypatch.setattr(common.time, "monotonic", lambda: next(clock))
-    with common.progress() as bar:
-        job = bar.add_task("counting", total=4, note="")
-        for done in range(1, 5):
-            bar.update(job, completed=done, note=f"at {done}")
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err == "counting: 3/4  at 3\n"

@@ -9,6 +9,7 @@ import vectalk as vt
 from offline import fake_transformers, forbid_network
 from vectalk.errors import EvaluationError, LanguageModelError, RunError, SpaceError, TeacherError, VectalkError
 from vectalk.hub_address import HubAddress
+from vectalk.llm.client import transport_to
 from vectalk.llm.loading import load_config, load_llm, load_tokenizer
 from vectalk.llm.local import LocalModel
 from vectalk.model import ElmAdapter
@@ -114,7 +115,7 @@ def test_no_model_is_sought_by_a_path(path: str, tried: list[str], monkeypatch: 
             load(path)
     if path:
         with pytest.raises(TeacherError, match=r"no such folder|no config\.json"):
-            LocalModel(model=path).transport()
+            transport_to(LocalModel(model=path))
     assert tried == []
     assert fake.loaded == []
 
@@ -139,7 +140,7 @@ def test_a_part_that_a_run_lacks_is_not_sought_on_the_hub(
     """From beside the run, `run/llm` reads like an owner and a name."""
     shutil.copytree(run.path, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / part)
-    with pytest.raises(RunError, match=f"not whole.*{part}|no adapter at run/{part}"):
+    with pytest.raises(RunError, match=f"not whole.*{part}|run/{part} holds no adapter"):
         Run.load("run").model("cpu")
     with pytest.raises(RunError, match="there is no adapter at adapters/island"):
         ElmAdapter.from_pretrained("adapters/island")

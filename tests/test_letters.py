@@ -24,7 +24,7 @@ from vectalk.space.letters import (
 )
 from vectalk.tasks import FactsTeacher, Suite
 from vectalk.tasks.attributes import Attribute, AttributeReader
-from vectalk.tasks.corpus.check.duplicates import ALIKE, normalised, signature
+from vectalk.tasks.corpus.check.duplicates import ALIKE, normalised, signatures
 from vectalk.tasks.derive import label_of
 from vectalk.tasks.named_titles import TitleFinder
 from vectalk.tasks.teachers.target_check import problem_of
@@ -243,7 +243,7 @@ def test_chinese_texts_that_differ_in_a_few_signs_are_near_duplicates() -> None:
         first.replace("乡下", "山里"),
         "一名警察追捕连环杀手，城市陷入恐慌，真相却出人意料，令人久久不能平静。",
     )
-    bands = [signature(normalised(text)) for text in (first, near, other)]
+    bands = signatures([normalised(text) for text in (first, near, other)])
     assert (bands[0] == bands[1]).sum() >= ALIKE
     assert (bands[0] == bands[2]).sum() < ALIKE
 

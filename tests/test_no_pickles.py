@@ -19,6 +19,7 @@ from elm_models import SOFT, card_for, make_model
 from offline import FakeHub, cached, fake_transformers, hub_cache
 from vectalk.errors import EvaluationError, LanguageModelError, RunError, SpaceError, TeacherError
 from vectalk.files import write_text
+from vectalk.llm.client import transport_to
 from vectalk.llm.loading import load_llm, load_tokenizer
 from vectalk.llm.local import LocalModel
 from vectalk.llm.weights import conversion
@@ -117,7 +118,7 @@ def test_nothing_of_a_poisoned_folder_is_opened(llm: Path, marker: Path) -> None
     with pytest.raises(LanguageModelError, match=r"pytorch_model\.bin, a pickle, which can run code"):
         load_llm(str(llm), device="cpu")
     with pytest.raises(TeacherError, match=r"pytorch_model\.bin, a pickle, .*\n.*torch\.load.*weights_only=True"):
-        LocalModel(model=str(llm)).transport()
+        transport_to(LocalModel(model=str(llm)))
 
 
 def test_nor_where_the_safetensors_are_there_too(llm: Path, marker: Path) -> None:

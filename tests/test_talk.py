@@ -138,7 +138,7 @@ def test_an_answer_is_plain_values(elm: ELM, title: str) -> None:
     values = json.loads(json.dumps(answer.to_dict()))
     assert set(values) == {
         *("text", "question", "slots", "settings", "finished"),
-        *("influence", "consistency", "abstained"),
+        *("influence", "consistency", "abstained", "cut"),
     }
     assert values["text"] == answer.text
     assert values["slots"]["b"]["support"]["sources"] == list(answer.slots["b"].support.sources)

@@ -130,7 +130,7 @@ class LLMOptions:
             try:
                 settings[name.strip()] = parse_yaml(text)
             except YamlError:
-                raise typer.BadParameter(f"--set {name.strip()}: {text!r} is no value") from None
+                raise typer.BadParameter(f"--set {name.strip()}: {text!r} is no value that YAML knows") from None
         return settings
 
 

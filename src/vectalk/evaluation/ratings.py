@@ -109,7 +109,10 @@ def read_part(folder: Path, part: str) -> pa.Table:
         table = pa.table({**columns, "rating": table["rating"].cast(pa.float64())})
     except pa.ArrowException as error:
         raise EvaluationError(f"{path} holds no ratings: {error}") from None
-    if any(column.null_count for column in table.columns) or not pc.all(pc.is_finite(table["rating"])).as_py():
+    if (
+        any(column.null_count for column in table.columns)
+        or not pc.all(pc.is_finite(table["rating"]), min_count=0).as_py()
+    ):
         raise EvaluationError(f"{path} holds no ratings: a user, an item or a rating is missing, or is no number")
     return table
 

@@ -131,5 +131,5 @@ def check_column(name: str, column: str, values: pa.ChunkedArray) -> pa.ChunkedA
 def _texts(name: str, column: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
     try:
         return as_text(values)
-    except pa.ArrowException:
+    except (SpaceError, pa.ArrowException):
         raise SpaceError(f"space {name!r}: column {column!r} holds {values.type}, which is no text") from None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
 
-from vectalk.errors import EvaluationError
+from vectalk.errors import EvaluationError, SpaceError
 from vectalk.evaluation.judges.sheet import HIGHEST, LOWEST, QUESTIONS, Item, Sheet
 from vectalk.evaluation.metrics.bootstrap import Estimate, correlation, difference, estimate, mean_of
 from vectalk.space.importing.delimited import rows_of
@@ -57,7 +57,7 @@ def read_ratings(sheet: Sheet, paths: Sequence[str | Path]) -> Ratings:
     for path in map(Path, paths):
         if not path.is_file():
             raise EvaluationError(f"{path} does not exist")
-        for number, row in rows_of(path):
+        for number, row in _rows(path):
             missing = [name for name in ("item", *QUESTIONS) if name not in row]
             if missing:
                 raise EvaluationError(f"{path} has no column {missing[0]!r}; it must have item, {', '.join(QUESTIONS)}")
@@ -83,6 +83,18 @@ def _value(said: str, where: str) -> float:
     if value not in range(LOWEST, HIGHEST + 1):
         raise EvaluationError(f"{where}: a rating is a whole number from {LOWEST} to {HIGHEST}, not {said!r}")
     return value
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows of a filled-in sheet, each with its line.
+
+    Raises:
+        EvaluationError: the file is no table of text.
+    """
+    try:
+        yield from rows_of(path)
+    except SpaceError as error:
+        raise EvaluationError(str(error)) from None
 
 
 def _question(

@@ -115,7 +115,18 @@ def rows_of(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _shape(path: Path, encoding: str, layout: Layout) -> Shape:
-    """Find what parts the columns, and their names."""
+    """Find what separates the columns, and their names.
+
+    Raises:
+        SpaceError: the first lines are no table.
+    """
+    try:
+        return _find_shape(path, encoding, layout)
+    except csv.Error as error:
+        raise SpaceError(f"{path} cannot be read as a table of text: {error}") from None
+
+
+def _find_shape(path: Path, encoding: str, layout: Layout) -> Shape:
     with text_files.open_text(path, encoding) as file:
         head = file.read(HEAD)
         cut = len(head) == HEAD
