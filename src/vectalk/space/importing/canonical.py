@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -111,8 +112,16 @@ def plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_binary_view(kind):
         return values.cast(pa.binary())
     if pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
-        return values.cast(pa.large_list(kind.value_type))
+        return pa.chunked_array([_lists(chunk) for chunk in values.chunks], pa.large_list(kind.value_type))
     return values
+
+
+def _lists(views: pa.Array) -> pa.Array:
+    """Return views of lists as lists, one after the other; arrow's own cast (26.0) loses the end of the last one."""
+    lengths = pc.fill_null(pc.list_value_length(views), 0).to_numpy(zero_copy_only=False)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int64())
+    mask = views.is_null() if views.null_count else None
+    return pa.LargeListArray.from_arrays(offsets, views.flatten(), mask=mask)
 
 
 def _floats(values: pa.ChunkedArray) -> pa.ChunkedArray:

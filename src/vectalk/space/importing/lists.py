@@ -31,22 +31,20 @@ def lists_of(values: pa.ChunkedArray, sign: str, where: str) -> pa.Array:
     Raises:
         SpaceError: the column holds something else, or a list that cannot be read.
     """
-    if is_list(values.type) and _is_plain(values.type.value_type):
-        texts = values.to_pylist()
-        rows = [[] if one is None else [_word(item) for item in one] for one in texts]
-    elif is_list(values.type):
-        rows = [_names(one or [], sign, where) for one in values.to_pylist()]
+    if is_list(values.type):
+        items = [one or [] for one in values.to_pylist()]
     elif is_text(values.type):
-        rows = [
-            [] if text is None else _parts(text, sign, f"{where}, row {row}")
-            for row, text in enumerate(values.to_pylist())
-        ]
+        rows = enumerate(values.to_pylist())
+        items = [[] if text is None else _items(text, sign, f"{where}, row {row}") for row, text in rows]
     elif pa.types.is_null(values.type):
-        rows = [[]] * len(values)
+        items = [[]] * len(values)
     else:
         raise SpaceError(f"{where} holds {values.type}, not text to split at {sign!r}")
+    fields = list(dict.fromkeys(str(key) for row in items for item in row if isinstance(item, dict) for key in item))
+    field = field_of(fields, sign, where) if fields else ""
+    words = [[_word(item.get(field) if isinstance(item, dict) else item) for item in row] for row in items]
     # Unknown is an empty list: then "has no genres" and "genres unknown" need no two treatments.
-    return pa.array([list(dict.fromkeys(filter(None, map(str.strip, row)))) for row in rows], pa.list_(pa.string()))
+    return pa.array([list(dict.fromkeys(filter(None, map(str.strip, row)))) for row in words], pa.list_(pa.string()))
 
 
 def named_objects(values: pa.ChunkedArray, where: str) -> tuple[pa.Array, str] | None:
@@ -89,10 +87,6 @@ def note_unparted(lists: pa.Array, texts: pa.ChunkedArray, name: str, sign: str,
         tell(f"note: no value of list column {name!r} was parted by {sign!r}, e.g. not {example!r}")
 
 
-def _is_plain(kind: pa.DataType) -> bool:
-    return not pa.types.is_nested(kind)
-
-
 def _fields(kind: pa.StructType) -> list[str]:
     return [kind.field(place).name for place in range(kind.num_fields)]
 
@@ -103,15 +97,8 @@ def _word(value: Any) -> str:
     return str(as_text(pa.chunked_array([pa.array([value])]))[0].as_py() or "")
 
 
-def _names(items: list[Any], sign: str, where: str) -> list[str]:
-    """Return one field of each object; what is no object is taken as it is."""
-    return [
-        _word(item.get(field_of([str(key) for key in item], sign, where))) if isinstance(item, dict) else _word(item)
-        for item in items
-    ]
-
-
-def _parts(text: str, sign: str, where: str) -> list[str]:
+def _items(text: str, sign: str, where: str) -> list[Any]:
+    """Return what stands in a list that was written as text."""
     inner = text.strip()
     if inner.startswith("[") and inner.endswith("]"):
         strings = _strings(inner[1:-1])
@@ -119,17 +106,13 @@ def _parts(text: str, sign: str, where: str) -> list[str]:
             return strings
         value = _literal(inner)
         if isinstance(value, list):
-            return _names(value, sign, where)
+            return value
     if inner.startswith("{") and inner.endswith("}"):
         value = _literal(inner)
         if isinstance(value, dict):
-            return _names([value], sign, where)
+            return [value] if value else []
         if not re.match(r"\{\s*['\"]?\w+['\"]?\s*:", inner):  # an array as PostgreSQL writes it
-            return (
-                []
-                if inner == "{}"
-                else [part for part in next(csv.reader([inner[1:-1]], escapechar="\\")) if part != "NULL"]
-            )
+            return [item for item in next(csv.reader([inner[1:-1]], escapechar="\\")) if item != "NULL"]
     if re.match(r"\[?\s*\{\s*['\"]", inner):
         shown = inner if len(inner) < 60 else f"{inner[:60]}..."
         raise SpaceError(f"{where}: {shown!r} is no list of objects that can be read; mend or empty it")

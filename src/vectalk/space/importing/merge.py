@@ -47,9 +47,15 @@ def _column(parts: list[pa.ChunkedArray]) -> pa.ChunkedArray:
     if len(kinds) > 1 and not _fit(parts, kinds):
         if any(is_list(kind) for kind in kinds):
             return _lists(parts)
-        parts = [as_text(part) for part in parts]
+        unsigned = all(_unsigned(part) for part in parts)
+        parts = [part.cast(pa.uint64()) if unsigned else as_text(part) for part in parts]
     tables = [pa.table({"x": part}) for part in parts]
     return pa.concat_tables(tables, promote_options="permissive")["x"]
+
+
+def _unsigned(part: pa.ChunkedArray) -> bool:
+    """Say whether a part holds whole numbers from 0 on, or nothing."""
+    return pa.types.is_null(part.type) or (pa.types.is_integer(part.type) and (pc.min(part).as_py() or 0) >= 0)
 
 
 def _fit(parts: list[pa.ChunkedArray], kinds: set[pa.DataType]) -> bool:
@@ -59,6 +65,8 @@ def _fit(parts: list[pa.ChunkedArray], kinds: set[pa.DataType]) -> bool:
         bounds = [pc.min_max(part).as_py() for part in whole]
         if any(max(abs(b["min"] or 0), abs(b["max"] or 0)) >= EXACT for b in bounds):
             return False
+    if any(kind == pa.uint64() for kind in kinds):  # whose largest numbers no other kind holds
+        return False
     try:
         pa.unify_schemas([pa.schema([("x", kind)]) for kind in kinds], promote_options="permissive")
     except pa.ArrowException:

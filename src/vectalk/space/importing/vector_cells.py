@@ -90,12 +90,15 @@ def _rows(values: pa.Array, start: int, where: str, path: Path) -> tuple[np.ndar
         return _from_bytes(values, start, where, path)
     if number_of(values.type) is None:
         raise SpaceError(f"{path}: {where} holds {values.type}, not lists of numbers")
-    there = np.asarray(pc.fill_null(pc.greater(_lengths(values), 0), False))
+    there = np.array(pc.fill_null(pc.greater(_lengths(values), 0), False))
     values = values.filter(pa.array(there))
     rows = start + np.flatnonzero(there)
     while is_list(values.type.value_type):
         values = _unnested(values, rows, where, path)
-    lengths = np.asarray(_lengths(values))
+    lengths = np.asarray(pc.fill_null(_lengths(values), 0))
+    if (lengths == 0).any():  # a list of nothing but an empty one
+        there[rows[lengths == 0] - start] = False
+        values, rows, lengths = values.filter(pa.array(lengths > 0)), rows[lengths > 0], lengths[lengths > 0]
     if len(lengths) and (lengths != lengths[0]).any():
         odd = int(np.flatnonzero(lengths != lengths[0])[0])
         raise SpaceError(

@@ -20,7 +20,7 @@ _WITH_COMMAS = rf"^[\[({{\s]*{_COMMAS}([\s;|]+{_COMMAS})+[\])}}\s]*$"
 _CALL = r"(?s)^\s*(?:Parameter containing:\s*)?(?:\w+\.)?(?:array|tensor|Tensor|DeviceArray|Array)\((.*)\)\s*$"
 _SETTINGS = r"(?s),\s*(?:dtype|device|grad_fn|requires_grad|weak_type)=.*$"
 _SCALAR = r"(?:(?:\w+\.)?(?:float|double|half|int|float16|float32|float64|bfloat16))?\(([^(),]*)\)"
-_UNKNOWN = r"\b(?:None|null|NULL|NaN)\b"
+_UNKNOWN = r"\b(?:None|null|NULL|NaN|nan)\b"
 _SPARSE = re.compile(rf"\s*\{{\s*((?:\d+\s*:\s*{NUMBER}\s*,?\s*)*)\}}\s*/\s*(\d+)\s*")
 
 
@@ -69,7 +69,8 @@ def parsed(texts: pa.Array, where: str, path: Path, start: int = 0) -> pa.Array:
 def _looks(text: str) -> bool:
     if _SPARSE.fullmatch(text) or re.match(_CALL, text):
         return True
-    if re.fullmatch(r"[\[({][-+\d.eE,;|\s]+[\])}]", text) and re.search(r"\d", text):
+    known = re.sub(_UNKNOWN, "0", text)
+    if re.fullmatch(r"[\[({]{1,2}[-+\d.eE,;|\s]+[\])}]{1,2}", known) and re.search(r"\d", text):
         return True
     if re.match(r"\[\s*(?:np|numpy)\.\w+\(", text) or re.fullmatch(r"[\[({].*\.\.\..*[\])}]", text, re.DOTALL):
         return True
