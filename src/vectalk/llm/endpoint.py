@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from vectalk.errors import TeacherError
 from vectalk.llm.address import OPENAI, base_of, check_address, host_of, is_loopback, is_openai
+from vectalk.reading.yaml_text import read_yaml
 
 OPENAI_KEY = "OPENAI_API_KEY"
 LIMITS = ("max_completion_tokens", "max_tokens")  # names of the longest reply, the newer first
@@ -139,10 +139,7 @@ class Endpoint(BaseModel):
             TeacherError: the file or a setting is malformed; the field is named, its value is not.
         """
         source = "the endpoint" if path is None else f"endpoint {path}"
-        try:
-            values = {} if path is None else yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
-            raise TeacherError(f"{source} cannot be read: {type(error).__name__}: {error}") from None
+        values = {} if path is None else read_yaml(path, TeacherError)
         if not isinstance(values, dict) or not isinstance(values.get("params") or {}, dict):
             raise TeacherError(f"{source} must hold settings such as `model: NAME` and `params: {{temperature: 0.7}}`")
         values = with_settings({**(defaults or {}), **_flat(values)}, overrides)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import tempfile
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vectalk.errors import RunError
-from vectalk.files import read_json, write_json, write_text
+from vectalk.files import read_json, read_jsonl, write_json, write_text
 from vectalk.hub_address import HubAddress
 from vectalk.model.run import Run
 from vectalk.model.run_files import CARDS, READBACK, TRAINED
@@ -160,7 +159,7 @@ def _figures(evaluation: str | Path | None) -> Iterable[str]:
     path = Path(evaluation) / "metrics.jsonl"
     if not path.is_file():
         raise RunError(f"{evaluation} is not an evaluation (it has no metrics.jsonl); make one with `vectalk evaluate`")
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = read_jsonl(path, RunError)
     found = {(r["task"], r["metric"], r["condition"]): r for r in rows if r["metric"] in METRICS}
     yield "On entities that training never saw, with 95 % intervals:\n"
     yield "| task | figure | " + " | ".join(f"`{condition}`" for condition in CONDITIONS) + " | n |"
