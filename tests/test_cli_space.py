@@ -69,6 +69,70 @@ def test_import_options(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert VectorSpace.load(folder / "films").metric == "euclidean"
 
 
+def test_a_dry_run_shows_what_would_be_taken_and_writes_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(folder.rglob("*"))
+    source = ["space", "import", f"{folder}/vectors.npy", "--ids", f"{folder}/ids.csv", "--dry-run"]
+    metadata = ["--metadata", f"{folder}/movies.csv", "--list-column", "genres:|", "--extract", YEAR]
+    code, out, err = call([*source, *metadata, "--missing", "drop", "--json"], capsys)
+    assert code == 0
+    shown = json.loads(out)
+    assert (shown["entities"], shown["dim"]) == (45, 4)
+    assert shown["ids"] == f"{folder}/ids.csv"
+    assert shown["titles"] == f"'title' of {folder}/movies.csv"
+    assert shown["vectors"] == f"{folder}/vectors.npy"
+    vectors = np.load(folder / "vectors.npy")
+    assert [row["id"] for row in shown["rows"]] == ["0", "1", "2", "3", "4"]
+    assert shown["rows"][3]["title"] == "Film [b3], The (1963)"
+    assert shown["rows"][3]["vector"] == 4
+    np.testing.assert_allclose(shown["rows"][3]["values"], vectors[3], atol=1e-4)
+    kinds = {name: column["kind"] for name, column in shown["columns"].items()}
+    assert kinds == {"id": "text", "title": "text", "genres": "lists of text", "year": "whole numbers"}
+    assert shown["columns"]["genres"] == {"kind": "lists of text", "known": 45, "example": ["Comedy", "Drama"]}
+    assert shown["notes"] == err.splitlines()
+    code, out, _ = call([*source, *metadata, "--missing", "drop"], capsys)
+    assert code == 0
+    for words in ("Film [b3], The (1963)", "4 numbers: ", "whole numbers", "45 of 45", "nothing was written"):
+        assert words in out
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_dry_run_of_vectors_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = call(["space", "import", f"{folder}/vectors.npy", "--dry-run"], capsys)
+    assert code == 0
+    assert "no titles (name a column with --rename COLUMN=title)" in err
+    assert "50 entities of 4 dimensions" in out
+
+
+def test_a_dry_run_has_the_errors_of_an_import(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for dry in (["--dry-run"], []):
+        code, out, err = call(space_import(folder, *dry), capsys)
+        assert (code, out) == (2, "")
+        assert "5 of 50 vectors have no metadata" in err
+    code, out, err = call(["space", "import", f"{folder}/vectors.npy"], capsys)
+    assert (code, out) == (2, "")
+    assert "--out names the folder to write, and --name the space" in err
+
+
+def test_how_a_table_of_text_is_laid_out_may_be_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    films = "".join(f"{n}::Фильм {n} ({1960 + n})::Comedy|Drama\n" for n in range(50))
+    (folder / "movies.dat").write_bytes(films.encode("cp1251"))
+    command = ["space", "import", f"{folder}/vectors.npy", "--ids", f"{folder}/ids.csv", "--name", "film", "--dry-run"]
+    command += ["--metadata", f"{folder}/movies.dat", "--list-column", "genres:|", "--json"]
+    code, _, err = call(command, capsys)
+    assert code == 2
+    assert "--encoding" in err
+    layout = ["--separator", "::", "--encoding", "cp1251", "--header", "id, title, genres"]
+    code, out, _ = call([*command, *layout], capsys)
+    assert code == 0
+    assert [row["title"] for row in json.loads(out)["rows"]] == [f"Фильм {n} ({1960 + n})" for n in range(5)]
+    (folder / "movies.dat").write_text(films.replace("::", "\t"))
+    code, out, _ = call([*command, "--separator", "tab", "--header", "id,title,genres"], capsys)
+    assert code == 0
+    assert json.loads(out)["columns"]["genres"]["example"] == ["Comedy", "Drama"]
+
+
 def test_factorize(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["space", "factorize", f"{folder}/ratings.csv", "--items", f"{folder}/movies.csv", "--dim", "4"]
     options = ["--list-column", "genres:|", "--extract", YEAR, "--item-name", "film", "--iterations", "3"]
