@@ -38,7 +38,7 @@ def said(chat: Chat, line: str) -> str:
 
 
 def test_what_is_bound_stays_bound(chat: Chat, elm: ELM) -> None:
-    with pytest.raises(PromptError, match=r"nothing is bound to \{island\}; say /bind island = "):
+    with pytest.raises(PromptError, match=r"nothing is bound to \{island\}; bind a point with /bind island = "):
         said(chat, QUESTION)
     title = elm.spaces["island"].title(3)
     assert said(chat, f"/bind island = '{title}'").startswith(f"{{island}} = '{title}': a real entity")
@@ -60,7 +60,7 @@ def test_commands_tell_of_what_is_bound(chat: Chat, elm: ELM, tmp_path: Path) ->
     assert [line.split(maxsplit=1)[1] for line in near] == [space.title(int(row)) for row in rows]
     assert said(chat, "/near island").count("\n") == 4
     said(chat, "/bind far = 9")
-    with pytest.raises(PromptError, match="which one\\? bound is island, far"):
+    with pytest.raises(PromptError, match="name one slot; bound are island, far"):
         said(chat, "/near")
 
 
@@ -116,10 +116,10 @@ def test_a_conversation_is_saved(chat: Chat, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "error", "message"),
     [
-        ("/sing", PromptError, "there is no /sing; there are /bind, /near"),
+        ("/sing", PromptError, "there is no command /sing; the commands are /bind, /near"),
         ("/bind island", PromptError, "/bind takes SLOT = title"),
         ("/bind island = Nowhereland", UnknownEntityError, "no entity 'Nowhereland'"),
-        ("/near", PromptError, "which one\\? bound is nothing"),
+        ("/near", PromptError, "name one slot; bound are nothing"),
         ("/set temprature 3", PromptError, "unknown setting 'temprature'"),
         ("/set temperature hot", PromptError, "temperature takes a number, not 'hot'"),
         ("/set temperature -1", PromptError, "temperature is -1"),
@@ -171,7 +171,7 @@ def test_in_a_terminal(elm: ELM, tmp_path: Path) -> None:
         screen = wait_for(host, "calls for (nats)", "> ")
         assert "\x1b[32m" in screen or "\x1b[1;32m" in screen
         os.write(host, b"/nonsense\n")
-        assert "there is no /nonsense" in wait_for(host, "there is no", "> ")
+        assert "there is no command /nonsense" in wait_for(host, "there is no", "> ")
         os.write(host, f"/save {tmp_path}/talk.md\n".encode())
         wait_for(host, "1 answers", "> ")
         os.write(host, b"/quit\n")

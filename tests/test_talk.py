@@ -204,9 +204,9 @@ def test_points_of_another_space_are_refused(elm: ELM) -> None:
         ("Describe {island}.", {"island": "lerp('1', '2'"}, ExpressionError, r"."),
         ("Describe {island}.", {"island": [1.0, 2.0]}, VectalkError, r"16 dimensions, this one has shape \(2,\)"),
         ("Describe {island}.", {"island": [float("nan")] * 16}, VectalkError, r"NaN or infinity"),
-        ("Describe {island}.", ["1"], PromptError, r"bindings map slot names"),
+        ("Describe {island}.", ["1"], PromptError, r"bindings must map slot names"),
         (["Describe {island}."] * 2, [{"island": "1"}], PromptError, r"2 questions but 1 bindings"),
-        ("word " * 2000 + "{island}", {"island": "1"}, PromptError, r"tokens long; the LLM takes 512"),
+        ("word " * 2000 + "{island}", {"island": "1"}, PromptError, r"tokens; the LLM takes fewer than 512"),
     ],
 )
 def test_what_does_not_fit_is_refused(elm: ELM, question, bindings, error: type, message: str) -> None:
@@ -344,7 +344,7 @@ def test_a_run_whose_spaces_are_named_by_the_corpus_alone_can_be_asked(tmp_path,
 def test_a_slot_of_a_task_has_the_space_that_the_task_declares(elm: ELM, space: VectorSpace) -> None:
     two = ELM(elm.run, elm.model, elm.prompts, {"island": space, "ship": copy.copy(space)})
     assert two.point("a", "7", "What do {a} and {b} have in common?").space is space
-    with pytest.raises(PromptError, match="could be of any space"):
+    with pytest.raises(PromptError, match="could belong to any space"):
         two.point("x", "7", "Where does {x} lie?")
 
 

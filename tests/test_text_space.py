@@ -134,7 +134,7 @@ def test_long_texts_are_told_of(tmp_path: Path, counts: Counts) -> None:
     rows[4]["plot"] = "sea " * 9
     source = write(tmp_path / "films.jsonl.gz", rows)
     encode_space(source, tmp_path / "films", name="film", encoder="counts", text="plot", tell=told.append)
-    assert "1 of 20 texts are longer than the 5 tokens that counts reads: cut there" in told
+    assert "1 of 20 texts have more than the 5 tokens that counts reads: the rest of each text is not encoded" in told
 
 
 def test_what_cannot_be_encoded(tmp_path: Path, counts: Counts) -> None:

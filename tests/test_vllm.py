@@ -185,7 +185,7 @@ def test_what_is_no_export_and_who_does_not_answer_is_told(exported: Path, tmp_p
         (other / path.name).symlink_to(path)
     (other / "vectalk-export.json").unlink()
     (other / "vectalk-export.json").write_text(json.dumps({**report, "ids_equal": False, "question": "Sing."}))
-    with pytest.raises(EngineError, match=r"renders other ids .*leave as_text away"):
+    with pytest.raises(EngineError, match=r"renders other ids .*omit as_text"):
         VllmHttpEngine(other, as_text=True)
     if "vllm" not in sys.modules:
         with pytest.raises(EngineError, match="needs vLLM: pip install"):

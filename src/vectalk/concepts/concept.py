@@ -299,12 +299,12 @@ def fit_many(
         progress: called with concepts done and concepts in all.
         options: those of `Concept.fit`.
     """
-    found: list[Concept] = []
+    concepts: list[Concept] = []
     progress(0, len(examples))
     for name, entities in examples.items():
-        found.append(Concept.fit(space, entities, name=name, given=given.format(name), **options))
-        progress(len(found), len(examples))
-    return with_q_values(found)
+        concepts.append(Concept.fit(space, entities, name=name, given=given.format(name), **options))
+        progress(len(concepts), len(examples))
+    return with_q_values(concepts)
 
 
 def with_q_values(concepts: Sequence[Concept]) -> list[Concept]:

@@ -60,8 +60,8 @@ def fitter(method: Method, strength: float = DEFAULT, seed: int = 0) -> Fit:
         pairs, penalty = x[above] - x[below], np.full(x.shape[1], 1.0 / strength)
         return _newton(pairs, np.ones(len(pairs), bool), np.full(len(pairs), len(y) / len(pairs)), penalty)
 
-    found: dict[str, Fit] = {"logistic": logistic, "ridge": ridge, "mean": mean, "ranking": ranking}
-    fit = found[method]
+    methods: dict[str, Fit] = {"logistic": logistic, "ridge": ridge, "mean": mean, "ranking": ranking}
+    fit = methods[method]
 
     def unit(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         direction = fit(x, y)

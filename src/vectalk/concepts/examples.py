@@ -67,13 +67,13 @@ class Examples:
 
 def rows_of(space: VectorSpace, entities: Entities) -> np.ndarray:
     """Return the rows [n], sorted and each once, of entities given in any form."""
-    given = np.asarray(entities) if isinstance(entities, np.ndarray) else None
-    if given is not None and given.dtype == bool:
-        if given.shape != (len(space),):
+    array = np.asarray(entities) if isinstance(entities, np.ndarray) else None
+    if array is not None and array.dtype == bool:
+        if array.shape != (len(space),):
             raise ConceptError(
-                f"a mask of space {space.name!r} has {len(space)} entries, this one has shape {given.shape}"
+                f"a mask of space {space.name!r} has {len(space)} entries, this one has shape {array.shape}"
             )
-        return np.flatnonzero(given)
+        return np.flatnonzero(array)
     if isinstance(entities, str):
         entities = [entities]
     rows = np.unique(np.array([_row(space, entity) for entity in entities], np.int64))
@@ -161,13 +161,13 @@ def values_of(space: VectorSpace, name: str) -> list[Any]:
 
 def every_value(space: VectorSpace, name: str, least: int) -> dict[str, Examples]:
     """Return the examples of each value of a column that at least `least` training entities have."""
-    stated, found = known(space, name), {}
+    stated, examples = known(space, name), {}
     for value in values_of(space, name):
         has = np.zeros(len(space), bool)
         has[space.where(name, value)] = True
         if has[space.rows(TRAIN)].sum() >= least:
-            found[str(value)] = Examples(np.flatnonzero(has), np.flatnonzero(stated & ~has))
-    return found
+            examples[str(value)] = Examples(np.flatnonzero(has), np.flatnonzero(stated & ~has))
+    return examples
 
 
 # ---- tags
@@ -206,18 +206,18 @@ def read_tags(
             groups.setdefault(tag.strip().casefold(), []).append(row)
     tagged = np.unique(rows[rows >= 0])
     train = space.rows(TRAIN)
-    found = {tag: np.unique(members) for tag, members in groups.items()}
+    rows_of_tag = {tag: np.unique(members) for tag, members in groups.items()}
     return {
         tag: Examples(members, np.setdiff1d(tagged, members))
-        for tag, members in sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+        for tag, members in sorted(rows_of_tag.items(), key=lambda item: (-len(item[1]), item[0]))
         if np.isin(members, train).sum() >= least
     }
 
 
-def named(found: dict[str, Examples], tags: Sequence[str], where: str) -> dict[str, Examples]:
+def named(examples: dict[str, Examples], tags: Sequence[str], where: str) -> dict[str, Examples]:
     """Return the examples of some tags, without regard to case; an unknown one is named with the closest."""
     for tag in tags:
-        if tag.strip().casefold() not in found:
-            near = ", ".join(closest(tag, list(found))) or "none"
+        if tag.strip().casefold() not in examples:
+            near = ", ".join(closest(tag, list(examples))) or "none"
             raise ConceptError(f"{where}: no training entity is tagged {tag!r}; the closest tags are {near}")
-    return {tag.strip(): found[tag.strip().casefold()] for tag in tags}
+    return {tag.strip(): examples[tag.strip().casefold()] for tag in tags}

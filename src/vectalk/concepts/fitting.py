@@ -59,7 +59,7 @@ def fit_direction(
     if deviation <= 0:
         raise ConceptError(f"concept {name!r}: the training entities do not differ along its direction")
     resampled = [float(fit(*_resample(x, y, rng)) @ direction) for _ in range(bootstraps)]
-    found = Statistics(
+    measured_statistics = Statistics(
         positives=len(fitted.positive),
         negatives=len(fitted.negative),
         test_positives=len(measured.positive),
@@ -67,7 +67,7 @@ def fit_direction(
         stability=float(np.mean(resampled)) if resampled else None,
         **_held_out(fit, direction, (x, y), _labelled(space, measured), random_concepts, rng),  # type: ignore[arg-type]
     )
-    return Fitted(direction.astype(np.float32), mean, deviation, strength, found)
+    return Fitted(direction.astype(np.float32), mean, deviation, strength, measured_statistics)
 
 
 def _labelled(space: VectorSpace, examples: Examples) -> Labelled:

@@ -73,10 +73,10 @@ def keep(concept: Concept, *, overwrite: bool = False) -> Path:
     return concept.save(folder_of(concept.space, concept.name), overwrite=overwrite)
 
 
-def check_vacant(space: VectorSpace, wanted: Sequence[str], *, overwrite: bool = False) -> None:
+def check_vacant(space: VectorSpace, concept_names: Sequence[str], *, overwrite: bool = False) -> None:
     """Raise a ConceptError before the work where concepts of these names are there, or two would share a folder."""
     folders: dict[Path, str] = {}
-    for name in wanted:
+    for name in concept_names:
         folder = folder_of(space, name)
         if folder in folders:
             raise ConceptError(f"concepts {folders[folder]!r} and {name!r} would share the folder {folder}; rename one")

@@ -49,18 +49,18 @@ class Statistics:
     @property
     def warnings(self) -> list[str]:
         """Reasons to mistrust the concept."""
-        found = []
+        reasons = []
         if self.positives < FEW:
-            found.append(f"only {self.positives} positives to learn from; {FEW} or more make a steadier direction")
+            reasons.append(f"only {self.positives} positives to learn from; {FEW} or more make a steadier direction")
         if self.auc is None:
-            found.append("not measured: no test entities on both sides")
+            reasons.append("not measured: no test entities on both sides")
         elif self.low is not None and self.low <= 0.5:
-            found.append(f"its AUC may be chance: the interval [{self.low:.2f}, {self.high:.2f}] includes 0.5")
+            reasons.append(f"its AUC may be chance: the interval [{self.low:.2f}, {self.high:.2f}] includes 0.5")
         elif self.random_auc is not None and self.auc <= self.random_auc:
-            found.append(f"random concepts do as well: 5 % of them have an AUC of {self.random_auc:.2f} or more")
+            reasons.append(f"random concepts do as well: 5 % of them have an AUC of {self.random_auc:.2f} or more")
         if self.q_value is not None and self.q_value > 0.05:
-            found.append(f"not significant among {self.family} concepts (q = {self.q_value:.2g})")
-        return found
+            reasons.append(f"not significant among {self.family} concepts (q = {self.q_value:.2g})")
+        return reasons
 
 
 def aucs(scores: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
@@ -79,13 +79,13 @@ def auc(scores: np.ndarray, labels: np.ndarray) -> float:
 
 def auc_interval(scores: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
     """Return the bootstrap 95 % interval of an AUC; positives and negatives are resampled apart."""
-    drawn = []
+    samples = []
     for count in _chunks(RESAMPLES, len(labels)):
         weights = np.zeros((2, count, len(labels)))
         for at, side in enumerate((labels, ~labels)):
             weights[at][:, side] = rng.multinomial(side.sum(), np.full(side.sum(), 1 / side.sum()), size=count)
-        drawn.append(aucs(scores, *weights))
-    low, high = np.percentile(np.concatenate(drawn), [2.5, 97.5])
+        samples.append(aucs(scores, *weights))
+    low, high = np.percentile(np.concatenate(samples), [2.5, 97.5])
     return float(low), float(high)
 
 

@@ -1,4 +1,4 @@
-"""Decoding: settings, the loop that many conversations share, and the text as it comes."""
+"""Decoding: settings, the loop that all callers share, and streamed text."""
 
 from vectalk.decoding.settings import Decoding
 

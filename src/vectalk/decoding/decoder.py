@@ -1,4 +1,4 @@
-"""`Decoder`: an LLM and the rows that it is writing; rows are admitted and dropped between steps."""
+"""`Decoder`: an LLM and its rows in progress; rows are added and removed between steps."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from transformers.cache_utils import DynamicCache
 from vectalk.decoding.row_cache import RowCache
 from vectalk.model import ElmModel, Prompt, collate
 
-SHARE_FROM = 8  # common leading tokens from which on their keys and values are kept and reused
-PREFIXES, PREFIX_TOKENS = 16, 4096  # so many of them are kept, and so many tokens of them all together
+SHARE_FROM = 8  # shortest common prefix, in tokens, whose keys and values are cached
+PREFIXES, PREFIX_TOKENS = 16, 4096  # most prefixes in the cache, and most tokens of all of them
 TOLERANCE = 2e-3
 
 Vectors = Mapping[str, np.ndarray]
@@ -26,12 +26,12 @@ Vectors = Mapping[str, np.ndarray]
 class Decoder:
     """Reads prompts and writes tokens, one step for all rows at a time.
 
-    Prompts are read padded on the right, where causal attention never looks, so that no family of models needs care;
-    their keys and values are then moved flush right into the cache of those that are being written.
+    Prompts are padded on the right, where causal attention ignores the padding in every model family. Their keys and
+    values are then aligned to the right in the cache of the rows in progress.
 
     Args:
         model: adapters and LLM.
-        pad_id: fills the padding.
+        pad_id: token id of the padding.
     """
 
     def __init__(self, model: ElmModel, pad_id: int) -> None:
@@ -43,7 +43,7 @@ class Decoder:
         self._prefixes: OrderedDict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = OrderedDict()
 
     def admit(self, prompts: Sequence[Prompt], vectors: Sequence[Vectors]) -> Tensor:
-        """Read prompts and add them to the rows; returns the logits [b, V] of their next tokens."""
+        """Read prompts and add them to the rows; return the logits [b, V] of their next tokens."""
         prefix = common_prefix(prompts)
         cache = self._past(prefix, len(prompts))
         batch = collate(prompts, vectors, self.dims, self.pad_id).to(self.model.device)
@@ -55,7 +55,7 @@ class Decoder:
         return logits
 
     def step(self, tokens: Tensor) -> Tensor:
-        """Write a token [B] into each row; returns the logits [B, V] of the next ones."""
+        """Append a token [B] to each row; return the logits [B, V] of the next ones."""
         inputs = self.rows.inputs()
         if not self._takes_positions:
             del inputs["position_ids"]
@@ -64,14 +64,14 @@ class Decoder:
         return logits
 
     def _logits(self, last: Tensor | None, **inputs: Any) -> Tensor:
-        """Run the LLM; returns float32 logits [B, V] at the position `last` of each row, or at the only one."""
-        found = self._llm(**inputs, use_cache=True)
-        states = found.last_hidden_state if self.plain else found.logits
-        chosen = states[:, -1] if last is None else states[torch.arange(len(last), device=last.device), last]
-        return (self.model.llm.get_output_embeddings()(chosen) if self.plain else chosen).float()
+        """Run the LLM; return float32 logits [B, V] at the position `last` of each row, or at the only one."""
+        output = self._llm(**inputs, use_cache=True)
+        states = output.last_hidden_state if self.plain else output.logits
+        selected = states[:, -1] if last is None else states[torch.arange(len(last), device=last.device), last]
+        return (self.model.llm.get_output_embeddings()(selected) if self.plain else selected).float()
 
     def _past(self, prefix: tuple[int, ...], rows: int) -> DynamicCache:
-        """Return the keys and values of a prefix for so many rows; an empty cache where there is none."""
+        """Return the keys and values of a prefix, repeated for each row; an empty cache for an empty prefix."""
         cache = DynamicCache()
         if not prefix:
             return cache
@@ -81,8 +81,10 @@ class Decoder:
                 input_ids=ids, past_key_values=DynamicCache(), use_cache=True
             ).past_key_values.layers
             self._prefixes[prefix] = [(layer.keys, layer.values) for layer in layers]
-            while len(kept := self._prefixes) > PREFIXES or (len(kept) > 1 and sum(map(len, kept)) > PREFIX_TOKENS):
-                kept.popitem(last=False)
+            while len(prefixes := self._prefixes) > PREFIXES or (
+                len(prefixes) > 1 and sum(map(len, prefixes)) > PREFIX_TOKENS
+            ):
+                prefixes.popitem(last=False)
         self._prefixes.move_to_end(prefix)
         for number, (keys, values) in enumerate(self._prefixes[prefix]):
             cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), number)
@@ -90,7 +92,7 @@ class Decoder:
 
 
 def common_prefix(prompts: Sequence[Prompt]) -> tuple[int, ...]:
-    """Return the ids with which all prompts begin, before any vector and before the last token; none where few."""
+    """Return the common first ids of all prompts, before any slot; empty where shorter than SHARE_FROM."""
     ends = [min([len(prompt) - 1, *(slot.start for slot in prompt.slots)]) for prompt in prompts]
     columns = zip(*(prompt.ids[:end] for prompt, end in zip(prompts, ends, strict=True)), strict=False)
     prefix = tuple(column[0] for column in takewhile(lambda ids: len(set(ids)) == 1, columns))
@@ -99,9 +101,9 @@ def common_prefix(prompts: Sequence[Prompt]) -> tuple[int, ...]:
 
 @torch.inference_mode()
 def can_decode(model: ElmModel) -> bool:
-    """Return whether rows that come and go are read as each alone: tried on a few random tokens.
+    """Return whether batched rows get the same logits as each row alone; tested on a few random tokens.
 
-    Recurrent and hybrid models keep more than keys and values; no list of model families is needed to tell them.
+    The test fails for recurrent and hybrid models, which keep more state than keys and values.
     """
     vocabulary = int(model.llm.config.get_text_config().vocab_size)
     pool = np.random.default_rng(0).integers(0, vocabulary, 64).tolist()
@@ -118,11 +120,11 @@ def can_decode(model: ElmModel) -> bool:
             texts[number].append(pool[place + len(texts[number])])
         return decoder.step(torch.tensor([texts[n][-1] for n in numbers], device=model.device))
 
-    def same(found: Tensor, *numbers: int) -> bool:
+    def same(logits: Tensor, *numbers: int) -> bool:
         alone = [model.llm(input_ids=torch.tensor([texts[n]], device=model.device)).logits[0, -1] for n in numbers]
         expected = torch.stack(alone).float()
         allowed = TOLERANCE if model.llm.dtype == torch.float32 else 0.05
-        return bool((found - expected).abs().amax() <= allowed * expected.abs().amax().clamp_min(1.0))
+        return bool((logits - expected).abs().amax() <= allowed * expected.abs().amax().clamp_min(1.0))
 
     try:
         right = same(admit(0, 1), 0, 1) and same(step(0, 1), 0, 1)

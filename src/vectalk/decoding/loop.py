@@ -1,4 +1,4 @@
-"""`DecodeLoop`: everybody's rows in one batch; rows are admitted between steps, finished ones retired."""
+"""`DecodeLoop`: decodes the rows of all callers in one batch; rows join and leave between steps."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from vectalk.decoding.text_stream import TextStream
 from vectalk.errors import EngineError
 from vectalk.model import Prompt
 
-PREFILL = 2048  # tokens of prompts that are read between two steps, so that nobody waits long for a token
+PREFILL = 2048  # most prompt tokens read between two steps, so that no row waits long for its next token
 
 
 @dataclass
 class Tally:
-    """What became of the rows of one caller: how many are done, and what went wrong."""
+    """The progress of one caller's rows: the number of finished rows, and an error."""
 
     done: int = 0
     error: BaseException | None = None
@@ -30,19 +30,20 @@ class Tally:
 
 @dataclass(eq=False)
 class Row:
-    """One answer that is wanted.
+    """One answer in progress.
 
     Attributes:
-        prompt: what to read.
+        prompt: the prompt.
         vectors: slot -> vector [D].
-        decoding: how to write.
-        limit: most tokens.
-        tally: of the caller.
-        draws: random numbers [limit], where it is sampled.
-        text: makes text of the tokens as they come, where somebody reads them or a stop text is looked for.
+        decoding: the decoding settings.
+        limit: most tokens of the answer.
+        tally: progress of the caller's rows.
+        draws: random numbers [limit] for sampling; None when greedy.
+        text: decodes the tokens to text; None unless the caller streams or there is a stop text.
         ids: tokens so far, without the end token.
-        pieces: text that came and was not fetched yet.
-        done: whether it is complete; `finished` by an end token or a stop text.
+        pieces: text that the caller has not fetched yet.
+        done: whether decoding of the row has ended.
+        finished: whether an end token or a stop text ended it.
     """
 
     prompt: Prompt
@@ -58,35 +59,37 @@ class Row:
     finished: bool = False
 
     def take(self, token: int, stops: frozenset[int]) -> None:
-        """Take the next token."""
+        """Append the next token, or end the row."""
         self.finished = token in stops
         if not self.finished:
             self.ids.append(token)
             if self.text is not None:
-                self._give(self.text.push(token))
+                self._add_piece(self.text.push(token))
                 self.finished = self.text.stopped
         if self.finished or len(self.ids) >= self.limit:
             if self.text is not None:
-                self._give(self.text.end())
+                self._add_piece(self.text.end())
             self.end()
 
     def end(self) -> None:
-        """Call it done."""
+        """Mark the row as done."""
         self.tally.done += not self.done
         self.done = True
 
-    def _give(self, piece: str) -> None:
+    def _add_piece(self, piece: str) -> None:
         if piece:
             self.pieces.append(piece)
 
 
 class DecodeLoop:
-    """Decodes the rows of all threads together. There is no thread of its own: whoever waits for a row does the steps.
+    """Decodes the rows of all threads in one batch.
+
+    There is no background thread: the calling threads run the shared loop while they wait.
 
     Args:
-        decoder: does the computing.
+        decoder: runs the LLM.
         stops: tokens that end an answer.
-        size: rows decoded at once; few rows asked for alone may come on top of it.
+        size: rows decoded in one step; urgent rows may exceed it.
     """
 
     def __init__(self, decoder: Decoder, stops: Sequence[int], size: int) -> None:
@@ -98,7 +101,7 @@ class DecodeLoop:
         self._stepping = False
 
     def submit(self, rows: Sequence[Row], *, urgent: bool = False) -> None:
-        """Ask for rows; jobs of several rows take turns, urgent ones need not wait for a free place."""
+        """Add rows to the queue; several jobs take turns, and urgent rows do not wait for a free place."""
         with self._turn:
             if urgent:
                 self._urgent.extend(rows)
@@ -106,15 +109,15 @@ class DecodeLoop:
                 self._jobs.append(deque(rows))
 
     def cancel(self, rows: Sequence[Row]) -> None:
-        """Give rows up."""
+        """Cancel rows."""
         with self._turn:
             for row in rows:
                 row.end()
-            if not self._stepping:  # else whoever does the steps looks after it
-                self._rest()
+            if not self._stepping:  # otherwise the thread that runs the step does this
+                self._free_if_idle()
 
     def wait(self, ready: Callable[[], bool]) -> None:
-        """Return when `ready`; until then do the steps for everybody, while nobody else does."""
+        """Return when `ready`; until then run steps for all callers unless another thread runs them."""
         while True:
             with self._turn:
                 while self._stepping and not ready():
@@ -125,18 +128,18 @@ class DecodeLoop:
             try:
                 self._step()
             except BaseException as error:
-                nobody = not self._active  # whom else could it be told?
+                no_rows = not self._active  # then no other caller can report the error
                 self._fail(error)
-                if nobody or not isinstance(error, Exception):
+                if no_rows or not isinstance(error, Exception):
                     raise
             finally:
                 with self._turn:
                     self._stepping = False
-                    self._rest()
+                    self._free_if_idle()
                     self._turn.notify_all()
 
-    def _rest(self) -> None:
-        """Free what the rows took, once none is in work and none waits; asked with the turn held."""
+    def _free_if_idle(self) -> None:
+        """Free the memory of the rows once no row is active or waiting; the caller holds the lock `_turn`."""
         waiting = (row for queue in (self._urgent, *self._jobs) for row in queue)
         if all(row.done for row in self._active) and all(row.done for row in waiting):
             self._active = []
@@ -150,21 +153,21 @@ class DecodeLoop:
     def _step(self) -> None:
         self._retire()
         if not (new := self._next()) and not self._active:
-            raise RuntimeError("a row is waited for that was never asked for")
+            raise RuntimeError("a thread waits for a row that was never submitted")
         if new:
             held = len(self._active)
             self._active += new
             logits = self.decoder.admit([row.prompt for row in new], [row.vectors for row in new])
             self._deal(logits, held)
             self._retire()
-            if new[0].text is not None:  # somebody reads along: the first word need not wait for the others' next
+            if new[0].text is not None:  # a streamed row: return its first token before the next step of the others
                 return
         if self._active:
             last = [row.ids[-1] for row in self._active]
             self._deal(self.decoder.step(torch.tensor(last, device=self.decoder.model.device)), 0)
 
     def _next(self) -> list[Row]:
-        """Take the rows to be read now: those in haste, then jobs in turn once a quarter of the places is free."""
+        """Return the rows to read now: urgent rows, then jobs in turn once a quarter of the places is free."""
         with self._turn:
             taken: list[Row] = []
             tokens, free = 0, self.size - len(self._active)
@@ -187,7 +190,7 @@ class DecodeLoop:
             return taken
 
     def _deal(self, logits: torch.Tensor, start: int) -> None:
-        """Give the active rows from `start` on their next tokens."""
+        """Choose the next token of the active rows from `start` on."""
         rows = self._active[start:]
         if all(row.decoding.greedy for row in rows):
             tokens = logits.argmax(-1)
@@ -209,10 +212,10 @@ class DecodeLoop:
             self._active = [self._active[place] for place in self.decoder.rows.drop(gone)]
 
     def _fail(self, error: BaseException) -> None:
-        """Tell everybody whose row was in work; begin anew with those that wait."""
-        told = error if isinstance(error, Exception) else EngineError("decoding was interrupted")
+        """Report an error to the callers of all active rows; waiting rows are decoded afterwards."""
+        reported = error if isinstance(error, Exception) else EngineError("decoding was interrupted")
         for row in self._active:
-            row.tally.error = told
+            row.tally.error = reported
             row.end()
         self._active = []
         self.decoder.rows.clear()

@@ -1,4 +1,4 @@
-"""`RowCache`: keys and values of rows that come and go while they are decoded together."""
+"""`RowCache`: keys and values of the rows of a batch; rows join and leave between steps."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-SPARE = 64  # columns that a buffer has at least for what comes
-SLACK = 4  # times what would do, from which on a buffer is made smaller
+SPARE = 64  # least free columns of a new buffer
+SLACK = 4  # shrink a buffer that is this many times larger than needed
 
 
 class RowLayer(DynamicLayer):
@@ -22,7 +22,7 @@ class RowLayer(DynamicLayer):
         self.buffers: list[Tensor] = []  # keys and values
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Write new columns and return what is visible with them."""
+        """Write new columns and return all visible columns."""
         count, low, high = self.rows.count, self.rows.low, self.rows.high
         seen = []
         for buffer, states in zip(self.buffers, (key_states, value_states), strict=True):
@@ -35,18 +35,18 @@ class RowLayer(DynamicLayer):
         return self.rows.high - self.rows.low
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Return the columns that a mask covers, and where it begins."""
+        """Return the number of columns that a mask covers, and its first column."""
         return self.get_seq_length() + query_length, 0
 
 
 class RowCache:
     """Rows that all end in the same column, so that one forward pass gives each its next token.
 
-    Row i holds its tokens in the columns `starts[i]` to `high`; what lies before is masked. All layers keep whole rows,
-    also those with a sliding window: the model's own mask narrows them, and since rows are flush right, a window of
-    columns is a window of tokens.
+    Row i holds its tokens in the columns `starts[i]` to `high`; the columns before it are masked. Layers with a
+    sliding window keep complete rows too: the model's own mask applies the window, and since rows are aligned to the
+    right, a window of columns is a window of tokens.
 
-    Buffers grow with what is asked for, and shrink when most of their rows have left; `clear` frees them.
+    Buffers grow on demand and shrink when most of their rows have left; `clear` frees them.
 
     Attributes:
         count: rows in use, always the first ones of the buffers.
@@ -65,10 +65,10 @@ class RowCache:
         return self.cache.layers if self.cache is not None else []  # type: ignore[return-value]
 
     def admit(self, past: Any, lengths: Sequence[int]) -> None:
-        """Take in rows.
+        """Add rows.
 
         Args:
-            past: their keys and values [b, heads, L, d] as a prefill padded right left them.
+            past: keys and values [b, heads, L, d] of a prefill that is padded on the right.
             lengths: how many of the L columns each row fills.
         """
         device, need, new = past.layers[0].keys.device, max(lengths), len(lengths)
@@ -78,8 +78,8 @@ class RowCache:
             self.low = self.high = 0
         self._make_room(self.count + new, need, past)
         columns = torch.arange(need, device=device)[None] - (need - torch.tensor(lengths, device=device))[:, None]
-        for layer, given in zip(self._layers(), past.layers, strict=True):
-            for buffer, states in zip(layer.buffers, (given.keys, given.values), strict=True):
+        for layer, layer_states in zip(self._layers(), past.layers, strict=True):
+            for buffer, states in zip(layer.buffers, (layer_states.keys, layer_states.values), strict=True):
                 index = columns.clamp_min(0)[:, None, :, None].expand(-1, states.shape[1], -1, states.shape[3])
                 buffer[self.count : self.count + new, :, self.high - need : self.high] = states.gather(2, index)
         self.starts += [self.high - length for length in lengths]
@@ -87,11 +87,11 @@ class RowCache:
         self._changed(device)
 
     def drop(self, gone: Sequence[int]) -> list[int]:
-        """Remove rows; the last ones move into their places. Returns which row is now at each place."""
-        kept = [row for row in range(self.count) if row not in set(gone)]
-        size = len(kept)
+        """Remove rows and move the last rows into their places; return the former row of each place."""
+        remaining = [row for row in range(self.count) if row not in set(gone)]
+        size = len(remaining)
         holes = [row for row in gone if row < size]
-        movers = [row for row in kept if row >= size]
+        movers = [row for row in remaining if row >= size]
         order = list(range(size))
         for hole, mover in zip(holes, movers, strict=True):
             order[hole] = mover
@@ -107,7 +107,7 @@ class RowCache:
         return order
 
     def inputs(self) -> dict[str, Tensor | Cache | None]:
-        """Return what the LLM needs beside the next tokens [count, 1]: mask, positions and the cache itself."""
+        """Return the LLM's inputs besides the next tokens [count, 1]: mask, positions and cache."""
         self._make_room(self.count)
         columns = torch.arange(self.low, self.high + 1, device=self._starts.device)
         mask = (columns[None] >= self._starts[:, None]).long()
@@ -115,7 +115,7 @@ class RowCache:
         return {"attention_mask": mask, "position_ids": positions, "past_key_values": self.cache}
 
     def advance(self) -> None:
-        """Count the column that a pass has written."""
+        """Count the column that a forward pass has written."""
         self.high += 1
 
     def clear(self) -> None:
@@ -127,7 +127,7 @@ class RowCache:
         self._starts = torch.tensor(self.starts, dtype=torch.long, device=device)
 
     def _make_room(self, rows: int, need: int = 0, like: Any = None) -> None:
-        """Make buffers that hold so many rows, and let what is used end at column `need` or later, with one free."""
+        """Make room for `rows` rows whose used columns end at `need` or later, with one free column."""
         there, used = self._height(), self.high - self.low
         if there >= rows and self.high >= need and self.high < self.capacity:
             return
@@ -136,7 +136,7 @@ class RowCache:
         self._move(there if there >= rows else max(rows, 2 * there), end, capacity, like)
 
     def _shrink(self) -> None:
-        """Give up the buffers for smaller ones, where these are but a small part of them."""
+        """Replace buffers that are mostly empty by smaller ones."""
         there, used = self._height(), self.high - self.low
         size, capacity = min(there, 2 * self.count), min(self.capacity, _roomy(used))
         if self.count and SLACK * size * capacity <= there * self.capacity:
@@ -148,7 +148,7 @@ class RowCache:
         return layers[0].buffers[0].shape[0] if layers and layers[0].buffers else 0
 
     def _move(self, size: int, end: int, capacity: int, like: Any = None) -> None:
-        """Let what is used end at column `end`, in buffers of so many rows and columns (the same ones if they fit).
+        """Move the used columns so that they end at column `end`, in new buffers if the size changes.
 
         Args:
             size: rows.
@@ -156,18 +156,18 @@ class RowCache:
             capacity: columns.
             like: keys and values whose shape and type the first buffers take.
         """
-        used, anew = self.high - self.low, (size, capacity) != (self._height(), self.capacity)
+        used, reallocate = self.high - self.low, (size, capacity) != (self._height(), self.capacity)
         for number, layer in enumerate(self._layers()):
-            given = like.layers[number] if like is not None else None
-            olds = layer.buffers or [given.keys, given.values]  # type: ignore[union-attr]
-            made = []
+            reference = like.layers[number] if like is not None else None
+            olds = layer.buffers or [reference.keys, reference.values]  # type: ignore[union-attr]
+            targets = []
             for old in olds:
-                # Zeros, since what is masked must still be a number.
-                target = old.new_zeros(size, old.shape[1], capacity, old.shape[3]) if anew else old
+                # Zeros, since masked values must still be finite.
+                target = old.new_zeros(size, old.shape[1], capacity, old.shape[3]) if reallocate else old
                 if used:
                     target[: self.count, :, end - used : end] = old[: self.count, :, self.low : self.high].clone()
-                made.append(target)
-            layer.buffers = made
+                targets.append(target)
+            layer.buffers = targets
         shift = end - self.high
         self.starts = [start + shift for start in self.starts]
         self.low, self.high, self.capacity = self.low + shift, end, capacity
@@ -175,5 +175,5 @@ class RowCache:
 
 
 def _roomy(columns: int) -> int:
-    """Return how many columns a buffer is given for so many in use."""
+    """Return how many columns a buffer gets for `columns` used ones."""
     return columns + max(SPARE, columns // 2)

@@ -9,12 +9,12 @@ from torch import Tensor
 def choose(logits: Tensor, temperatures: Tensor, top_ps: Tensor, draws: Tensor) -> Tensor:
     """Pick the next token of each row: the likeliest, or one by inverting the distribution function at its draw.
 
-    Each row has a random number of its own, so that what it says does not depend on its neighbours in the batch.
+    Each row has its own random number, so that its text does not depend on the other rows of the batch.
 
     Args:
         logits: [B, V].
         temperatures: [B], 0 for the likeliest token.
-        top_ps: [B], the smallest set of likeliest tokens with this mass is drawn from.
+        top_ps: [B], sample from the smallest set of likeliest tokens with this probability mass.
         draws: [B] in [0, 1).
 
     Returns:
@@ -23,7 +23,7 @@ def choose(logits: Tensor, temperatures: Tensor, top_ps: Tensor, draws: Tensor) 
     chances = (logits / temperatures.to(logits.dtype).clamp_min(1e-6)[:, None]).softmax(-1)
     tokens = _reached(chances, draws)
     narrow = ((top_ps < 1) & (temperatures > 0)).nonzero()[:, 0]
-    if len(narrow):  # sorting is dear
+    if len(narrow):  # sorting is expensive
         ranked, order = chances[narrow].sort(dim=-1, descending=True, stable=True)
         before = ranked.cumsum(-1) - ranked  # the likeliest token always stays
         places = _reached(ranked.masked_fill(before >= top_ps[narrow, None], 0.0), draws[narrow])
@@ -39,8 +39,7 @@ def precise(device: torch.device) -> torch.dtype:
 def _reached(chances: Tensor, draws: Tensor) -> Tensor:
     """Return of each row of `chances` [B, V] the first token whose cumulative share is above its draw [B].
 
-    A draw may be so near to 1 that rounding puts it above all sums; it then takes the last token that can be drawn,
-    never one of probability zero.
+    Rounding may put a draw near 1 above all sums; the result is then the last token with a probability above zero.
     """
     mass = chances.cumsum(-1, dtype=precise(chances.device))
     possible = chances > 0

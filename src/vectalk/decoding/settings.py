@@ -18,10 +18,10 @@ class Decoding:
     Attributes:
         max_new_tokens: longest answer, in tokens.
         temperature: 0 is greedy.
-        top_p: share of the probability mass that is sampled from.
-        beams: of beam search; 1 for none.
-        seed: of the sampling; answer i of a list draws its own numbers, whatever is decoded beside it.
-        stop: texts that end an answer, and are not part of it.
+        top_p: sample from the likeliest tokens with this share of the probability mass.
+        beams: beams of beam search; 1 for no beam search.
+        seed: seed of the sampling; the random numbers of an answer do not depend on the other answers.
+        stop: texts that end an answer; they are not part of it.
     """
 
     max_new_tokens: int = 128
@@ -47,7 +47,7 @@ class Decoding:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Decoding:
-        """Return the decoding that settings ask for.
+        """Return the `Decoding` of a dictionary of settings.
 
         Raises:
             PromptError: a setting is unknown, or out of its range.
@@ -55,7 +55,9 @@ class Decoding:
         known = [f.name for f in fields(cls)]
         unknown = sorted(set(settings) - set(known))
         if unknown:
-            raise PromptError(f"unknown setting {unknown[0]!r}; there are neighbors, progress, {', '.join(known)}")
+            raise PromptError(
+                f"unknown setting {unknown[0]!r}; the settings are neighbors, progress, {', '.join(known)}"
+            )
         return cls(**settings)
 
     @property
@@ -64,7 +66,7 @@ class Decoding:
         return self.temperature == 0
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that matter, for a log."""
+        """Return the settings as plain values, for a log."""
         return {**asdict(self), "stop": list(self.stop)}
 
     def draws(self, number: int, count: int) -> np.ndarray | None:
@@ -73,11 +75,11 @@ class Decoding:
 
 
 class Generated(NamedTuple):
-    """What an engine wrote.
+    """The answer of an engine.
 
     Attributes:
         text: the answer.
-        finished: whether it ended by itself.
+        finished: whether an end token or a stop text ended it.
         ids: its tokens, without the end token.
     """
 

@@ -1,4 +1,4 @@
-"""`TextStream`: tokens become text as they come, whole characters only, up to a stop text."""
+"""`TextStream`: decodes tokens to text one by one; emits complete characters only, up to a stop text."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ class TextStream:
     """Decodes a growing list of tokens.
 
     Args:
-        tokenizer: decodes.
+        tokenizer: decodes the tokens.
         stop: texts that end the answer.
 
     Attributes:
-        stopped: whether a stop text came.
+        stopped: whether a stop text has appeared.
     """
 
     def __init__(self, tokenizer: Any, stop: Sequence[str] = ()) -> None:
         self.tokenizer, self.stop, self.stopped = tokenizer, tuple(stop), False
         self._ids: list[int] = []
-        self._start = self._read = 0  # tokens from `start` are decoded together; those before `read` were given out
-        self._held = ""  # may turn out to be a stop text
+        self._start = self._read = 0  # tokens from `start` are decoded together; text before `read` was returned
+        self._held = ""  # text that may be the beginning of a stop text
 
     def push(self, token: int) -> str:
-        """Take a token; returns the text that is certain now."""
+        """Add a token; return the text that is now certain."""
         self._ids.append(token)
-        given, text = self._decode(self._read), self._decode(len(self._ids))
+        emitted, text = self._decode(self._read), self._decode(len(self._ids))
         if text.endswith(TORN):  # the rest of a character is still to come
             return ""
         self._start, self._read = self._read, len(self._ids)
-        return self._out(text[len(given) :])
+        return self._out(text[len(emitted) :])
 
     def end(self) -> str:
-        """Return what was held back."""
+        """Return the remaining text."""
         rest = "" if self.stopped else self._decode(len(self._ids))[len(self._decode(self._read)) :]
         out, self._held = self._out(rest) + ("" if self.stopped else self._held), ""
         return out
@@ -47,10 +47,10 @@ class TextStream:
         if self.stopped:
             return ""
         text = self._held + new
-        found = [place for stop in self.stop if (place := text.find(stop)) >= 0]
-        if found:
+        places = [place for stop in self.stop if (place := text.find(stop)) >= 0]
+        if places:
             self.stopped, self._held = True, ""
-            return text[: min(found)]
+            return text[: min(places)]
         lengths = [n for stop in self.stop for n in range(1, len(stop)) if text.endswith(stop[:n])]
         keep = max(lengths, default=0)
         self._held = text[len(text) - keep :]

@@ -67,12 +67,12 @@ class CachedEncoder:
         keys = [_hash(text) for text in texts]
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._place}
         # Long ones first, together: little of a batch is then padding, and the first estimate of the time is no lie.
-        wanted = sorted(new.items(), key=lambda item: -len(item[1]))
-        for start in range(0, len(wanted), BLOCK):
-            block = wanted[start : start + BLOCK]
+        missing = sorted(new.items(), key=lambda item: -len(item[1]))
+        for start in range(0, len(missing), BLOCK):
+            block = missing[start : start + BLOCK]
             rows = self._compute([text for _, text in block]).astype(np.float16)
             self._keep(np.frombuffer(b"".join(key for key, _ in block), np.uint8).reshape(-1, KEY), rows)
-            self.progress(start + len(block), len(wanted))
+            self.progress(start + len(block), len(missing))
         return self._rows(keys)
 
     def _compute(self, texts: list[str]) -> np.ndarray:
@@ -81,11 +81,11 @@ class CachedEncoder:
 
     def _rows(self, keys: Sequence[bytes]) -> np.ndarray:
         shard, row = np.array([self._place[key] for key in keys]).T
-        found = np.empty((len(keys), self._shards[0].shape[1]), np.float32)
+        embeddings = np.empty((len(keys), self._shards[0].shape[1]), np.float32)
         for number in np.unique(shard):
             there = shard == number
-            found[there] = self._shards[number][row[there]]
-        return found
+            embeddings[there] = self._shards[number][row[there]]
+        return embeddings
 
     def _keep(self, keys: np.ndarray, rows: np.ndarray) -> None:
         if self.folder is not None:

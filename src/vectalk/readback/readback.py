@@ -121,7 +121,7 @@ class ReadBack:
             EvaluationError: an example is not a training example, or there are too few.
         """
         _check_training(space, examples)
-        given, examples = examples, sampled(examples, most_texts, seed)
+        all_examples, examples = examples, sampled(examples, most_texts, seed)
         texts = [example.target for example in examples]
         groups = np.array([_entity(example) for example in examples])
         entities = len(np.unique(groups))
@@ -133,14 +133,14 @@ class ReadBack:
         vectors = about_vectors(examples, about, space) - space.normalizer.mean
         ridge = fit_ridge(encoder.encode(texts), vectors, groups, seed=seed, crossed=True)
         centre = space.normalizer.mean
-        made = cls(space, encoder, ridge.weight, ridge.bias + centre, about=about, strength=ridge.strength)
+        readback = cls(space, encoder, ridge.weight, ridge.bias + centre, about=about, strength=ridge.strength)
         fold = dict(zip(groups.tolist(), ridge.fold.tolist(), strict=True))
-        for example in given:
+        for example in all_examples:
             if (entity := _entity(example)) in fold:
-                made._fold.setdefault(example.target, fold[entity])
-        made._without = [(weight, bias + centre) for weight, bias in ridge.without]
-        made.r2 = made.score(validation) if validation else None
-        return made
+                readback._fold.setdefault(example.target, fold[entity])
+        readback._without = [(weight, bias + centre) for weight, bias in ridge.without]
+        readback.r2 = readback.score(validation) if validation else None
+        return readback
 
     def score(self, examples: Sequence[Example]) -> float:
         """Return R2 of reading examples back: the share of their variance that is predicted."""
@@ -151,11 +151,11 @@ class ReadBack:
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Return the vectors [N, D] that texts speak of."""
         embedded = self.encoder.encode(texts)
-        found = embedded @ self._weight + self._bias
+        vectors = embedded @ self._weight + self._bias
         folds = np.array([self._fold.get(text, -1) for text in texts])
         for fold, (weight, bias) in enumerate(self._without):
-            found[folds == fold] = embedded[folds == fold] @ weight + bias
-        return found
+            vectors[folds == fold] = embedded[folds == fold] @ weight + bias
+        return vectors
 
     def point(self, text: str) -> Point:
         """Return the point that a text speaks of."""
@@ -231,13 +231,13 @@ class SameEncoder:
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Return the embeddings [N, D] of texts."""
-        found = self.encoder.encode(texts)
-        if found.shape[1] != self.space.dim:
+        embeddings = self.encoder.encode(texts)
+        if embeddings.shape[1] != self.space.dim:
             raise EvaluationError(
-                f"encoder {self.encoder.name!r} gives {found.shape[1]} dimensions, space {self.space.name!r} "
+                f"encoder {self.encoder.name!r} gives {embeddings.shape[1]} dimensions, space {self.space.name!r} "
                 f"has {self.space.dim}: it did not make this space; leave --same-encoder away"
             )
-        return found
+        return embeddings
 
 
 class _Card(BaseModel):
@@ -262,13 +262,13 @@ def _own_encoder(folder: Path, width: int) -> TfidfEncoder:
         )
     try:
         encoder = TfidfEncoder.load(folder)
-        made = encoder.encode([""]).shape[1]
+        size = encoder.encode([""]).shape[1]
     except EvaluationError:
         raise
     except Exception as error:  # its files are read by several libraries
         raise EvaluationError(f"{folder} holds no whole encoder: {error!r}; fit the read-back again") from None
-    if made != width:
-        raise EvaluationError(f"{folder}: the encoder gives {made} numbers, the read-back takes {width}; fit it again")
+    if size != width:
+        raise EvaluationError(f"{folder}: the encoder gives {size} numbers, the read-back takes {width}; fit it again")
     return encoder
 
 

@@ -88,8 +88,8 @@ class _Moments(NamedTuple):
         mean_x, mean_y = self.x / self.rows, self.y / self.rows
         values, basis = np.linalg.eigh(self.xx - self.rows * np.outer(mean_x, mean_x))
         turned = basis.T @ (self.xy - self.rows * np.outer(mean_x, mean_y))
-        found = []
+        solutions = []
         for strength in strengths:
             weight = basis @ (turned / (np.maximum(values, 0.0) + strength)[:, None])
-            found.append((weight, mean_y - mean_x @ weight))
-        return found
+            solutions.append((weight, mean_y - mean_x @ weight))
+        return solutions

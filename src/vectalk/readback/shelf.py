@@ -1,4 +1,4 @@
-"""The read-backs that a run keeps, `RUN/readback/TASK-KEY`: they serve also where its corpus is not at hand."""
+"""The read-backs saved in a run, `RUN/readback/TASK-KEY`: usable even where the run's corpus is missing."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from vectalk.space.expression import Function
 FOLDER = "readback"
 
 
-class Kept(NamedTuple):
-    """One read-back of a run: its folder, and what its card says."""
+class SavedReadBack(NamedTuple):
+    """One read-back of a run: its folder and the fields of its card."""
 
     folder: Path
     task: str
@@ -26,32 +26,32 @@ class Kept(NamedTuple):
     about: str | None
 
 
-def kept(run: Path) -> list[Kept]:
-    """Return the read-backs in a run's folder; one that was half written is none."""
-    found = []
+def saved_readbacks(run: Path) -> list[SavedReadBack]:
+    """Return the read-backs in a run's folder; incomplete ones are skipped."""
+    readbacks = []
     for path in sorted((run / FOLDER).glob("[!.]*/readback.json")):
         task = path.parent.name.rpartition("-")[0]
         try:
             card = read_json(path)
-            found.append(Kept(path.parent, task, card["encoder"], card["fingerprint"], card["about"]))
+            readbacks.append(SavedReadBack(path.parent, task, card["encoder"], card["fingerprint"], card["about"]))
         except (VectalkError, KeyError, TypeError):
             continue
-    return found
+    return readbacks
 
 
 def shared(run: Path) -> list[Path]:
-    """Return the folders of those read-backs whose text encoder others have too, so that they can be of use to them."""
-    return [one.folder for one in kept(run) if is_shared(one.encoder)]
+    """Return the folders of the read-backs that other people can use, because they have the text encoder too."""
+    return [one.folder for one in saved_readbacks(run) if is_shared(one.encoder)]
 
 
 def text_function(run: Path, trust_encoder: bool = False) -> Function:
     """Return the function `text("...")` of expressions in the spaces of a run.
 
-    A text is put where the encoder puts it that made the space, else where a read-back does that the run keeps.
+    The encoder that made the space gives the vector of a text; otherwise a read-back saved in the run does.
 
     Args:
         run: the run's folder.
-        trust_encoder: load the encoder that a space or a read-back names also where vectalk does not know it.
+        trust_encoder: load the encoder that a space or a read-back names even if vectalk does not know it.
     """
     opened: dict[str, ReadBack] = {}
 
@@ -67,14 +67,14 @@ def text_function(run: Path, trust_encoder: bool = False) -> Function:
 
 
 def _reader(run: Path, space: VectorSpace, trust_encoder: bool) -> ReadBack:
-    """Open a read-back into a space that was fitted on texts about its entities, one with a known encoder first.
+    """Open a read-back fitted on texts about entities of the space; one with a known encoder is preferred.
 
     Raises:
-        SpaceError: the run keeps none.
+        SpaceError: the run has no such read-back.
     """
     fitting = [
         one
-        for one in kept(run)
+        for one in saved_readbacks(run)
         if one.fingerprint == space.fingerprint and one.encoder != "tfidf" and (one.about or "it").isidentifier()
     ]
     if not fitting:

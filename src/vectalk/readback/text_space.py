@@ -72,17 +72,18 @@ def encode_space(
     out = Path(out)
     check_free(out, "space.json", overwrite=overwrite)
     table = _entities(source, text, id_name, columns or Columns(), missing, tell)
-    chosen = get_encoder(encoder)
-    if not isinstance(chosen, SentenceEncoder):
+    sentence_encoder = get_encoder(encoder)
+    if not isinstance(sentence_encoder, SentenceEncoder):
         raise SpaceError(f"encoder {encoder!r} is fitted to texts; a space needs a frozen one, such as minilm")
     texts = table[text].to_pylist()
-    long = chosen.too_long(texts)
+    long = sentence_encoder.too_long(texts)
     if long:
         tell(
-            f"{long} of {len(texts)} texts are longer than the {chosen.longest} tokens that {encoder} reads: cut there"
+            f"{long} of {len(texts)} texts have more than the {sentence_encoder.longest} tokens that {encoder} reads: "
+            "the rest of each text is not encoded"
         )
     shards = _shards(out, encoder, texts)
-    vectors = _encode(chosen, texts, shards, tell, progress)
+    vectors = _encode(sentence_encoder, texts, shards, tell, progress)
     if split_by is None:
         split_by = "title" if "title" in table.column_names else "id"
     space = VectorSpace.create(
@@ -156,10 +157,10 @@ def _entities(
         tell(f"{where}: no column of ids is named (--id-column): rows are numbered")
         table = table.add_column(0, "id", pa.array([str(row) for row in range(table.num_rows)]))
     table = columns.apply(with_id(table, id_name, where), where)
-    found = table[column(table, text, where)]
-    if not is_text(found.type):
-        raise SpaceError(f"{where}: column {text!r} holds {found.type}, not texts")
-    without = np.flatnonzero(np.asarray(pc.is_null(found)))
+    texts = table[column(table, text, where)]
+    if not is_text(texts.type):
+        raise SpaceError(f"{where}: column {text!r} holds {texts.type}, not texts")
+    without = np.flatnonzero(np.asarray(pc.is_null(texts)))
     if len(without) and missing == "error":
         first = ", ".join(repr(table["id"][int(row)].as_py()) for row in without[:3])
         raise SpaceError(
@@ -168,7 +169,7 @@ def _entities(
         )
     if len(without):
         tell(f"{len(without)} of {table.num_rows} rows have no {text!r}: dropped")
-        table = table.filter(pc.is_valid(found))
+        table = table.filter(pc.is_valid(texts))
     if not table.num_rows:
         raise SpaceError(f"{where} holds no text in column {text!r}")
     return table
@@ -192,9 +193,9 @@ def _encode(
     """Return the vectors [N, E]; texts of one length are encoded together, so that little of a batch is padding."""
     order = np.argsort([len(one) for one in texts], kind="stable")
     folder.mkdir(parents=True, exist_ok=True)
-    kept = sum(1 for _ in folder.glob("[0-9]*.npy"))
-    if kept:
-        tell(f"going on with {min(kept * BLOCK, len(texts))} of {len(texts)} texts encoded")
+    finished = sum(1 for _ in folder.glob("[0-9]*.npy"))
+    if finished:
+        tell(f"going on with {min(finished * BLOCK, len(texts))} of {len(texts)} texts encoded")
     parts = []
     for start in range(0, len(texts), BLOCK):
         shard = folder / f"{start // BLOCK:06d}.npy"
@@ -203,9 +204,9 @@ def _encode(
                 np.save(temporary, encoder.compute([texts[i] for i in order[start : start + BLOCK]]))
         parts.append(np.load(shard))
         progress(min(start + BLOCK, len(texts)), len(texts))
-    found = np.concatenate(parts)
-    vectors = np.empty_like(found)
-    vectors[order] = found
+    sorted_vectors = np.concatenate(parts)
+    vectors = np.empty_like(sorted_vectors)
+    vectors[order] = sorted_vectors
     return vectors
 
 

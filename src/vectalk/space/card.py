@@ -105,14 +105,14 @@ class SpaceCard(BaseModel):
         """
         path = folder / "entities.parquet"
         try:
-            found = pq.read_metadata(path)
-            schema = found.schema.to_arrow_schema()
+            metadata = pq.read_metadata(path)
+            schema = metadata.schema.to_arrow_schema()
             names = schema.names
         except (pa.ArrowException, OSError, ValueError) as error:
             raise SpaceError(f"{folder} is not a whole space: {error!r}; make it again") from None
-        if found.num_rows != self.rows:
+        if metadata.num_rows != self.rows:
             raise SpaceError(
-                f"{folder}: {_stored(folder).name} holds {self.rows} vectors, entities.parquet {found.num_rows} "
+                f"{folder}: {_stored(folder).name} holds {self.rows} vectors, entities.parquet {metadata.num_rows} "
                 "entities; row i of one must belong to row i of the other"
             )
         if len(set(names)) < len(names):

@@ -64,9 +64,9 @@ def check_vectors(name: str, vectors: np.ndarray) -> np.ndarray:
         vectors = vectors.astype(np.float32)
     for rows, problem in zip(bad_rows(vectors), ("hold NaN or infinity", "are all zeros"), strict=True):
         if len(rows):
-            shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+            examples = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
             raise SpaceError(
-                f"space {name!r}: {len(rows)} of {len(vectors)} rows {problem} (rows {shown}); "
+                f"space {name!r}: {len(rows)} of {len(vectors)} rows {problem} (rows {examples}); "
                 "mend them, or leave them out with --drop-bad-rows"
             )
     return vectors
@@ -94,14 +94,14 @@ def check_entities(name: str, table: pa.Table, rows: int, split_by: str) -> pa.T
     ids = as_text(table["id"])
     if ids.null_count:
         raise SpaceError(f"space {name!r}: row {int(np.flatnonzero(ids.is_null())[0])} has no id")
-    again = repeated(ids)
-    if again:
-        shown = ", ".join(map(repr, again[:5]))
-        raise SpaceError(f"space {name!r}: {len(again)} ids stand more than once ({shown}); ids must be unique")
+    duplicates = repeated(ids)
+    if duplicates:
+        examples = ", ".join(map(repr, duplicates[:5]))
+        raise SpaceError(f"space {name!r}: {len(duplicates)} ids stand more than once ({examples}); ids must be unique")
     table = table.set_column(table.column_names.index("id"), "id", ids)
-    for text in {"title", "split"} & set(table.column_names):
-        if not is_text(table[text].type):
-            table = table.set_column(table.column_names.index(text), text, _texts(name, text, table[text]))
+    for column in {"title", "split"} & set(table.column_names):
+        if not is_text(table[column].type):
+            table = table.set_column(table.column_names.index(column), column, _texts(name, column, table[column]))
     if "split" in table.column_names:
         unknown = set(table["split"].to_pylist()) - set(split.SPLITS)
         if unknown:

@@ -110,14 +110,14 @@ class _Parser:
 
     def _expect(self, sign: str) -> None:
         if not self._take(sign):
-            _, found, position = self._peek()
-            raise self._error(f"expected {sign!r}, found {found!r}", position)
+            _, token, position = self._peek()
+            raise self._error(f"expected {sign!r}, found {token!r}", position)
 
     def parse(self) -> Point:
         value = self._sum()
-        kind, found, position = self._peek()
+        kind, token, position = self._peek()
         if kind != "end":
-            raise self._error(f"expected an operator, found {found!r}", position)
+            raise self._error(f"expected an operator, found {token!r}", position)
         return self._point(value, 0)
 
     def _sum(self) -> Any:
@@ -156,19 +156,19 @@ class _Parser:
         return self._atom()
 
     def _atom(self) -> Any:
-        kind, found, position = self._peek()
+        kind, token, position = self._peek()
         self.at += 1
         if kind == "number":
-            return float(found)
+            return float(token)
         if kind == "quoted":
-            return Name(re.sub(r"\\(.)", r"\1", found[1:-1]))
+            return Name(re.sub(r"\\(.)", r"\1", token[1:-1]))
         if kind == "name":
-            return self._call(found, position) if self._take("(") else self.names.get(found, Name(found))
-        if kind == "sign" and found == "(":
+            return self._call(token, position) if self._take("(") else self.names.get(token, Name(token))
+        if kind == "sign" and token == "(":
             value = self._sum()
             self._expect(")")
             return value
-        raise self._error(f"expected a title in quotes, a number or a function, found {found!r}", position)
+        raise self._error(f"expected a title in quotes, a number or a function, found {token!r}", position)
 
     def _call(self, name: str, position: int) -> Point:
         arguments: list[Any] = []

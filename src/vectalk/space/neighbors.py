@@ -62,9 +62,9 @@ def nearest(
         if exclude is not None:
             scores[block_rows[None, :] == exclude[:, None]] = -np.inf
         if scores.shape[1] > k:
-            kept = _best(scores, k)
-            scores = np.take_along_axis(scores, kept, axis=1)
-            candidates = block_rows[kept]
+            places = _best(scores, k)
+            scores = np.take_along_axis(scores, places, axis=1)
+            candidates = block_rows[places]
         else:
             candidates = np.broadcast_to(block_rows, scores.shape)
         best = np.concatenate([best, scores], axis=1)
@@ -76,13 +76,13 @@ def nearest(
 
 def _best(scores: np.ndarray, k: int) -> np.ndarray:
     """Return the places [Q, k], in any order, of the k best of scores [Q, N]; of equal ones, the first."""
-    kept = np.argpartition(scores, scores.shape[1] - k, axis=1)[:, -k:]
-    least = np.take_along_axis(scores, kept, axis=1).min(axis=1)
+    places = np.argpartition(scores, scores.shape[1] - k, axis=1)[:, -k:]
+    least = np.take_along_axis(scores, places, axis=1).min(axis=1)
     # Partitioning takes any of those that equal the least one kept.
     for query in np.flatnonzero((scores >= least[:, None]).sum(axis=1) > k):
         above = np.flatnonzero(scores[query] > least[query])
-        kept[query] = np.concatenate([above, np.flatnonzero(scores[query] == least[query])[: k - len(above)]])
-    return kept
+        places[query] = np.concatenate([above, np.flatnonzero(scores[query] == least[query])[: k - len(above)]])
+    return places
 
 
 def _squares(vectors: np.ndarray) -> np.ndarray:

@@ -104,7 +104,7 @@ class Calibration:
         rows = np.sort(rng.choice(rows, ANCHORS, replace=False)) if len(rows) > ANCHORS else np.asarray(rows)
         anchors = np.asarray(vectors[rows], np.float32)
         middle, whitening = _whitening(anchors, rng)
-        made = cls(
+        calibration = cls(
             anchors,
             {
                 "rows": rows.astype(np.int64),
@@ -116,13 +116,13 @@ class Calibration:
             },
         )
         every = np.arange(len(rows))
-        made.own = made._distances(anchors, every)[0]
+        calibration.own = calibration._distances(anchors, every)[0]
         sample = np.sort(rng.permutation(every)[:SAMPLE])
         angle, centre = _held_out(anchors, sample, rng)
-        isolation = made._isolation(anchors[sample], sample)
-        made.real = {"isolation": np.sort(isolation), "angle": np.sort(angle), "centre": np.sort(centre)}
-        made.real["oddness"] = np.sort(made._oddness(isolation, angle))
-        return made
+        isolation = calibration._isolation(anchors[sample], sample)
+        calibration.real = {"isolation": np.sort(isolation), "angle": np.sort(angle), "centre": np.sort(centre)}
+        calibration.real["oddness"] = np.sort(calibration._oddness(isolation, angle))
+        return calibration
 
     def save(self, path: Path) -> None:
         """Write everything but the anchors' vectors, which the space has."""
@@ -162,24 +162,24 @@ class Calibration:
         isolation, angle = self._isolation(queries, own), _angles(white, self.units, own)
         odd = 100.0 * _share_below(self.real["oddness"], self._oddness(isolation, angle))
         middle = 100.0 * _share_below(self.real["centre"], np.linalg.norm(white, axis=1))
-        found = []
+        supports = []
         for i in range(len(odd)):
             verdict = "central" if middle[i] < CENTRAL else "far" if odd[i] > FAR else "real"
             readings = float(odd[i]), float(middle[i]), float(isolation[i]), float(angle[i])
-            found.append(Support(*readings, verdict, tuple(sources[i]), rows[i] is not None))
-        return found
+            supports.append(Support(*readings, verdict, tuple(sources[i]), rows[i] is not None))
+        return supports
 
     def _distances(self, queries: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the mean distance [Q] to the nearest anchors, and which these are [Q, 10]."""
-        found, scores = nearest(queries, self.anchors, NEIGHBORS, "euclidean", exclude=own)
-        return -scores.mean(axis=1) if scores.shape[1] else np.zeros(len(queries)), found
+        places, scores = nearest(queries, self.anchors, NEIGHBORS, "euclidean", exclude=own)
+        return -scores.mean(axis=1) if scores.shape[1] else np.zeros(len(queries)), places
 
     def _isolation(self, queries: np.ndarray, own: np.ndarray) -> np.ndarray:
-        distance, found = self._distances(queries, own)
-        if not found.shape[1]:  # nobody to compare with
+        distance, places = self._distances(queries, own)
+        if not places.shape[1]:  # nobody to compare with
             return np.ones(len(queries))
         least = max(1e-3 * float(np.median(self.own)), 1e-12)  # duplicates have no distance
-        return distance / np.maximum(self.own[found].mean(axis=1), least)
+        return distance / np.maximum(self.own[places].mean(axis=1), least)
 
     def _oddness(self, isolation: np.ndarray, angle: np.ndarray) -> np.ndarray:
         """Return how small the shares of real entities that are at least as isolated, and at as wide an angle, are."""

@@ -101,21 +101,21 @@ def _kind(sign: str) -> int:
 
 def closest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
     """Return up to `count` candidates that look most like `name`, best first."""
-    wanted = title_key(name)
+    name_key = title_key(name)
     keys: dict[str, list[str]] = {}
     for candidate in candidates:
         keys.setdefault(title_key(candidate), []).append(candidate)
     # A part of a title ("alien" for "Alien (1979)") is the commonest slip, and edit distance misses it.
-    parts = sorted((key for key in keys if wanted and wanted in key), key=len)[:count]
-    near = difflib.get_close_matches(wanted, _alike(wanted, list(keys)), n=count, cutoff=0.5)
+    parts = sorted((key for key in keys if name_key and name_key in key), key=len)[:count]
+    near = difflib.get_close_matches(name_key, _alike(name_key, list(keys)), n=count, cutoff=0.5)
     return list(dict.fromkeys(one for key in [*parts, *near] for one in keys[key]))[:count]
 
 
-def _alike(wanted: str, keys: Sequence[str]) -> Sequence[str]:
+def _alike(name_key: str, keys: Sequence[str]) -> Sequence[str]:
     """Return the keys that share most letters with `wanted`: an upper bound of what difflib would find, but quick."""
     if len(keys) <= LOOKED_AT:
         return keys
-    letters = np.frombuffer(wanted.encode(errors="replace"), np.uint8)
+    letters = np.frombuffer(name_key.encode(errors="replace"), np.uint8)
     signs = np.frombuffer("\n".join(key.replace("\n", " ") for key in keys).encode(errors="replace"), np.uint8)
     ends = signs == ord("\n")
     row = np.cumsum(ends)

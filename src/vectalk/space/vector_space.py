@@ -171,10 +171,10 @@ class VectorSpace(EntityTable):
 
         folder = local_folder(path, SPACE_FILES, SpaceError)
         if not holds(folder, "space.json"):
-            found = "no such folder" if not folder.exists() else "it has no space.json"
+            problem = "no such folder" if not folder.exists() else "it has no space.json"
             raise SpaceError(
-                f"{folder} is not a space ({found}); make one with `vectalk space import` or `vectalk space factorize`"
-                ", or name one on the hub as hf://owner/name"
+                f"{folder} is not a space ({problem}); make one with `vectalk space import` or "
+                "`vectalk space factorize`, or name one on the hub as hf://owner/name"
             )
         card = SpaceCard.read(folder)
         vectors, entities = card.open_vectors(folder), card.check_entities(folder)
@@ -294,16 +294,16 @@ class VectorSpace(EntityTable):
         rows = None if split_name is None else self.rows(split_name)
         if isinstance(points, Point):
             own = np.array([-1 if points.row is None else points.row])
-            found, scores = nearest(points.values, self.vectors, k, self.metric, rows=rows, exclude=own)
-            return found[0], scores[0]
+            nearest_rows, scores = nearest(points.values, self.vectors, k, self.metric, rows=rows, exclude=own)
+            return nearest_rows[0], scores[0]
         return nearest(points, self.vectors, k, self.metric, rows=rows)
 
     @cached_property
     def calibration(self) -> Calibration:
         """What `support` compares with: kept with a saved space, else fitted when it is first needed."""
-        kept = None if self.path is None else self.path / SUPPORT
-        if kept is not None and kept.is_file():
-            return Calibration.load(kept, self.vectors)
+        saved = None if self.path is None else self.path / SUPPORT
+        if saved is not None and saved.is_file():
+            return Calibration.load(saved, self.vectors)
         if not len(self.rows(split.TRAIN)):
             raise SpaceError(f"space {self.name!r} has no entity of the train split to compare with; make it again")
         return Calibration.fit(self.vectors, self.rows(split.TRAIN))

@@ -1,4 +1,4 @@
-"""`Answer`: a text, and what is needed to judge it."""
+"""`Answer`: a text, with the support, neighbours and settings that help to interpret it."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Neighbor:
 
 @dataclass(frozen=True)
 class SlotReport:
-    """What is known of the vector in one slot.
+    """Describes the vector in one slot.
 
     Attributes:
-        space: the space it lies in.
-        source: the expression or title that gave it.
-        support: how near to real entities it lies.
+        space: name of the space of the vector.
+        source: the expression or title that the vector comes from.
+        support: how near the vector lies to real entities.
         neighbors: the nearest real entities.
-        notes: what was taken for granted when names were looked up, such as another spelling of a title.
+        notes: assumptions of the name lookup, such as that a name is another spelling of a title.
     """
 
     space: str
@@ -45,37 +45,38 @@ class SlotReport:
 
 @dataclass(frozen=True)
 class Influence:
-    """Which words come from a vector, and which from habit.
+    """Which tokens of an answer depend on the vectors.
 
     Attributes:
         tokens: the answer in pieces [T].
-        values: slot -> [T] log p(token | its vector) - log of the mean of p(token | other vectors in this slot), the
-            same words before it. 0 is habit; above, the vector calls for the token.
+        values: slot -> [T] log p(token | the vector) - log of the mean of p(token | other vectors in this slot), each
+            after the same preceding tokens. 0: the token does not depend on the vector; above 0: the vector makes the
+            token more likely.
     """
 
     tokens: tuple[str, ...]
     values: dict[str, tuple[float, ...]]
 
     def strongest(self, slot: str, count: int = 5) -> list[tuple[str, float]]:
-        """Return the tokens that a slot's vector calls for most."""
+        """Return the `count` tokens that a slot's vector makes most likely, with their values."""
         pairs = zip(self.tokens, self.values[slot], strict=True)
         return sorted(pairs, key=lambda pair: -pair[1])[:count]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer with its grounds.
+    """The answer to a question, with a report on each vector.
 
     Attributes:
         text: what the model wrote.
-        question: what was asked.
+        question: the question with its slots.
         slots: a report for each slot.
-        settings: what produced the text: decoding, run, LLM.
-        finished: false where the text was cut.
-        influence: which words come from which vector, where that was asked for.
-        consistency: cosine of what the text reads back as with the vector, where candidates were compared.
-        abstained: why there is no text, where a strict question is about a vector far from anything real.
-        cut: what cut the text: `max_new_tokens`, or the LLM's `context`, which question and answer share.
+        settings: the decoding settings, the run and the LLM that produced the text.
+        finished: False where a limit cut the text.
+        influence: which tokens depend on which vector; None unless `ask` was called with `influence=True`.
+        consistency: cosine between the read-back of the text and the vector; None unless candidates were compared.
+        abstained: why there is no text: a strict question is about a vector that is out of distribution.
+        cut: the limit that cut the text: `max_new_tokens`, or the LLM's `context`, which question and answer share.
     """
 
     text: str
@@ -107,11 +108,11 @@ class Answer:
         return self.text
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain values, for JSON."""
+        """Return the answer as plain values, for JSON."""
         return asdict(self)
 
     def to_json(self) -> str:
-        """Return everything as one line of JSON."""
+        """Return the answer as one line of JSON."""
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
     def to_arrow(self) -> pa.Table:
@@ -123,7 +124,7 @@ class Answer:
         return to_pandas(self.to_arrow())
 
     def _repr_html_(self) -> str:
-        """Show the text in a notebook, with its grounds: each vector's support and nearest entities."""
+        """Show the text in a notebook, with the support and the nearest entities of each vector."""
         rows = [
             [
                 slot,
@@ -139,9 +140,9 @@ class Answer:
 
 
 def to_arrow(answers: Sequence[Answer]) -> pa.Table:
-    """Return answers as a table, one a row; the schema is the same whatever was asked for.
+    """Return answers as a table with a row for each answer; the schema does not depend on the options of `ask`.
 
-    Slots and influences are lists of structs, the settings a JSON text.
+    Slots and influences are lists of structs; the settings are a JSON text.
     """
     import pyarrow as pa
 
@@ -168,7 +169,7 @@ def to_arrow(answers: Sequence[Answer]) -> pa.Table:
 
 
 def _row(answer: Answer) -> dict[str, Any]:
-    found = answer.influence
+    influence = answer.influence
     slots = [
         {
             "slot": name,
@@ -189,7 +190,9 @@ def _row(answer: Answer) -> dict[str, Any]:
         "abstained": answer.abstained,
         "consistency": answer.consistency,
         "slots": slots,
-        "tokens": None if found is None else list(found.tokens),
-        "influence": None if found is None else [{"slot": s, "values": list(v)} for s, v in found.values.items()],
+        "tokens": None if influence is None else list(influence.tokens),
+        "influence": None
+        if influence is None
+        else [{"slot": s, "values": list(v)} for s, v in influence.values.items()],
         "settings": json.dumps(answer.settings, ensure_ascii=False),
     }

@@ -1,4 +1,4 @@
-"""Candidates: of several answers the one that reads back nearest to its vector is kept."""
+"""Candidates: write several answers and keep the one whose read-back is nearest to the vector."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from vectalk.errors import EvaluationError, PromptError
 from vectalk.files import read_json
 from vectalk.readback import ReadBack
 from vectalk.readback.identity import encoder_identity
-from vectalk.readback.shelf import kept
+from vectalk.readback.shelf import saved_readbacks
 from vectalk.space import Point, VectorSpace
 from vectalk.space.expression import evaluate
 from vectalk.talk.engine import Engine, Progress, Slots
 from vectalk.tasks import Corpus, Suite, Task
 
-TEXTS = 2_000  # reference texts that a reranker is fitted on at most
-TEMPERATURE = 0.7  # of the candidates beside the greedy one, where no temperature is asked for
+TEXTS = 2_000  # most reference texts that a reranker is fitted on
+TEMPERATURE = 0.7  # of the sampled candidates, where the decoding is greedy
 
 
 class Reranker:
-    """Says how near to a vector a text reads back; fitted on reference texts of training entities alone.
+    """Scores how near the read-back of a text is to a vector; fitted on reference texts of training entities only.
 
     Args:
         readback: the frozen map from text to vector.
-        task: whose texts it was fitted on.
+        task: the task of the reference texts.
     """
 
     def __init__(self, readback: ReadBack, task: Task) -> None:
@@ -41,10 +41,10 @@ class Reranker:
         """Fit the reranker of a task, or load it from the cache.
 
         Args:
-            corpus: whose training texts it is fitted on.
-            task: about one vector.
+            corpus: the corpus of the training texts.
+            task: a task about one vector.
             encoder: text encoder: `minilm`, `tfidf`, or a sentence transformer.
-            cache: folder that keeps what was fitted.
+            cache: folder of the fitted rerankers.
         """
         space = corpus.spaces[next(iter(task.slots.values()))]
         key = hashlib.sha256(
@@ -53,45 +53,45 @@ class Reranker:
         folder = cache / f"{task.name}-{key.hexdigest()[:12]}"
         try:
             return cls(_opened(folder, encoder, space), task)
-        except (ValueError, OSError, KeyError):  # never fitted, or half written
+        except (ValueError, OSError, KeyError):  # not fitted yet, or incomplete
             examples = list(corpus.examples("train", task.name))
             readback = ReadBack.fit(space, examples, encoder, about=task.about, most_texts=TEXTS)
-        with suppress(OSError):  # for a run that cannot be written to it is fitted anew each time
+        with suppress(OSError):  # without write access to the run, fit again each time
             readback.save(folder)
         return cls(readback, task)
 
     @classmethod
     def load(cls, run: Path, task: Task, encoder: str, space: VectorSpace, corpus: Path) -> Reranker:
-        """Load the reranker of a task from those that a run keeps, where its corpus is not at hand.
+        """Load the saved reranker of a task from a run whose corpus is not on this machine.
 
         Args:
             run: folder of the run.
-            task: about one vector.
-            encoder: text encoder that it must have been fitted with.
+            task: a task about one vector.
+            encoder: text encoder of the reranker.
             space: the space of that vector.
-            corpus: where the corpus was, for the error.
+            corpus: former path of the corpus, for the error message.
 
         Raises:
-            EvaluationError: the run keeps none of this task by this encoder.
+            EvaluationError: the run has no saved reranker of this task with this encoder.
         """
-        there = [one for one in kept(run) if one.task == task.name and one.fingerprint == space.fingerprint]
-        for one in there:
+        saved = [one for one in saved_readbacks(run) if one.task == task.name and one.fingerprint == space.fingerprint]
+        for one in saved:
             if one.encoder == encoder:
                 return cls(_opened(one.folder, encoder, space), task)
-        encoders = ", ".join(dict.fromkeys(repr(one.encoder) for one in there))
+        encoders = ", ".join(dict.fromkeys(repr(one.encoder) for one in saved))
         raise EvaluationError(
             f"candidates cannot be compared: the corpus of run {run}, on which a read-back would be fitted, is not at "
             f"{corpus}, and the run keeps none of task {task.name!r} by the text encoder {encoder!r}"
-            + (f" (it keeps one by {encoders}: name it with --encoder)" if there else "")
+            + (f" (it keeps one by {encoders}: name it with --encoder)" if saved else "")
             + ". Where the corpus is, ask once with --candidates 2 --encoder minilm and push the run again; what "
             "`tfidf` fits is never pushed, since it holds words of the texts"
         )
 
     def __call__(self, texts: Sequence[str], vectors: np.ndarray) -> np.ndarray:
-        """Return the cosine [N] of what each text reads back as with its vector [N, D], both from the space's mean."""
-        found, own = self.readback(texts) - self.readback.centre, vectors - self.readback.centre
-        norms = np.linalg.norm(found, axis=1) * np.linalg.norm(own, axis=1)
-        return (found * own).sum(1) / np.maximum(norms, 1e-12)
+        """Return the cosine [N] between the read-back of each text and its vector [N, D], centred on the mean."""
+        predictions, targets = self.readback(texts) - self.readback.centre, vectors - self.readback.centre
+        norms = np.linalg.norm(predictions, axis=1) * np.linalg.norm(targets, axis=1)
+        return (predictions * targets).sum(1) / np.maximum(norms, 1e-12)
 
     def about(self, points: Mapping[str, Point]) -> np.ndarray:
         """Return the vector [D] that an answer is about."""
@@ -104,7 +104,7 @@ class Reranker:
 
 
 def _opened(folder: Path, encoder: str, space: VectorSpace) -> ReadBack:
-    """Open a read-back by an encoder that the caller named, which therefore need not be known."""
+    """Open a read-back with the encoder that the caller named; the encoder is therefore trusted."""
     named = read_json(folder / "readback.json")["encoder"]
     if named != encoder:
         raise EvaluationError(f"{folder} was fitted with the text encoder {named!r}, not with {encoder!r}")
@@ -115,17 +115,17 @@ def task_of(suite: Suite, question: str, spaces: Sequence[str]) -> Task:
     """Return the task whose texts rerank answers to a question.
 
     Args:
-        suite: the tasks that there are.
+        suite: the tasks of the run.
         question: text with slots.
-        spaces: names of the spaces of its slots, in their order.
+        spaces: names of the spaces of the question's slots, in order.
 
     Raises:
-        PromptError: there is none, or the question is about no one vector.
+        PromptError: no task fits, or the question is not about a single vector.
     """
     for task in suite.tasks:
         if question in task.prompts:
             if task.about is None:
-                raise PromptError(f"candidates of {question!r} cannot be compared: its task is about no one vector")
+                raise PromptError(f"candidates of {question!r} cannot be compared: its task is not about one vector")
             return task
     for task in suite.tasks:
         if len(spaces) == 1 and list(task.slots.values()) == list(spaces) and task.about in task.slots:
@@ -147,14 +147,14 @@ def generate_candidates(
 ) -> list[list[Generated]]:
     """Write `count` answers to each question: the first as the decoding says, the others sampled.
 
-    They are sampled at the decoding's own temperature, or at `temperature` where that is greedy.
+    The temperature of the samples is that of the decoding, or `temperature` where the decoding is greedy.
     """
     total = count * len(questions)
     first = engine.generate(questions, slots, decoding, lambda done, _: progress(done, total))
     warm = replace(decoding, temperature=decoding.temperature or temperature, seed=decoding.seed + 1)
     rest = engine.generate(
         [question for question in questions for _ in range(count - 1)],
-        [given for given in slots for _ in range(count - 1)],
+        [bindings for bindings in slots for _ in range(count - 1)],
         warm,
         lambda done, _: progress(len(questions) + done, total),
     )
@@ -162,9 +162,9 @@ def generate_candidates(
 
 
 def keep_nearest(reranker: Reranker, answers: Sequence[Generated], vector: np.ndarray) -> tuple[Generated, float]:
-    """Return the answer that reads back nearest to a vector, the first of equals, with its cosine."""
-    scores = reranker([made.text for made in answers], np.tile(vector, (len(answers), 1)))
+    """Return the answer whose read-back is nearest to a vector (the first one of a tie), and its cosine."""
+    scores = reranker([answer.text for answer in answers], np.tile(vector, (len(answers), 1)))
     if not np.isfinite(scores).all():
-        raise EvaluationError("an answer reads back as no number")
+        raise EvaluationError("the read-back of an answer is not a finite number; fit the read-back again")
     best = int(scores.argmax())
     return answers[best], float(scores[best])

@@ -1,7 +1,7 @@
-"""`Chat`: a conversation about points that stay bound, whatever front end reads the lines.
+"""`Chat`: a conversation about points; any front end may read the lines.
 
-Each question stands alone for the model, as in its training; what stays from turn to turn are the bindings, the
-settings and the history.
+The model sees each question alone, as in its training. The chat keeps the bindings, the settings and the history from
+turn to turn.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from vectalk.talk.answer import Answer
 from vectalk.talk.elm import ELM, report
 from vectalk.tasks.suite import slots_in
 
-SHOWN = 20  # completions and wordings offered at most
+MOST_OFFERS = 20  # most completions or wordings that are offered
 _BINDING = re.compile(r"(?P<slot>[A-Za-z_]\w*)\s*=\s*(?P<value>.+)")
 
 
 @dataclass(frozen=True)
 class Turn:
-    """A question that was answered.
+    """A question and its answer.
 
     Attributes:
-        answer: with its grounds.
-        points: slot -> the point it was about.
-        settings: how it was decoded.
+        answer: the answer to the question.
+        points: slot -> the point that the question is about.
+        settings: the decoding settings of the answer.
     """
 
     answer: Answer
@@ -47,11 +47,11 @@ class Chat:
     """A conversation.
 
     Attributes:
-        elm: who answers.
-        settings: of decoding; a sampled answer takes the seed of its turn.
-        points: slot -> what is bound to it.
-        turns: what was said.
-        ended: whether it is over.
+        elm: the model that answers.
+        settings: decoding settings; the number of the turn is added to the seed.
+        points: slot -> the point that is bound to it.
+        turns: the questions and answers so far.
+        ended: whether the user ended the conversation.
     """
 
     elm: ELM
@@ -61,13 +61,14 @@ class Chat:
     ended: bool = False
 
     def hear(self, line: str) -> Iterator[str | Answer]:
-        """Take a line: a question, or a command that begins with a slash.
+        """Process a line: a question, or a command that begins with a slash.
 
         Yields:
-            Pieces of text as they come, and last an Answer: that of a question, or with influence where `/why` asks.
+            Pieces of text as the model writes them, then the Answer to a question;
+            `/why` yields an Answer with influence.
 
         Raises:
-            VectalkError: it cannot be done; the conversation goes on.
+            VectalkError: the line cannot be processed; the conversation may continue.
         """
         line = line.strip()
         if not line:
@@ -77,32 +78,36 @@ class Chat:
             return
         name, _, rest = line[1:].partition(" ")
         if name not in COMMANDS:
-            raise PromptError(f"there is no /{name}; there are {', '.join('/' + known for known in COMMANDS)}")
+            raise PromptError(
+                f"there is no command /{name}; the commands are {', '.join('/' + known for known in COMMANDS)}"
+            )
         yield from COMMANDS[name](self, rest.strip())
 
     def complete(self, line: str) -> list[str]:
-        """Return what may stand in place of the end of a line, from its last quote or its slash on."""
+        """Return texts that may replace the end of a line, from its last open quote or its slash."""
         if line.startswith("/") and " " not in line:
             return [f"/{name} " for name in COMMANDS if f"/{name}".startswith(line)]
         slot = _BINDING.match(line.partition(" ")[2])
-        quote = max(line.rfind("'"), line.rfind('"'))
-        if slot is None or quote < 0 or line.count(line[quote]) % 2 == 0:
+        start = max(line.rfind("'"), line.rfind('"'))
+        if slot is None or start < 0 or line.count(line[start]) % 2 == 0:
             return []
-        begun, sign = line[quote + 1 :].casefold(), line[quote]
+        beginning, quotation_mark = line[start + 1 :].casefold(), line[start]
         try:
             space = self.elm.space_of(slot["slot"], None)
         except PromptError:
             return []
-        found = (title for low, title in _titles(space) if low.startswith(begun) and sign not in title)
-        return [title for title, _ in zip(found, range(SHOWN), strict=False)]
+        matches = (title for low, title in _titles(space) if low.startswith(beginning) and quotation_mark not in title)
+        return [title for title, _ in zip(matches, range(MOST_OFFERS), strict=False)]
 
-    # ---- what may be said
+    # ---- commands
 
     def _ask(self, question: str) -> Iterator[str | Answer]:
         slots = list(dict.fromkeys(slots_in(question)))
         for slot in slots:
             if slot not in self.points:
-                raise PromptError(f"nothing is bound to {{{slot}}}; say /bind {slot} = 'a title or an expression'")
+                raise PromptError(
+                    f"nothing is bound to {{{slot}}}; bind a point with /bind {slot} = 'a title or an expression'"
+                )
         points = {slot: self.points[slot] for slot in slots}
         settings = {**self.settings, "seed": self.settings.get("seed", 0) + len(self.turns)}
         for piece in self.elm.stream(question, points, **settings):
@@ -111,28 +116,28 @@ class Chat:
             yield piece
 
     def _bind(self, rest: str) -> Iterator[str]:
-        """`/bind film = lerp('A', 'B', 0.4)`: say what a slot stands for; alone, tell what is bound."""
+        """`/bind film = lerp('A', 'B', 0.4)`: bind a point to a slot; without arguments, list the bindings."""
         if not rest:
             yield "\n".join(f"{{{slot}}} = {point.source}" for slot, point in self.points.items()) or "nothing is bound"
             return
-        found = _BINDING.fullmatch(rest)
-        if found is None:
+        binding = _BINDING.fullmatch(rest)
+        if binding is None:
             raise PromptError(f"/bind takes SLOT = title, id or expression, not {rest!r}")
-        point = self.elm.point(found["slot"], found["value"].strip())
-        self.points[found["slot"]] = point
+        point = self.elm.point(binding["slot"], binding["value"].strip())
+        self.points[binding["slot"]] = point
         yield "".join(f"({note})\n" for note in point.notes)
-        yield f"{{{found['slot']}}} = {point.source}: {VectorSpace.of(point).support(point)}"
+        yield f"{{{binding['slot']}}} = {point.source}: {VectorSpace.of(point).support(point)}"
 
     def _near(self, rest: str) -> Iterator[str]:
-        """`/near film 10`: the real entities nearest to what is bound."""
+        """`/near film 10`: list the real entities nearest to the bound point (5 unless you give a number)."""
         words = rest.split()
         count = int(words.pop()) if words and words[-1].isdigit() else 5
         point = self._point(words[0] if words else None)
-        found = report(point, count)
-        yield "\n".join(f"{near.similarity:6.3f}  {near.title}" for near in found.neighbors)
+        description = report(point, count)
+        yield "\n".join(f"{near.similarity:6.3f}  {near.title}" for near in description.neighbors)
 
     def _concept(self, rest: str) -> Iterator[str]:
-        """`/concept comedy film`: where what is bound lies on a concept; alone, which concepts there are."""
+        """`/concept comedy film`: score the bound point on a concept; without arguments, list the concepts."""
         words = shlex.split(rest)
         if not words:
             for space in dict.fromkeys(map(VectorSpace.of, self.points.values())) or self.elm.spaces.values():
@@ -141,18 +146,18 @@ class Chat:
         point = self._point(words[1] if len(words) > 1 else None)
         concept = shelf.find(VectorSpace.of(point), words[0])
         score = float(concept.score(point))
-        moved = f"{point.source} + concept('{concept.name}')"
-        yield f"{point.source} lies {score:+.2f} sd along {concept.name!r}; move it by {moved}"
+        expression = f"{point.source} + concept('{concept.name}')"
+        yield f"{point.source} lies {score:+.2f} sd along {concept.name!r}; move it by {expression}"
 
     def _why(self, rest: str) -> Iterator[Answer]:
-        """`/why`: which words of the last answer come from the vector."""
+        """`/why`: show which words of the last answer depend on the vector."""
         if not self.turns:
             raise PromptError("nothing was asked yet")
         turn = self.turns[-1]
         yield self.elm.ask(turn.answer.question, turn.points, influence=True, **turn.settings)
 
     def _set(self, rest: str) -> Iterator[str]:
-        """`/set temperature 0.7`: change how answers are decoded; alone, tell how."""
+        """`/set temperature 0.7`: change a decoding setting; without arguments, list the changed settings."""
         words = rest.split()
         if words:
             from vectalk.decoding.settings import Decoding
@@ -165,16 +170,16 @@ class Chat:
                 value = words[1]
             if not isinstance(value, (int, float)):
                 raise PromptError(f"{words[0]} takes a number, not {words[1]!r}")
-            Decoding.of(changed := {**self.settings, words[0]: value})
-            self.settings = changed
-        yield ", ".join(f"{name} {value}" for name, value in self.settings.items()) or "the usual settings"
+            Decoding.of(settings := {**self.settings, words[0]: value})
+            self.settings = settings
+        yield ", ".join(f"{name} {value}" for name, value in self.settings.items()) or "the default settings"
 
     def _history(self, rest: str) -> Iterator[str]:
-        """`/history`: what was said."""
+        """`/history`: show the conversation so far."""
         yield self.to_markdown() or "nothing was asked yet"
 
     def _save(self, rest: str) -> Iterator[str]:
-        """`/save talk.md`: write the conversation, as Markdown, or all of it as `.jsonl`."""
+        """`/save talk.md`: write the conversation as Markdown, or with all details as `.jsonl`."""
         if not rest:
             raise PromptError("/save takes a file, such as /save talk.md or /save talk.jsonl")
         path = Path(rest).expanduser()
@@ -183,13 +188,13 @@ class Chat:
         yield f"{path}: {len(self.turns)} answers"
 
     def _ask_help(self, rest: str) -> Iterator[str]:
-        """`/help`: this."""
+        """`/help`: list the commands."""
         yield "\n".join((command.__doc__ or "").strip() for command in COMMANDS.values())
         wordings = [prompt for task in self.elm.suite.tasks for prompt in task.prompts[:1]]
-        yield "\nAsk, for example: " + "; ".join(wordings[:SHOWN])
+        yield "\nAsk, for example: " + "; ".join(wordings[:MOST_OFFERS])
 
     def _quit(self, rest: str) -> Iterator[str]:
-        """`/quit`: end."""
+        """`/quit`: end the conversation."""
         self.ended = True
         yield from ()
 
@@ -209,9 +214,11 @@ class Chat:
         if slot is None and len(self.points) == 1:
             return next(iter(self.points.values()))
         if slot not in self.points:
-            bound = ", ".join(self.points) or "nothing: say /bind SLOT = 'a title'"
+            bound = ", ".join(self.points) or "nothing: bind a point with /bind SLOT = 'a title'"
             raise PromptError(
-                f"which one? bound is {bound}" if slot is None else f"{slot!r} is not bound; bound is {bound}"
+                f"name one slot; bound are {bound}"
+                if slot is None
+                else f"slot {slot!r} is not bound; bound are {bound}"
             )
         return self.points[slot]
 

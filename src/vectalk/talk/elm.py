@@ -1,4 +1,4 @@
-"""`ELM`: the facade. Load a run, bind vectors to the slots of a question, get answers with their grounds."""
+"""`ELM`: the entry class. Load a run, bind vectors to the slots of a question, get answers."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ Bindings = Mapping[str, Binding]
 
 
 class ELM:
-    """An Embedding Language Model that is ready to talk.
+    """A loaded Embedding Language Model that answers questions about vectors.
 
     Args:
-        run: what it was loaded from.
-        model: adapters and LLM; None where they live elsewhere.
-        prompts: makes prompts of questions; None likewise.
+        run: the run that it was loaded from.
+        model: adapters and LLM; None where another engine has them.
+        prompts: turns questions into prompts; None where `model` is None.
         spaces: spaces by name.
-        engine: what writes; the model in this process when omitted.
-        trust_encoder: load the text encoder that a space or a read-back names also where vectalk does not know it.
+        engine: the engine that writes answers; the model in this process when omitted.
+        trust_encoder: load the text encoder that a space or a read-back names even if vectalk does not know it.
     """
 
     def __init__(
@@ -77,18 +77,18 @@ class ELM:
         """Load a run.
 
         Args:
-            run: its folder, or `hf://owner/name` on the Hugging Face hub.
-            spaces: folders of spaces that moved, by name.
-            llm: another place of the base LLM, where it moved: a folder, or `owner/name` on the hub.
+            run: the folder of the run, or `hf://owner/name` on the Hugging Face hub.
+            spaces: name -> new folder of a space that moved.
+            llm: new place of a base LLM that moved: a folder, or `owner/name` on the hub.
             device: `auto`, `cpu`, `cuda`, ...
-            stage: 1 for the model as the first stage of training left it, to compare with.
+            stage: 1 to load the model after the first stage of training, for comparison.
             revision: branch, tag or commit of a run on the hub.
-            engine: what writes, such as a `VllmHttpEngine`; no LLM is then loaded into this process.
-            trust_encoder: load the text encoder that a space or a read-back names, for `text("...")`, also where
-                vectalk does not know it.
+            engine: another engine, such as a `VllmHttpEngine`; this process then loads no LLM.
+            trust_encoder: load the text encoder that a space or a read-back names, for `text("...")`, even if vectalk
+                does not know it.
 
         Raises:
-            RunError: the folder is not a run, or a space is not the one it was trained on.
+            RunError: the folder is not a run, or the run was trained on another version of a space.
         """
         opened = Run.load(run, revision)
         known = opened.spaces(spaces)
@@ -102,7 +102,7 @@ class ELM:
         """Adapters and LLM.
 
         Raises:
-            EngineError: they live elsewhere.
+            EngineError: another engine has them.
         """
         if self._model is None:
             raise EngineError("this needs the LLM in this process; load the run without another engine")
@@ -110,7 +110,7 @@ class ELM:
 
     @property
     def prompts(self) -> PromptFormat:
-        """Makes prompts of questions; see `model`."""
+        """Turns questions into prompts; see `model`."""
         if self._prompts is None:
             raise EngineError("this needs the LLM in this process; load the run without another engine")
         return self._prompts
@@ -119,23 +119,23 @@ class ELM:
         """Copy the run to another folder, from which `from_pretrained` loads the same model; returns the folder.
 
         Args:
-            path: folder to make.
-            spaces: copy the spaces into it too; else the copy names them where they are.
+            path: new folder.
+            spaces: copy the spaces too; otherwise the copy refers to their present folders.
             overwrite: replace another run in `path`.
         """
         return copy_run(self.run, path, spaces=spaces, overwrite=overwrite).path
 
     def push_to_hub(self, repository: str, **options: Any) -> str:
-        """Upload the run with a model card; returns its address. Options are those of `vectalk.model.hub.push`."""
+        """Upload the run with a model card and return its address; for the options see `vectalk.model.hub.push`."""
         return push(self.run, repository, **options)
 
     @cached_property
     def suite(self) -> Suite:
-        """The tasks that it was trained on."""
+        """The tasks that the run was trained on."""
         return self.run.suite
 
     def trained_wordings(self, question: str) -> list[str]:
-        """Return the trained wordings with as many slots, where a question is none of them; else nothing."""
+        """Return trained wordings with the same number of slots; an empty list where the question is one of them."""
         known = [prompt for task in self.suite.tasks for prompt in task.prompts]
         bare = SLOT.sub("{}", question)
         if any(SLOT.sub("{}", prompt) == bare for prompt in known):
@@ -145,36 +145,36 @@ class ELM:
 
     @property
     def corpus_path(self) -> Path:
-        """Where the corpus was that it was trained on."""
+        """Path of the corpus that the run was trained on; it may no longer exist."""
         return self.run.corpus_path
 
     # ---- asking
 
     def point(self, slot: str, value: Binding, question: str | None = None) -> Point:
-        """Turn what is bound to a slot into a point of its space.
+        """Turn the value bound to a slot into a point of the slot's space.
 
         Args:
-            slot: name of the slot; a slot named like a space takes points of it.
-            value: a Point, a vector [D], or a title, id or expression; `film:'Alien (1979)'` names the space of a
-                slot that is called otherwise.
-            question: the question, which tells the spaces of its slots where it is one of a task's.
+            slot: name of the slot; a slot with the name of a space takes points of that space.
+            value: a Point, a vector [D], or a title, id or expression; `film:'Alien (1979)'` names the space of
+                a slot that has another name.
+            question: the question; the wording of a task determines the spaces of its slots.
 
         Returns:
             A point of one of the run's own spaces.
 
         Raises:
-            PromptError: the space of the slot is not known.
+            PromptError: the space of the slot is unknown.
         """
         if isinstance(value, Point):
-            # Vectors are known by their fingerprint: what a space is called where it was made is another matter.
-            same = [s for s in self.spaces.values() if s.fingerprint == value.space.fingerprint]
-            if not same:
+            # Compare fingerprints: the same space may have another name elsewhere.
+            matches = [s for s in self.spaces.values() if s.fingerprint == value.space.fingerprint]
+            if not matches:
                 raise PromptError(
                     f"slot {{{slot}}}: the point lies in space {value.space.name!r} ({value.space.fingerprint[:12]}), "
-                    f"on which this model was not trained; it knows {self._known()}"
+                    f"on which this model was not trained; bind a point of one of its spaces: {self._known()}"
                 )
-            meant = self.space_of(slot, question) if len(same) > 1 else same[0]
-            return replace(value, space=meant)
+            target = self.space_of(slot, question) if len(matches) > 1 else matches[0]
+            return replace(value, space=target)
         if isinstance(value, str):
             name, sign, rest = value.partition(":")
             if sign and name.strip() in self.spaces:
@@ -194,18 +194,18 @@ class ELM:
         return text_function(Path(self.run.path), self.trust_encoder)
 
     def space_of(self, slot: str, question: str | None) -> VectorSpace:
-        """Return the space of a slot: by its name, by the tasks that have it, or because there is only one."""
+        """Return the space of a slot, from the slot's name, from the tasks with this slot, or the run's only space."""
         if slot in self.spaces:
             return self.spaces[slot]
         if len(self.spaces) == 1:
             return next(iter(self.spaces.values()))
         tasks = [task for task in self.suite.tasks if slot in task.slots]
-        asked = [task for task in tasks if question in task.prompts]
-        declared = {task.slots[slot] for task in asked or tasks}
+        exact_tasks = [task for task in tasks if question in task.prompts]
+        declared = {task.slots[slot] for task in exact_tasks or tasks}
         if len(declared) == 1:
             return self.spaces[declared.pop()]
         raise PromptError(
-            f"slot {{{slot}}} could be of any space; name it like one ({self._known()}), or bind e.g. "
+            f"slot {{{slot}}} could belong to any space; name it after a space ({self._known()}), or bind e.g. "
             f"{next(iter(self.spaces))}:'...'"
         )
 
@@ -236,15 +236,15 @@ class ELM:
         """Ask one question, or many at once.
 
         Args:
-            question: text with slots, or a list of such.
+            question: text with slots, or a list of such texts.
             bindings: slot -> Point, vector [D], title, id or expression; a list for a list of questions.
-            neighbors: how many real entities each slot's report names.
-            strict: do not answer about vectors that lie far from anything real.
-            influence: tell which words come from which vector (one more pass).
-            candidates: answers that are written to each question; the one that reads back nearest to its vector is
-                kept, the first of them being what a single answer would be.
-            encoder: text encoder of that read-back: `minilm`, `tfidf`, or a sentence transformer.
-            progress: called with answers done and answers in all.
+            neighbors: number of real entities in the report of each slot.
+            strict: do not answer questions about vectors that are out of distribution.
+            influence: report which tokens depend on which vector (one more forward pass).
+            candidates: number of answers to each question, of which the one whose read-back is nearest to the vector
+                is returned; the first candidate is the answer that `candidates=1` gives.
+            encoder: text encoder of the read-back: `minilm`, `tfidf`, or a sentence transformer.
+            progress: called with the number of finished answers and the total.
             settings: fields of `Decoding`: `max_new_tokens`, `temperature`, `top_p`, `beams`, `seed`, `stop`.
 
         Returns:
@@ -255,37 +255,41 @@ class ELM:
         """
         single = isinstance(question, str)
         questions = [question] if isinstance(question, str) else list(question)
-        given: list[Bindings] = [bindings or {}] if single else list(bindings or [{}] * len(questions))  # type: ignore
-        if len(given) != len(questions):
-            raise PromptError(f"{len(questions)} questions but {len(given)} bindings; give one for each")
+        bindings_list: list[Bindings] = [bindings or {}] if single else list(bindings or [{}] * len(questions))  # type: ignore
+        if len(bindings_list) != len(questions):
+            raise PromptError(
+                f"{len(questions)} questions but {len(bindings_list)} bindings; give one mapping for each question"
+            )
         decoding = Decoding.of(settings)
         if not 1 <= candidates <= 1024:
             raise PromptError(f"candidates is {candidates}; allowed is 1 to 1024")
-        points = [self.bind(q, b) for q, b in zip(questions, given, strict=True)]
+        points = [self.bind(q, b) for q, b in zip(questions, bindings_list, strict=True)]
         answers = [self._empty(q, p, decoding, neighbors, strict) for q, p in zip(questions, points, strict=True)]
-        chosen = [i for i, answer in enumerate(answers) if answer.abstained is None]
-        asked, slots = [questions[i] for i in chosen], [as_slots(points[i]) for i in chosen]
+        answered = [i for i, answer in enumerate(answers) if answer.abstained is None]
+        texts, slots = [questions[i] for i in answered], [as_slots(points[i]) for i in answered]
         if candidates == 1:
-            for i, made in zip(chosen, self.engine.generate(asked, slots, decoding, progress), strict=True):
-                answers[i] = self._filled(answers[i], points[i], made, influence)
+            for i, text in zip(answered, self.engine.generate(texts, slots, decoding, progress), strict=True):
+                answers[i] = self._filled(answers[i], points[i], text, influence)
             return answers[0] if single else answers
-        rerankers = [self.reranker(question, encoder) for question in asked]  # first, since this may fail
-        several = generate_candidates(self.engine, asked, slots, decoding, candidates, progress)
-        for i, reranker, written in zip(chosen, rerankers, several, strict=True):
-            made, nearness = keep_nearest(reranker, written, reranker.about(points[i]))
-            filled = self._filled(answers[i], points[i], made, influence)
-            how = {**filled.settings, "candidates": candidates, "encoder": encoder}
-            answers[i] = replace(filled, consistency=nearness, settings=how)
+        rerankers = [
+            self.reranker(question, encoder) for question in texts
+        ]  # before any answer is written, since fitting may fail
+        candidate_lists = generate_candidates(self.engine, texts, slots, decoding, candidates, progress)
+        for i, reranker, drafts in zip(answered, rerankers, candidate_lists, strict=True):
+            text, nearness = keep_nearest(reranker, drafts, reranker.about(points[i]))
+            complete = self._filled(answers[i], points[i], text, influence)
+            details = {**complete.settings, "candidates": candidates, "encoder": encoder}
+            answers[i] = replace(complete, consistency=nearness, settings=details)
         return answers[0] if single else answers
 
-    async def aask(self, *given: Any, **settings: Any) -> Any:
-        """Ask as `ask` does, without keeping an event loop waiting; calls that overlap are decoded together."""
-        return await asyncio.to_thread(self.ask, *given, **settings)
+    async def aask(self, *arguments: Any, **settings: Any) -> Any:
+        """Ask as `ask` does, without blocking the event loop; overlapping calls are decoded in one batch."""
+        return await asyncio.to_thread(self.ask, *arguments, **settings)
 
     def reranker(self, question: str, encoder: str = "minilm") -> Reranker:
-        """Return what tells how near to its vector an answer to a question reads back.
+        """Return the reranker of a question, which scores how near the read-back of an answer is to the vector.
 
-        It is fitted when it is first asked for, and kept in the run's folder.
+        The first call fits the reranker and saves it in the run's folder.
 
         Args:
             question: text with slots.
@@ -312,7 +316,7 @@ class ELM:
     def bind(self, question: str, bindings: Bindings) -> dict[str, Point]:
         """Return the point of each slot of a question."""
         if not isinstance(bindings, Mapping):
-            raise PromptError(f"bindings map slot names to points; {type(bindings).__name__} was given")
+            raise PromptError(f"bindings must map slot names to points, but they are a {type(bindings).__name__}")
         check_slots(question, bindings)
         return {slot: self.point(slot, bindings[slot], question) for slot in dict.fromkeys(slots_in(question))}
 
@@ -326,13 +330,13 @@ class ELM:
         influence: bool = False,
         **settings: Any,
     ) -> Iterator[str | Answer]:
-        """Ask one question; yields pieces of text as they come, and the Answer last."""
+        """Ask one question: yield pieces of text as the model writes them, then the Answer."""
         decoding = Decoding.of(settings)
         points = self.bind(question, bindings or {})
         answer = self._empty(question, points, decoding, neighbors, strict)
         if answer.abstained is None:
-            made = yield from self.engine.stream(question, as_slots(points), decoding)
-            answer = self._filled(answer, points, made, influence)
+            text = yield from self.engine.stream(question, as_slots(points), decoding)
+            answer = self._filled(answer, points, text, influence)
         yield answer
 
     def generate(
@@ -345,12 +349,12 @@ class ELM:
     ) -> list[str]:
         """Answer many questions greedily, texts only; `slots` maps each slot to (space, vector [D])."""
         answers = self.engine.generate(prompts, slots, Decoding(max_new_tokens=max_new_tokens), progress)
-        return [made.text for made in answers]
+        return [answer.text for answer in answers]
 
     def _empty(
         self, question: str, points: dict[str, Point], decoding: Decoding, neighbors: int, strict: bool
     ) -> Answer:
-        """Return the answer but for its text; one that abstains where a strict question is about nothing real."""
+        """Return the answer without its text; it abstains where `strict` is set and a vector is out of distribution."""
         settings = {
             **decoding.settings(),
             "run": str(self.run.path),
@@ -361,19 +365,19 @@ class ELM:
         far = [f"{{{name}}} = {slot.source}: {slot.support}" for name, slot in slots.items() if slot.support.far]
         return Answer("", question, slots, settings, abstained="; ".join(far) if strict and far else None)
 
-    def _filled(self, answer: Answer, points: dict[str, Point], made: Generated, influence: bool) -> Answer:
-        found = None
+    def _filled(self, answer: Answer, points: dict[str, Point], generated: Generated, influence: bool) -> Answer:
+        token_influence = None
         if influence:
-            found = influence_of(self.model, self.prompts, answer.question, points, made.ids)
-        reached = len(made.ids) >= answer.settings["max_new_tokens"]
+            token_influence = influence_of(self.model, self.prompts, answer.question, points, generated.ids)
+        reached = len(generated.ids) >= answer.settings["max_new_tokens"]
         cut: Literal["max_new_tokens", "context"] | None = None
-        if not made.finished:
-            cut = "max_new_tokens" if reached or not made.ids else "context"
-        return replace(answer, text=made.text, finished=made.finished, influence=found, cut=cut)
+        if not generated.finished:
+            cut = "max_new_tokens" if reached or not generated.ids else "context"
+        return replace(answer, text=generated.text, finished=generated.finished, influence=token_influence, cut=cut)
 
 
 def report(point: Point, count: int = 5) -> SlotReport:
-    """Say what is known of a point: its support and its nearest real entities."""
+    """Describe a point: its support and its `count` nearest real entities."""
     space = VectorSpace.of(point)
     rows, similarities = space.neighbors(point, count)
     near = tuple(
@@ -384,5 +388,5 @@ def report(point: Point, count: int = 5) -> SlotReport:
 
 
 def as_slots(points: Mapping[str, Point]) -> dict[str, tuple[str, np.ndarray]]:
-    """Return what the engine takes: slot -> (space, vector)."""
+    """Return the points in the form that engines take: slot -> (space, vector [D])."""
     return {slot: (point.space.name, point.values) for slot, point in points.items()}

@@ -1,4 +1,4 @@
-"""Engines: prompts with vectors in, texts out, whole or piece by piece."""
+"""Engines: write texts from prompts with vectors, all at once or piece by piece."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vectalk.decoding.text_stream import TextStream
 from vectalk.errors import PromptError
 from vectalk.model import ElmModel, Prompt, PromptFormat, check_adapter, collate
 
-URGENT = 4  # so few questions are answered at once, beside whatever is going on
+URGENT = 4  # a call with at most this many questions starts at once, beside the running batch
 
 Slots = Mapping[str, tuple[str, np.ndarray]]
 """Slot name -> (space, vector [D])."""
@@ -38,45 +38,45 @@ def vectors_of(slots: Slots) -> dict[str, np.ndarray]:
 
 
 class Engine(Protocol):
-    """What answers questions about vectors."""
+    """An object that answers questions about vectors."""
 
     def generate(
         self, questions: Sequence[str], slots: Sequence[Slots], decoding: Decoding, progress: Progress = ...
     ) -> list[Generated]:
-        """Answer questions, each with its slots."""
+        """Answer questions, each with its own vectors."""
         ...
 
     def stream(self, question: str, slots: Slots, decoding: Decoding) -> Generator[str, None, Generated]:
-        """Answer one question, piece by piece; returns the whole."""
+        """Answer one question: yield the pieces of its text, then return the complete answer."""
         ...
 
 
 class TransformersEngine:
-    """Decodes with the model in this process: the rows of all callers in one batch, finished ones replaced at once.
+    """Decodes with the model in this process: one batch holds the rows of all callers and replaces finished rows.
 
-    May be used from several threads. Models that keep more than keys and values (recurrent ones), and beam search, are
-    decoded by transformers' own `generate`, prompts of one length together.
+    Several threads may use one engine. Beam search, and models that keep more state than keys and values (recurrent
+    models), use transformers' own `generate` on batches of prompts of the same length.
 
     Args:
         model: adapters and LLM.
-        prompts: makes prompts of questions.
-        batch_size: rows decoded at once.
+        prompts: turns questions into prompts.
+        batch_size: rows decoded in one step.
     """
 
     def __init__(self, model: ElmModel, prompts: PromptFormat, batch_size: int = 64) -> None:
         self.model, self.prompts, self.batch_size = model, prompts, batch_size
         self.dims = {space: model.adapter(space).config.vector_dim for space in model.adapters}
         self._stops = set(prompts.stop_ids)
-        self._whole = threading.Lock()  # transformers' sampling uses torch's global random state
-        self._building = threading.Lock()
+        self._generate_lock = threading.Lock()  # transformers' sampling uses torch's global random state
+        self._loop_lock = threading.Lock()
 
     @cached_property
     def _loop(self) -> DecodeLoop | None:
-        """The loop, where the model can be decoded so."""
+        """The decoding loop; None where the model does not support it."""
         return DecodeLoop(self.decoder, self.prompts.stop_ids, self.batch_size) if can_decode(self.model) else None
 
-    def _looped(self) -> DecodeLoop | None:
-        with self._building:
+    def _sized_loop(self) -> DecodeLoop | None:
+        with self._loop_lock:
             loop = self._loop
         if loop is not None:
             loop.size = self.batch_size
@@ -84,21 +84,23 @@ class TransformersEngine:
 
     @cached_property
     def decoder(self) -> Decoder:
-        """What reads and writes, step by step."""
+        """The decoder that runs the LLM step by step."""
         return Decoder(self.model, self.prompts.pad_id)
 
     def prompt(self, question: str, slots: Slots) -> Prompt:
         """Tokenise a question.
 
         Raises:
-            PromptError: it does not fit its slots, or is too long for the LLM.
+            PromptError: the question does not fit its slots, or is too long for the LLM.
         """
         for slot, (space, _) in slots.items():
             check_adapter(space, self.dims, slot)
         prompt = self.prompts(question, spaces_of(slots))
         context = self.model.language.context
         if context is not None and len(prompt) >= context:
-            raise PromptError(f"the question is {len(prompt)} tokens long; the LLM takes {context}")
+            raise PromptError(
+                f"the question has {len(prompt)} tokens; the LLM takes fewer than {context}: shorten the question"
+            )
         return prompt
 
     def generate(
@@ -111,42 +113,47 @@ class TransformersEngine:
         """Answer questions.
 
         Args:
-            questions: N questions with slots.
-            slots: for each, slot -> (space, vector [D]).
-            decoding: how.
-            progress: called with answers done and answers in all.
+            questions: N questions that contain slots.
+            slots: for each question, slot name -> (space, vector [D]).
+            decoding: the settings of decoding.
+            progress: called with the number of finished answers and the total.
 
         Returns:
-            For each question the text, whether it ended by itself, and its tokens.
+            For each question: the text, whether the model ended it, and its tokens.
         """
-        prompts = [self.prompt(q, s) for q, s in zip(questions, slots, strict=True)]
-        loop = self._looped() if decoding.beams == 1 else None
+        prompts = [self.prompt(question, bindings) for question, bindings in zip(questions, slots, strict=True)]
+        loop = self._sized_loop() if decoding.beams == 1 else None
         if loop is None:
             return self._by_length(prompts, slots, decoding, progress)
         tally = Tally()
-        rows = [self._row(p, s, decoding, n, tally) for n, (p, s) in enumerate(zip(prompts, slots, strict=True))]
+        rows = [
+            self._row(prompt, bindings, decoding, number, tally)
+            for number, (prompt, bindings) in enumerate(zip(prompts, slots, strict=True))
+        ]
         loop.submit(sorted(rows, key=lambda row: -len(row.prompt)), urgent=len(rows) <= URGENT)
-        told = 0
+        answered = 0
         try:
-            while told < len(rows):
-                goal = min(told + self.batch_size, len(rows))
-                loop.wait(lambda goal=goal: tally.done >= goal)  # type: ignore[misc]
+            while answered < len(rows):
+                target = min(answered + self.batch_size, len(rows))
+                loop.wait(lambda target=target: tally.done >= target)  # type: ignore[misc]
                 if tally.error is not None:
                     raise tally.error
-                progress(told := tally.done, len(rows))
+                progress(answered := tally.done, len(rows))
         finally:
             loop.cancel(rows)
         return [self._generated(row) for row in rows]
 
     def stream(self, question: str, slots: Slots, decoding: Decoding) -> Generator[str, None, Generated]:
-        """Answer one question, piece by piece; returns the whole."""
+        """Answer one question: yield the pieces of its text, then return the complete answer."""
         if decoding.beams > 1:
-            raise PromptError(f"beams is {decoding.beams}, but a beam is known only at its end: ask without streaming")
-        prompt, loop = self.prompt(question, slots), self._looped()
+            raise PromptError(
+                f"beams is {decoding.beams}, but streaming takes beams=1: beam search knows its text only at the end"
+            )
+        prompt, loop = self.prompt(question, slots), self._sized_loop()
         if loop is None:
-            (whole,) = self._by_length([prompt], [slots], decoding, lambda done, total: None)
-            yield whole.text
-            return whole
+            (answer,) = self._by_length([prompt], [slots], decoding, lambda done, total: None)
+            yield answer.text
+            return answer
         tally = Tally()
         row = self._row(prompt, slots, decoding, 0, tally, streamed=True)
         loop.submit([row], urgent=True)
@@ -161,17 +168,17 @@ class TransformersEngine:
             loop.cancel([row])
         return self._generated(row)
 
-    # ---- how
+    # ---- one row
 
     def _row(
         self, prompt: Prompt, slots: Slots, decoding: Decoding, number: int, tally: Tally, streamed: bool = False
     ) -> Row:
         limit = min(decoding.max_new_tokens, (self.model.language.context or 1 << 30) - len(prompt))
-        watched = TextStream(self.prompts.tokenizer, decoding.stop) if streamed or decoding.stop else None
+        text_stream = TextStream(self.prompts.tokenizer, decoding.stop) if streamed or decoding.stop else None
         vectors = vectors_of(slots)
-        # Vectors are checked here, where an error hits the one who asked, and not in a batch with others' rows.
+        # Check the vectors here: an error must reach this caller only, not the other callers of the batch.
         collate([prompt], [vectors], self.dims, self.prompts.pad_id)
-        return Row(prompt, vectors, decoding, limit, tally, decoding.draws(number, limit), watched)
+        return Row(prompt, vectors, decoding, limit, tally, decoding.draws(number, limit), text_stream)
 
     def _generated(self, row: Row) -> Generated:
         return Generated(self._text(row.ids, row.decoding), row.finished, tuple(row.ids))
@@ -185,42 +192,42 @@ class TransformersEngine:
     def _by_length(
         self, prompts: list[Prompt], slots: Sequence[Slots], decoding: Decoding, progress: Progress
     ) -> list[Generated]:
-        """Answer by transformers' `generate`: prompts of one length together, since padding may not be harmless."""
-        made: dict[int, Generated] = {}
+        """Answer with transformers' `generate`; a batch has prompts of one length, since padding may change answers."""
+        answers: dict[int, Generated] = {}
         order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
         while order:
-            same = [i for i in order[: self.batch_size] if len(prompts[i]) == len(prompts[order[0]])]
-            order = order[len(same) :]
-            made |= dict(zip(same, self._whole_batch(prompts, slots, decoding, same), strict=True))
-            progress(len(made), len(prompts))
-        return [made[i] for i in range(len(prompts))]
+            batch = [i for i in order[: self.batch_size] if len(prompts[i]) == len(prompts[order[0]])]
+            order = order[len(batch) :]
+            answers |= dict(zip(batch, self._generate_batch(prompts, slots, decoding, batch), strict=True))
+            progress(len(answers), len(prompts))
+        return [answers[i] for i in range(len(prompts))]
 
-    def _whole_batch(
-        self, prompts: list[Prompt], slots: Sequence[Slots], decoding: Decoding, chosen: list[int]
+    def _generate_batch(
+        self, prompts: list[Prompt], slots: Sequence[Slots], decoding: Decoding, numbers: list[int]
     ) -> list[Generated]:
-        vectors = [vectors_of(slots[i]) for i in chosen]
-        batch = collate([prompts[i] for i in chosen], vectors, self.dims, self.prompts.pad_id, side="left")
+        vectors = [vectors_of(slots[i]) for i in numbers]
+        batch = collate([prompts[i] for i in numbers], vectors, self.dims, self.prompts.pad_id, side="left")
         room = (self.model.language.context or 1 << 30) - batch.input_ids.shape[1]
-        sampled: dict[str, Any] = {}
+        sampling: dict[str, Any] = {}
         if not decoding.greedy:
-            sampled = {"temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": 0}
+            sampling = {"temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": 0}
         settings = GenerationConfig(
             max_new_tokens=min(decoding.max_new_tokens, room),
             do_sample=not decoding.greedy,
             num_beams=decoding.beams,
             eos_token_id=self.prompts.stop_ids,
             pad_token_id=self.prompts.pad_id,
-            **sampled,
+            **sampling,
         )
         device = self.model.device
-        with self._whole, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            # Each batch draws anew, else the same question would get the same answers batch after batch.
-            torch.manual_seed(decoding.seed + chosen[0])
+        with self._generate_lock, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            # Without a seed for each batch, the same question would get the same answers in every batch.
+            torch.manual_seed(decoding.seed + numbers[0])
             written = self.model.generate(batch.to(device), generation_config=settings).tolist()
         return [self._cut(ids, decoding) for ids in written]
 
     def _cut(self, ids: list[int], decoding: Decoding) -> Generated:
         end = next((i for i, token in enumerate(ids) if token in self._stops), None)
-        kept = ids if end is None else ids[:end]
-        stopped = any(stop in str(self.prompts.tokenizer.decode(kept)) for stop in decoding.stop)
-        return Generated(self._text(kept, decoding), end is not None or stopped, tuple(kept))
+        answer_ids = ids if end is None else ids[:end]
+        stopped = any(stop in str(self.prompts.tokenizer.decode(answer_ids)) for stop in decoding.stop)
+        return Generated(self._text(answer_ids, decoding), end is not None or stopped, tuple(answer_ids))

@@ -1,4 +1,4 @@
-"""Influence: which words of an answer come from the vector, and which would be said of any (cf. SelfIE's relevancy)."""
+"""Influence: which tokens of an answer depend on its vectors (compare the relevancy score of SelfIE)."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ def influence(
     ids: Sequence[int],
     seed: int = 0,
 ) -> Influence:
-    """Score an answer once with its vectors and once with each of others in their places, in one batch.
+    """Score the tokens of an answer with its vectors and with random training vectors in their place, in one batch.
 
     Args:
         model: adapters and LLM.
-        prompts: makes the prompt.
-        question: what was asked.
-        points: slot -> its point.
+        prompts: turns the question into a prompt.
+        question: the question of the answer.
+        points: slot -> the point bound to it.
         ids: the answer's tokens [T].
-        seed: draws the other vectors.
+        seed: seed for the choice of the random vectors.
     """
     if not ids or not points:
         return Influence((), dict.fromkeys(points, ()))
-    asked = prompts(question, {slot: point.space.name for slot, point in points.items()})
-    whole = Prompt((*asked.ids, *ids), asked.slots, (*asked.labels, *ids))
+    question_prompt = prompts(question, {slot: point.space.name for slot, point in points.items()})
+    prompt = Prompt((*question_prompt.ids, *ids), question_prompt.slots, (*question_prompt.labels, *ids))
     own = {slot: point.values for slot, point in points.items()}
     rows = [own, *({**own, slot: other} for slot, point in points.items() for other in _others(point, seed))]
     dims = {space: model.adapter(space).config.vector_dim for space in model.adapters}
-    batch = collate([whole] * len(rows), rows, dims, prompts.pad_id).to(model.device)
+    batch = collate([prompt] * len(rows), rows, dims, prompts.pad_id).to(model.device)
     logits = model.supervised_logits(batch).float()
     chances = logits.log_softmax(-1).gather(-1, batch.targets[:, None])[:, 0].view(len(rows), len(ids)).cpu().double()
     count = (len(rows) - 1) // len(points)
@@ -59,12 +59,12 @@ def _others(point: Point, seed: int) -> np.ndarray:
     space = VectorSpace.of(point)
     rows = space.rows(TRAIN)
     rows = rows[rows != point.row] if point.row is not None else rows
-    chosen = np.random.default_rng(seed).choice(rows, OTHERS, replace=len(rows) < OTHERS)
-    return np.asarray(space.vectors[np.sort(chosen)], np.float32)
+    sample = np.random.default_rng(seed).choice(rows, OTHERS, replace=len(rows) < OTHERS)
+    return np.asarray(space.vectors[np.sort(sample)], np.float32)
 
 
 def _pieces(prompts: PromptFormat, ids: Sequence[int]) -> tuple[str, ...]:
-    """Return the text of each token; what only makes a character with the next one belongs to that."""
+    """Return the text of each token; an incomplete character counts with the token that completes it."""
     stream = TextStream(prompts.tokenizer)
     pieces = [stream.push(token) for token in ids]
     pieces[-1] += stream.end()

@@ -1,4 +1,4 @@
-"""Bulk narration: one text for each vector of a space, in parts that are written once and never again."""
+"""Batch generation: write one text for each vector of a space; each part of the output is written only once."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from vectalk.tasks.suite import slots_in
 from vectalk.version import __version__
 
 MANIFEST, FORMAT = "manifest.json", 1
-ROWS = 2_048  # of a part
+ROWS = 2_048  # rows of a part
 MOST_PARTS = 1_000_000
 MARK = b"vectalk-fingerprint"
 COLUMNS = ("row", "id", "title", "text", "finished")
 
 
 class Manifest(BaseModel):
-    """`manifest.json`, as far as it is read again."""
+    """The fields of `manifest.json` that vectalk reads again."""
 
     model_config = ConfigDict(strict=True)
 
@@ -46,16 +46,16 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True)
 class Job:
-    """What is narrated, and into what.
+    """The vectors, the question and the output folder of a batch generation.
 
     Attributes:
-        elm: who writes.
-        space: whose vectors; of the run, or one of the same make.
-        name: as which of the run's spaces they are read.
-        question: with one slot.
-        decoding: how.
-        rows: of a part.
-        folder: where the parts go.
+        elm: the model that writes the texts.
+        space: the space of the vectors: a space of the run, or one whose vectors come from the same model.
+        name: treat the vectors as belonging to this space of the run.
+        question: the question; it has one slot.
+        decoding: the decoding settings.
+        rows: rows of a part.
+        folder: the output folder of the parts.
     """
 
     elm: ELM
@@ -67,14 +67,14 @@ class Job:
     folder: Path
 
     def _engine(self) -> str:
-        """Return what engine writes; in this process, in which precision."""
+        """Return the name of the engine, and the precision of an engine in this process."""
         engine = self.elm.engine
         local = isinstance(engine, TransformersEngine)
         return type(engine).__name__ + (f", {self.elm.model.llm.dtype}" if local else "")
 
     @property
     def parts(self) -> int:
-        """How many parts there are."""
+        """Number of parts."""
         return -(-len(self.space) // self.rows)
 
     def path(self, part: int) -> Path:
@@ -86,14 +86,14 @@ class Job:
         return range(part * self.rows, min((part + 1) * self.rows, len(self.space)))
 
     def manifest(self) -> dict[str, Any]:
-        """Return all that decides the texts."""
+        """Return everything that determines the texts."""
         run = Path(self.elm.run.path)
         weights = {
             str(place.relative_to(run)): fingerprint(str(place))
             for place in sorted([*(run / "adapters").iterdir(), run / "llm", run / "lora"])
             if place.is_dir()
         }
-        matters = {
+        inputs = {
             "run": hashlib.sha256((run / "elm.json").read_bytes()).hexdigest(),
             "weights": weights,
             "space": self.space.fingerprint,
@@ -105,8 +105,8 @@ class Job:
             "rows_per_part": self.rows,
             "vectalk": __version__,
         }
-        mark = hashlib.sha256(json.dumps(matters, sort_keys=True).encode()).hexdigest()
-        return {"format": FORMAT, "fingerprint": mark, "parts": self.parts, **matters}
+        mark = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+        return {"format": FORMAT, "fingerprint": mark, "parts": self.parts, **inputs}
 
 
 def job(
@@ -120,26 +120,26 @@ def job(
     rows: int = ROWS,
     decoding: Decoding | None = None,
 ) -> Job:
-    """Say what is to be narrated.
+    """Check the arguments of a batch generation and return its job.
 
     Args:
-        elm: who writes.
+        elm: the model that writes the texts.
         space: name of one of the run's spaces, or the folder of a space.
         out: folder for the parts.
-        task: name of a task, whose first wording is asked.
-        question: or any question with one slot.
-        name: as which of the run's spaces other vectors are to be read; needed where they are not the ones that it
-            was trained on.
-        rows: of a part.
-        decoding: how; greedy when omitted.
+        task: name of a task; its first wording is the question.
+        question: any question with one slot, instead of a task.
+        name: treat the vectors as belonging to this space of the run; required where the run was not trained on
+            them.
+        rows: rows of a part.
+        decoding: the decoding settings; greedy decoding when omitted.
 
     Raises:
-        PromptError: space, task or question do not fit the run.
+        PromptError: the space, the task or the question does not fit the run.
     """
     if rows < 1:
         raise PromptError(f"a part has {rows} rows; it takes at least 1")
     if (task is None) == (question is None):
-        raise PromptError("narration takes a task or a question: one of the two")
+        raise PromptError("batch generation takes either a task or a question, not both")
     if task is not None:
         known = {t.name: t for t in elm.suite.tasks}
         if task not in known:
@@ -149,11 +149,11 @@ def job(
     slots = list(dict.fromkeys(slots_in(question)))
     if len(slots) != 1:
         raise PromptError(f"narration asks about one vector at a time; {question!r} has the slots {slots}")
-    found = elm.spaces.get(str(space))
-    if found is None:
-        found = VectorSpace.load(space)
-        same = [n for n, known_space in elm.spaces.items() if known_space.fingerprint == found.fingerprint]
-        name = name or (same[0] if same else None)
+    vectors_space = elm.spaces.get(str(space))
+    if vectors_space is None:
+        vectors_space = VectorSpace.load(space)
+        matches = [n for n, known_space in elm.spaces.items() if known_space.fingerprint == vectors_space.fingerprint]
+        name = name or (matches[0] if matches else None)
         if name is None:
             raise PromptError(
                 f"{space} is none of the spaces that the run was trained on ({', '.join(elm.spaces)}); where its "
@@ -162,26 +162,28 @@ def job(
     name = name or str(space)
     if name not in elm.spaces:
         raise PromptError(f"the run has no space {name!r}; it has {', '.join(elm.spaces)}")
-    if found.dim != elm.spaces[name].dim:
-        raise PromptError(f"{space} has {found.dim} dimensions, space {name!r} of the run has {elm.spaces[name].dim}")
-    return Job(elm, found, name, question, decoding or Decoding(), rows, Path(out))
+    if vectors_space.dim != elm.spaces[name].dim:
+        raise PromptError(
+            f"{space} has {vectors_space.dim} dimensions, space {name!r} of the run has {elm.spaces[name].dim}"
+        )
+    return Job(elm, vectors_space, name, question, decoding or Decoding(), rows, Path(out))
 
 
 def narrate(
     job: Job, *, shard: tuple[int, int] = (1, 1), progress: Callable[[int, int], None] = lambda done, total: None
 ) -> dict[str, Any]:
-    """Write the parts of a shard that are not there yet.
+    """Write the missing parts of a shard.
 
-    Any number of processes, on any machines that share the folder, may work on shards of one job; one that is killed
-    leaves whole parts only, and is simply started again.
+    Several processes, on machines that share the folder, may work on shards of one job. A process that is killed leaves
+    complete parts only; start it again to write the rest.
 
     Args:
-        job: what is narrated.
-        shard: (k, n): every n-th part, from the k-th on; k counts from 1.
-        progress: called with rows done and rows in all, of this shard.
+        job: the vectors, the question and the output folder.
+        shard: (k, n): write every n-th part, starting with part k; k counts from 1.
+        progress: called with the number of finished rows and the total of this shard.
 
     Returns:
-        Counts: `rows` and `parts` written, `skipped` parts, `seconds`.
+        Counts: written `rows` and `parts`, `skipped` parts, `seconds`.
 
     Raises:
         EngineError: the folder holds the narration of something else.
@@ -203,7 +205,7 @@ def narrate(
 
 
 def summary(job: Job, parts: int, written: Sequence[int], started: float) -> dict[str, Any]:
-    """Return what was done: which of so many parts were written, since when."""
+    """Return the counts of a batch generation: written parts and rows, skipped parts, seconds since `started`."""
     return {
         "parts": len(written),
         "rows": sum(len(job.rows_of(part)) for part in written),
@@ -214,7 +216,7 @@ def summary(job: Job, parts: int, written: Sequence[int], started: float) -> dic
 
 
 def narration(folder: str | Path) -> Iterator[pa.Table]:
-    """Yield the parts of a finished narration, in order.
+    """Yield the parts of a finished batch generation, in order.
 
     Raises:
         EngineError: parts are missing or broken, or a newer version wrote them.
@@ -229,52 +231,53 @@ def narration(folder: str | Path) -> Iterator[pa.Table]:
 
 
 def open_folder(job: Job) -> str:
-    """Write the manifest, or compare it with the one that is there; returns the fingerprint.
+    """Write the manifest, or compare it with the existing one; return the fingerprint.
 
     Raises:
         EngineError: the folder holds the narration of something else.
     """
-    wanted, path = job.manifest(), job.folder / MANIFEST
+    manifest, path = job.manifest(), job.folder / MANIFEST
     if not path.is_file():
         job.folder.mkdir(parents=True, exist_ok=True)
         if any(job.folder.glob("part-*.parquet")):
             raise EngineError(f"{job.folder} holds parts but no {MANIFEST}; name another folder")
-        write_json(path, wanted)
-    found = read_json(path, EngineError)
-    refuse_newer(found, FORMAT, path, EngineError)
-    checked(found, Manifest, path, EngineError)
-    if found["fingerprint"] != wanted["fingerprint"]:
-        other = [key for key in wanted if key != "fingerprint" and found.get(key) != wanted[key]]
+        write_json(path, manifest)
+    existing = read_json(path, EngineError)
+    refuse_newer(existing, FORMAT, path, EngineError)
+    checked(existing, Manifest, path, EngineError)
+    if existing["fingerprint"] != manifest["fingerprint"]:
+        differences = [key for key in manifest if key != "fingerprint" and existing.get(key) != manifest[key]]
         raise EngineError(
-            f"{job.folder} holds the narration of something else: its {', '.join(other)} differ; name another folder"
+            f"{job.folder} holds the narration of something else: its {', '.join(differences)} differ; "
+            "name another folder"
         )
-    return str(wanted["fingerprint"])
+    return str(manifest["fingerprint"])
 
 
 def _is_written(path: Path, mark: str) -> bool:
     try:
         return (pq.read_schema(path).metadata or {}).get(MARK) == mark.encode()
-    except (pa.ArrowException, OSError, ValueError):  # it is not there, or broken, and is made anew
+    except (pa.ArrowException, OSError, ValueError):  # a missing or broken part is written again
         return False
 
 
 def write_part(job: Job, part: int, mark: str, progress: Callable[[int, int], None] = lambda done, total: None) -> bool:
-    """Write a part; returns whether it had to be made.
+    """Write a part unless it already exists; return whether it was written.
 
     Args:
-        job: what is narrated.
-        part: its number.
+        job: the vectors, the question and the output folder.
+        part: number of the part.
         mark: fingerprint of the manifest.
-        progress: called with rows done and rows in all, of this part.
+        progress: called with the number of finished rows and the total of this part.
     """
     path, slot, rows = job.path(part), slots_in(job.question)[0], job.rows_of(part)
     if _is_written(path, mark):
         return False
-    for left in job.folder.glob(f".{path.stem}.*.tmp{path.suffix}"):  # by a process that was killed
-        left.unlink(missing_ok=True)
+    for leftover in job.folder.glob(f".{path.stem}.*.tmp{path.suffix}"):  # left by a process that was killed
+        leftover.unlink(missing_ok=True)
     vectors = np.asarray(job.space.vectors[rows.start : rows.stop], np.float32)
-    decoding = replace(job.decoding, seed=job.decoding.seed + rows.start)  # each row draws its own, whatever its part
-    made = job.elm.engine.generate(
+    decoding = replace(job.decoding, seed=job.decoding.seed + rows.start)  # each row has its own random numbers
+    answers = job.elm.engine.generate(
         [job.question] * len(rows), [{slot: (job.name, vector)} for vector in vectors], decoding, progress
     )
     ids = job.space.column("id")
@@ -283,8 +286,8 @@ def write_part(job: Job, part: int, mark: str, progress: Callable[[int, int], No
             "row": pa.array(list(rows), pa.int64()),
             "id": pa.array([str(ids[row].as_py()) for row in rows], pa.string()),
             "title": pa.array([job.space.title(row) for row in rows], pa.string()),
-            "text": pa.array([one.text for one in made], pa.string()),
-            "finished": pa.array([one.finished for one in made], pa.bool_()),
+            "text": pa.array([one.text for one in answers], pa.string()),
+            "finished": pa.array([one.finished for one in answers], pa.bool_()),
         }
     ).replace_schema_metadata({MARK: mark.encode()})
     with atomic_file(path) as temporary:

@@ -1,7 +1,7 @@
-"""Bulk narration over Ray Data: actors with an engine each write the parts, wherever they run.
+"""Batch generation over Ray Data: each actor has an engine and writes parts on its machine.
 
-The parts are those of `vectalk.talk.narrate`, and they are the checkpoints: an actor writes a whole part or nothing,
-Ray starts an actor that died again and gives it its part again, and a job that is started again skips what is there.
+The parts are those of `vectalk.talk.narrate`, and they are the checkpoints: an actor writes a complete part or nothing,
+Ray restarts an actor that died and gives the part to it again, and a restarted job skips the parts that exist.
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ def narrate_with_ray(
 ) -> dict[str, Any]:
     """Write one text for each vector of a space, as `narrate` does, by actors on a Ray cluster.
 
-    It is the cluster that is connected to already, or that RAY_ADDRESS or a running `ray start` names, else one on this
-    machine for as long as it takes. Each actor has a core and, where the cluster has GPUs and `device` is not `cpu`, a
-    GPU. All machines must see the folders under the same paths.
+    The function uses the connected cluster, or the cluster that RAY_ADDRESS or a running `ray start` names, else a
+    temporary cluster on this machine. Each actor has a core and, if the cluster has GPUs and `device` is not `cpu`,
+    a GPU. All machines must see the folders under the same paths.
 
     Args:
         run: folder of a run, or `owner/name` on the hub.
-        space: name of one of its spaces, or the folder of a space.
+        space: name of one of the run's spaces, or the folder of a space.
         out: folder for the parts.
-        workers: actors.
-        spaces: folders of spaces that moved, by name.
-        llm: another place of the base LLM, where it moved.
-        device: of each actor.
-        batch_size: rows that an actor writes at once.
-        progress: called with rows done and rows in all, when a part is done.
-        what: the other arguments of `vectalk.talk.narrate.job`.
+        workers: number of actors.
+        spaces: name -> new folder of a space that moved.
+        llm: new place of a base LLM that moved.
+        device: device of each actor.
+        batch_size: rows that an actor decodes in one step.
+        progress: called after each part with the number of finished rows and the total.
+        what: further arguments of `vectalk.talk.narrate.job`.
 
     Returns:
-        Counts: `rows` and `parts` written, `skipped` parts, `seconds`.
+        Counts: written `rows` and `parts`, `skipped` parts, `seconds`.
 
     Raises:
         EngineError: Ray is not installed; the folder holds the narration of something else.
-        PromptError: space, task or question do not fit the run.
+        PromptError: the space, the task or the question does not fit the run.
     """
     if workers < 1:
         raise PromptError(f"workers is {workers}; it takes at least 1")
@@ -66,7 +66,7 @@ def narrate_with_ray(
         "spaces": {name: _absolute(place) for name, place in (spaces or {}).items()},
         "llm": None if llm is None else _absolute(llm),
     }
-    # What does not fit is told before Ray starts.
+    # Check the arguments before Ray starts.
     plan = job(ELM.from_pretrained(**load, engine=Elsewhere()), space, Path(out).absolute(), **what)
     where = str(space) if str(space) in plan.elm.spaces else _absolute(space)
     planned = {"space": where, "out": str(plan.folder), **what}
@@ -98,12 +98,12 @@ def narrate_with_ray(
 
 
 class Narrator:
-    """What an actor does: load the run once, write the parts that it is given.
+    """An actor: loads the run once and writes the parts that Ray passes to it.
 
     Args:
         load: arguments of `ELM.from_pretrained`.
         planned: arguments of `job`.
-        batch_size: rows written at once.
+        batch_size: rows decoded in one step.
     """
 
     def __init__(self, load: dict[str, Any], planned: dict[str, Any], batch_size: int) -> None:
@@ -114,23 +114,23 @@ class Narrator:
             elm.engine.batch_size = batch_size
             self.job = job(elm, **planned)
             self.mark = open_folder(self.job)
-        except VectalkError as error:  # told by the first part, since Ray would wrap it up
+        except VectalkError as error:  # the first part reports the error, since Ray would wrap it
             self.error = str(error)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Sequence[Any]]:
-        """Write parts; returns for each whether it had to be made, and what went wrong."""
-        parts, made = batch["part"].tolist(), list[bool]()
+        """Write parts; return for each part whether it was written, and the error."""
+        parts, flags = batch["part"].tolist(), list[bool]()
         for part in parts:
             try:
-                made.append(not self.error and write_part(self.job, part, self.mark))
+                flags.append(not self.error and write_part(self.job, part, self.mark))
             except VectalkError as error:
                 self.error = str(error)
-                made.append(False)
-        return {"part": parts, "written": made, "error": [self.error] * len(parts)}
+                flags.append(False)
+        return {"part": parts, "written": flags, "error": [self.error] * len(parts)}
 
 
 class Elsewhere:
-    """The engine of a process that leaves the writing to others, and so loads no LLM."""
+    """The engine of the process that plans the work: loads no LLM and writes nothing."""
 
     def generate(
         self,
@@ -147,12 +147,12 @@ class Elsewhere:
         self._refuse()
 
     def _refuse(self) -> NoReturn:
-        raise EngineError("nothing is written in this process; the actors have the engines")
+        raise EngineError("this process writes no texts; the engines are in the actors")
 
 
 def _connected(workers: int) -> tuple[Any, bool]:
-    """Return Ray, connected to a cluster, and whether the cluster was started for this."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent home
+    """Return Ray, connected to a cluster, and whether this call started the cluster."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage reports
     try:
         import ray
         import ray.data
@@ -170,5 +170,5 @@ def _connected(workers: int) -> tuple[Any, bool]:
 
 
 def _absolute(place: str | Path) -> str:
-    """Return a folder's whole path, for actors work in other folders; what is no folder is a name."""
+    """Return the absolute path of a folder, since actors work in other folders; a name stays as it is."""
     return str(Path(place).absolute()) if Path(place).exists() else str(place)

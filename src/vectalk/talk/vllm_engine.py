@@ -1,8 +1,9 @@
-"""Engines on vLLM: the adapters run here, soft tokens go to the server as embeddings, its LLM is that of an export.
+"""Engines on vLLM: the adapters run in this process, and vLLM receives soft tokens as embeddings.
 
-`vectalk export RUN --merged DIR` writes the folder that both take. In process, words go as ids. Over HTTP, where a
-server may tokenise together what we keep apart, a question goes whole as embeddings, its words looked up here in the
-LLM's table; or as text with soft tokens between, where the export says that its template renders our ids.
+`vectalk export RUN --merged DIR` writes the folder that both engines load. The engine in this process sends words as
+token ids. Over HTTP the server may tokenise the words around a slot differently; therefore a question is sent as
+embeddings, with the words looked up here in the LLM's table. Where the export says that its chat template renders the
+same ids, a question may also be sent as text with soft tokens in between.
 """
 
 from __future__ import annotations
@@ -34,19 +35,19 @@ from vectalk.model.prompt import Frame
 from vectalk.talk.engine import Progress, Slots, spaces_of
 from vectalk.tasks.suite import pieces_of
 
-TOGETHER = 64  # requests in flight
-PATIENCE = 600.0  # seconds for an answer
+TOGETHER = 64  # concurrent requests
+PATIENCE = 600.0  # longest wait for an answer, in seconds
 
 
 class Exported:
-    """What is needed of an export on this side: tokenizer, frame and adapters; the LLM's weights are not read.
+    """The tokenizer, frame and adapters of an export; the LLM's weights are not loaded.
 
     Args:
-        folder: made by `vectalk export RUN --merged FOLDER`.
+        folder: folder that was written by `vectalk export RUN --merged FOLDER`.
 
     Attributes:
-        report: what the export tells of itself.
-        prompts: makes prompts of questions.
+        report: the card of the export.
+        prompts: turns questions into prompts.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -70,7 +71,7 @@ class Exported:
 
     @cached_property
     def table(self) -> Tensor | None:
-        """The LLM's token embeddings [V, H], read alone; None where its first layer does more than look them up."""
+        """The LLM's token embeddings [V, H], loaded alone; None where the first layer does more than look them up."""
         config = AutoConfig.from_pretrained(self.folder, trust_remote_code=False)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
@@ -85,11 +86,11 @@ class Exported:
         return None
 
     def without_end(self, ids: Sequence[int]) -> tuple[int, ...]:
-        """Return the tokens of an answer without the one that ends it."""
+        """Return the tokens of an answer without its end token."""
         return tuple(token for token in ids if token not in self.prompts.stop_ids)
 
     def whole(self, question: str, slots: Slots) -> Tensor:
-        """Return a question as embeddings [T, H], without what the template writes around it."""
+        """Return a question as embeddings [T, H], without the template around it."""
         assert self.table is not None
         soft = {slot: self.soft(slot, slots) for slot in slots}
         prompt = self.prompts(question, spaces_of(slots))
@@ -102,25 +103,25 @@ class Exported:
     def soft(self, slot: str, slots: Slots) -> Tensor:
         """Return the soft tokens [S, H] of the vector in a slot."""
         if slot not in slots:
-            raise PromptError(f"slot {{{slot}}} has no vector; given are {sorted(slots) or 'none'}")
+            raise PromptError(f"slot {{{slot}}} has no vector; the slots with a vector are {sorted(slots) or 'none'}")
         space, vector = slots[slot]
         check_adapter(space, self.adapters, slot)
-        adapter, given = self.adapters[space], torch.from_numpy(np.array(vector, np.float32))
-        if given.shape != (adapter.config.vector_dim,) or not given.isfinite().all():
+        adapter, values = self.adapters[space], torch.from_numpy(np.array(vector, np.float32))
+        if values.shape != (adapter.config.vector_dim,) or not values.isfinite().all():
             raise PromptError(
                 f"slot {{{slot}}}: space {space!r} takes {adapter.config.vector_dim} finite numbers, "
-                f"the vector has shape {tuple(given.shape)}"
+                f"the vector has shape {tuple(values.shape)}"
             )
-        found: Tensor = adapter(given[None], space)[0]
-        return found
+        soft_tokens: Tensor = adapter(values[None], space)[0]
+        return soft_tokens
 
 
 class VllmEngine:
     """vLLM in this process (`pip install vectalk[vllm]`).
 
     Args:
-        folder: of an export.
-        options: for `vllm.LLM`, such as `dtype`, `gpu_memory_utilization`, `enforce_eager`.
+        folder: folder of an export.
+        options: options of `vllm.LLM`, such as `dtype`, `gpu_memory_utilization`, `enforce_eager`.
     """
 
     def __init__(self, folder: str | Path, **options: Any) -> None:
@@ -140,29 +141,29 @@ class VllmEngine:
         decoding: Decoding,
         progress: Progress = lambda done, total: None,
     ) -> list[Generated]:
-        """Answer questions; vLLM batches them itself."""
+        """Answer questions; vLLM makes the batches."""
         check_decoding(decoding)
-        asked = [self._prompt(q, s) for q, s in zip(questions, slots, strict=True)]
+        prompts = [self._prompt(q, s) for q, s in zip(questions, slots, strict=True)]
         settings = [
             self._params(**sampling(decoding, n), stop_token_ids=self.exported.prompts.stop_ids)
-            for n in range(len(asked))
+            for n in range(len(prompts))
         ]
-        found = self._llm.generate(asked, settings, use_tqdm=False)
-        progress(len(found), len(found))
-        outputs = [one.outputs[0] for one in found]
+        results = self._llm.generate(prompts, settings, use_tqdm=False)
+        progress(len(results), len(results))
+        outputs = [one.outputs[0] for one in results]
         return [
             Generated(str(out.text).strip(), out.finish_reason == "stop", self.exported.without_end(out.token_ids))
             for out in outputs
         ]
 
     def stream(self, question: str, slots: Slots, decoding: Decoding) -> Generator[str, None, Generated]:
-        """Answer one question; vLLM in this process gives it whole."""
-        (made,) = self.generate([question], [slots], decoding)
-        yield made.text
-        return made
+        """Answer one question; vLLM in this process yields the text in one piece."""
+        (answer,) = self.generate([question], [slots], decoding)
+        yield answer.text
+        return answer
 
     def _prompt(self, question: str, slots: Slots) -> dict[str, Any]:
-        """Return ids and embeddings side by side, with what tells which of the two counts at each position."""
+        """Return token ids, embeddings, and a mask that says which of the two vLLM uses at each position."""
         soft = {slot: self.exported.soft(slot, slots) for slot in slots}
         prompt = self.exported.prompts(question, spaces_of(slots))
         width = next(iter(soft.values())).shape[-1] if soft else 0
@@ -178,14 +179,14 @@ class VllmEngine:
 class VllmHttpEngine:
     """A vLLM server: `vllm serve DIR --enable-prompt-embeds --chat-template-content-format openai`.
 
-    The server unpickles what it is sent: keep it on loopback, reached by this process alone.
+    The server unpickles its input: run it on the loopback interface, where only this process can reach it.
 
     Args:
-        folder: of the export that the server serves.
-        url: of the server, without `/v1`.
-        model: its name there; the first one that the server tells of when omitted.
-        together: requests in flight.
-        as_text: send words as text; shorter, but the server then makes the ids.
+        folder: folder of the export that the server serves.
+        url: address of the server, without `/v1`.
+        model: name of the model on the server; the server's first model when omitted.
+        together: number of concurrent requests.
+        as_text: send words as text; requests are shorter, but the server tokenises the words.
     """
 
     def __init__(
@@ -201,12 +202,12 @@ class VllmHttpEngine:
         if as_text and not self.exported.report.ids_equal:
             raise EngineError(
                 f"the chat template in {folder} renders other ids than the model was trained on (question "
-                f"{self.exported.report.question!r}); leave as_text away"
+                f"{self.exported.report.question!r}); omit as_text"
             )
         if not as_text and self.exported.table is None:
             raise EngineError(
-                f"the LLM in {folder} does more than look its words up, so they cannot be sent as embeddings; pass "
-                "as_text=True, or take VllmEngine, which sends ids"
+                f"the LLM in {folder} does more than look its words up, so words cannot be sent as embeddings; pass "
+                "as_text=True, or use VllmEngine, which sends ids"
             )
         self.model = model or self._get("/v1/models")["data"][0]["id"]
 
@@ -217,18 +218,18 @@ class VllmHttpEngine:
         decoding: Decoding,
         progress: Progress = lambda done, total: None,
     ) -> list[Generated]:
-        """Answer questions, many requests at once."""
+        """Answer questions with concurrent requests."""
         check_decoding(decoding)
         bodies = [self._body(q, s, decoding, n) for n, (q, s) in enumerate(zip(questions, slots, strict=True))]
-        made: list[Generated] = []
+        answers: list[Generated] = []
         with ThreadPoolExecutor(self.together) as pool:
             for answer in pool.map(self._answer, bodies):
-                made.append(answer)
-                progress(len(made), len(bodies))
-        return made
+                answers.append(answer)
+                progress(len(answers), len(bodies))
+        return answers
 
     def stream(self, question: str, slots: Slots, decoding: Decoding) -> Generator[str, None, Generated]:
-        """Answer one question, piece by piece; returns the whole."""
+        """Answer one question: yield the pieces of its text, then return the complete answer."""
         check_decoding(decoding)
         body = {**self._body(question, slots, decoding, 0), "stream": True}
         text, finished, ids = "", False, list[int]()
@@ -242,7 +243,7 @@ class VllmHttpEngine:
                 yield piece
         return self._generated(text, finished, ids)
 
-    # ---- how
+    # ---- requests
 
     def _body(self, question: str, slots: Slots, decoding: Decoding, number: int) -> dict[str, Any]:
         if self.as_text:
@@ -290,31 +291,31 @@ class VllmHttpEngine:
         try:
             return urllib.request.urlopen(request, timeout=PATIENCE)
         except urllib.error.HTTPError as error:
-            told = error.read().decode(errors="replace")[:300]
-            raise EngineError(f"{self.url}{path} refuses ({error.code}): {told}") from None
+            reply = error.read().decode(errors="replace")[:300]
+            raise EngineError(f"{self.url}{path} refuses the request ({error.code}): {reply}") from None
         except (urllib.error.URLError, TimeoutError) as error:
             reason = getattr(error, "reason", error)
             raise EngineError(f"no vLLM server answers at {self.url}: {reason}; start one with `vllm serve`") from None
 
 
 def check_decoding(decoding: Decoding) -> None:
-    """Raise a PromptError where vLLM cannot decode so."""
+    """Raise a PromptError for settings that vLLM does not support."""
     if decoding.beams > 1:
-        raise PromptError(f"beams is {decoding.beams}, but the vLLM engines search no beams; take 1")
+        raise PromptError(f"beams is {decoding.beams}, but the vLLM engines have no beam search; use beams=1")
 
 
 def sampling(decoding: Decoding, number: int) -> dict[str, Any]:
-    """Return the settings of vLLM for answer `number`, which draws its own numbers."""
-    chosen: dict[str, Any] = {"max_tokens": decoding.max_new_tokens, "temperature": decoding.temperature}
+    """Return the settings of vLLM for answer `number`; each answer has a seed of its own."""
+    settings: dict[str, Any] = {"max_tokens": decoding.max_new_tokens, "temperature": decoding.temperature}
     if not decoding.greedy:
-        chosen |= {"top_p": decoding.top_p, "seed": decoding.seed * 1_000_003 + number}
+        settings |= {"top_p": decoding.top_p, "seed": decoding.seed * 1_000_003 + number}
     if decoding.stop:
-        chosen["stop"] = list(decoding.stop)
-    return chosen
+        settings["stop"] = list(decoding.stop)
+    return settings
 
 
 def packed(tensor: Tensor) -> str:
-    """Return a tensor as the server takes it: base64 of `torch.save`."""
+    """Return a tensor in the format of the server: base64 of `torch.save`."""
     buffer = io.BytesIO()
     torch.save(tensor.detach().clone().cpu(), buffer)
     return base64.b64encode(buffer.getvalue()).decode()

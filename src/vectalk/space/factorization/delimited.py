@@ -150,21 +150,21 @@ class Delimited:
             content = file.read().decode(self.encoding).removeprefix("\ufeff")
         return pa.BufferReader(content.replace(self.separator, self._sign).encode())
 
-    def _read_by_item(self, names: list[str], chosen: list[str], text: Collection[str]) -> pa.Table:
+    def _read_by_item(self, names: list[str], columns: list[str], text: Collection[str]) -> pa.Table:
         with opened(self.path) as file:
             lines = [line.strip() for line in _lines(file.read().decode(self.encoding)) if line.strip()]
         heads = np.array([_is_item(line) for line in lines])
         items = np.array([line[:-1] for line in lines if _is_item(line)], object)[np.cumsum(heads)[~heads] - 1]
         rows = "\n".join(line for line, head in zip(lines, heads, strict=True) if not head)
         source = pa.BufferReader(rows.replace(self.separator, self._sign).encode())
-        table = self._parse(source, names[1:], [name for name in chosen if name != names[0]], text, 0)
-        return table.add_column(0, names[0], pa.array(items, pa.string())) if names[0] in chosen else table
+        table = self._parse(source, names[1:], [name for name in columns if name != names[0]], text, 0)
+        return table.add_column(0, names[0], pa.array(items, pa.string())) if names[0] in columns else table
 
     def _parse(
         self,
         source: BinaryIO | pa.BufferReader,
         names: list[str],
-        chosen: list[str],
+        columns: list[str],
         text: Collection[str],
         skip: int,
     ) -> pa.Table:
@@ -183,7 +183,7 @@ class Delimited:
                     delimiter=self._sign, quote_char='"' if quoted else False, newlines_in_values=quoted
                 ),
                 convert_options=pyarrow.csv.ConvertOptions(
-                    column_types=dict.fromkeys(text, pa.string()), include_columns=chosen
+                    column_types=dict.fromkeys(text, pa.string()), include_columns=columns
                 ),
             )
 

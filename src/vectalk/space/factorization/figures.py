@@ -78,8 +78,8 @@ def _liked_titles(
     # A space may be parted by an older rule than today's, so what it says comes first.
     parted = np.asarray(items["split"]) if "split" in items.column_names else assign_splits(titles, "title")
     train = parted == TRAIN
-    chosen = np.flatnonzero(liked & (train & known)[item])
-    order = chosen[np.lexsort((item[chosen], -popular[item[chosen]], -above[chosen], user[chosen]))]
+    rows = np.flatnonzero(liked & (train & known)[item])
+    order = rows[np.lexsort((item[rows], -popular[item[rows]], -above[rows], user[rows]))]
     starts = np.searchsorted(user[order], np.arange(users + 1))
     return pa.array(
         [[titles[i] for i in item[order[a : min(a + 5, b)]]] for a, b in pairwise(starts)],
@@ -101,21 +101,21 @@ def _list_figures(
     holds = np.zeros((len(lists), len(names)), bool)
     for row, values in enumerate(lists):
         holds[row, [at[value] for value in values if value in at]] = True
-    found = np.zeros((users, len(names)))
+    counts = np.zeros((users, len(names)))
     rows, things = user[liked], item[liked]
     for start in range(0, len(rows), BLOCK):
         where, which = np.nonzero(holds[things[start : start + BLOCK]])
-        np.add.at(found, (rows[start : start + BLOCK][where], which), 1.0)
+        np.add.at(counts, (rows[start : start + BLOCK][where], which), 1.0)
     total = np.bincount(rows, minlength=users)[:, None]
     share = np.array([weight[value] for value in names]) / max(len(item), 1)
     expected = total * share
-    lean = np.log((found + SHRINK) / (expected + SHRINK)) - np.log(
-        (total - found + SHRINK) / (total - expected + SHRINK)
+    lean = np.log((counts + SHRINK) / (expected + SHRINK)) - np.log(
+        (total - counts + SHRINK) / (total - expected + SHRINK)
     )
     return {
-        f"liked_{name}": _best(lean, (lean > 0) & (found >= 2), names, 3),
-        f"top_{name}": _best(found, found > 0, names, 3),
-        f"disliked_{name}": _best(-lean, (expected >= EXPECTED) & (found <= RARE * expected), names, 3),
+        f"liked_{name}": _best(lean, (lean > 0) & (counts >= 2), names, 3),
+        f"top_{name}": _best(counts, counts > 0, names, 3),
+        f"disliked_{name}": _best(-lean, (expected >= EXPECTED) & (counts <= RARE * expected), names, 3),
     }
 
 
@@ -123,9 +123,9 @@ def _liked_decades(user: np.ndarray, item: np.ndarray, users: int, items: pa.Tab
     years = [None if year is None else year // 10 * 10 for year in items["year"].to_pylist()]
     decades = sorted({year for year in years if year is not None})
     at = np.array([-1 if year is None else decades.index(year) for year in years])[item]
-    found = np.zeros((users, len(decades)))
-    np.add.at(found, (user[at >= 0], at[at >= 0]), 1.0)
-    return _best(found, found > 0, [f"{decade}s" for decade in decades], 2)
+    counts = np.zeros((users, len(decades)))
+    np.add.at(counts, (user[at >= 0], at[at >= 0]), 1.0)
+    return _best(counts, counts > 0, [f"{decade}s" for decade in decades], 2)
 
 
 def _best(score: np.ndarray, allowed: np.ndarray, names: list[str], count: int) -> pa.Array:

@@ -62,10 +62,10 @@ def item_entities(
             "name another with --id-column"
         )
     tell(f"{where}: {len(ids) - at.null_count} of {len(ids)} rated items have metadata, joined by column {source!r}")
-    found = {name: table[name].combine_chunks().take(at) for name in table.column_names if name not in ("id", "split")}
-    if "title" in found:  # an item without metadata keeps its id as a name
-        found["title"] = pc.coalesce(found["title"].cast(pa.string()), ids)
-    return pa.table({"id": ids, **found})
+    arrays = {name: table[name].combine_chunks().take(at) for name in table.column_names if name not in ("id", "split")}
+    if "title" in arrays:  # an item without metadata keeps its id as a name
+        arrays["title"] = pc.coalesce(arrays["title"].cast(pa.string()), ids)
+    return pa.table({"id": ids, **arrays})
 
 
 def _read(path: Path, id_name: str | None, tell: Callable[[str], None]) -> pa.Table:
@@ -79,8 +79,8 @@ def _read(path: Path, id_name: str | None, tell: Callable[[str], None]) -> pa.Ta
         if len(set(file.names)) < len(file.names):
             raise SpaceError(f"{path}: two columns have one name; its columns are {', '.join(file.names)}")
         tell(f"{path}: {file}")
-        kept = [name for name in file.names if name in (*text, guess_id(file.names))]
-        return file.read({name: at for at, name in enumerate(file.names)}, kept)
+        columns = [name for name in file.names if name in (*text, guess_id(file.names))]
+        return file.read({name: at for at, name in enumerate(file.names)}, columns)
     names = _names(file, id_name, path)
     words = ", ".join(f"{new} from column {old!r}" for new, old in zip(names, file.names, strict=True) if new != old)
     tell(f"{path}: {file}: {words}")

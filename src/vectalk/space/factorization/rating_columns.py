@@ -55,7 +55,7 @@ def is_usual(name: str) -> bool:
 def take(
     names: Sequence[str],
     sample: Sequence[Sequence[str]],
-    wanted: dict[str, str | None],
+    requested: dict[str, str | None],
     where: str,
     *,
     named: bool,
@@ -75,9 +75,9 @@ def take(
         SpaceError: a column is missing, or several could be it.
     """
     places: dict[str, int | None] = {
-        role: _wanted(names, name, where, named) for role, name in wanted.items() if name not in (None, NONE)
+        role: _wanted(names, name, where, named) for role, name in requested.items() if name not in (None, NONE)
     }
-    if wanted.get(RATING) == NONE:
+    if requested.get(RATING) == NONE:
         places[RATING] = None
     (_by_name if named else _by_place)(names, sample, places, where)
     if places[RATING] is None and rated:

@@ -58,12 +58,12 @@ def read_ratings(
         SpaceError: a column is missing, a value is no rating or stands for "not rated", or a pair stands twice; with
             the line.
     """
-    given = [name for name in (user, item, rating) if name is not None and not is_number(name)]
-    table = open_ratings(source, lambda name: columns.is_usual(name) or name in given, separator, header)
+    column_names = [name for name in (user, item, rating) if name is not None and not is_number(name)]
+    table = open_ratings(source, lambda name: columns.is_usual(name) or name in column_names, separator, header)
     item = ITEM if table.by_item and item is None else item
-    wanted = {columns.USER: user, columns.ITEM: item, columns.RATING: rating}
+    requested = {columns.USER: user, columns.ITEM: item, columns.RATING: rating}
     rated = feedback == "explicit"
-    taken = columns.take(table.names, table.sample, wanted, table.where, named=table.named, rated=rated)
+    taken = columns.take(table.names, table.sample, requested, table.where, named=table.named, rated=rated)
     places = taken.places()
     names = {role: table.names[place] for role, place in places.items()}
     read = table.read(places)
@@ -145,9 +145,9 @@ def _check_counts(counts: np.ndarray, name: str, where: str, line: Line) -> None
 
 def _check_ratings(ratings: np.ndarray, where: str, feedback: Feedback, valid: Collection[float], tell: Tell) -> None:
     """Raise an error, or tell, where a value seems to stand for "not rated"; tell what implicit feedback ignores."""
-    found = placeholder(ratings, valid)
-    if found is not None:
-        value, words, apart = found
+    suspect = placeholder(ratings, valid)
+    if suspect is not None:
+        value, words, apart = suspect
         how = f"leave these out with --null {value:g}"
         if feedback == "implicit":  # that a user met an item is what counts there
             how += ", or count each line alike with --rating-column none"

@@ -119,14 +119,14 @@ def merge_pairs(ratings: pa.Table, how: Repeated, where: str, line: Line, tell: 
     codes = [column.indices.to_numpy().astype(np.int64) for column in encoded]
     pair = codes[0] * (int(codes[1].max(initial=0)) + 1) + codes[1]
     pairs, first, place, count = np.unique(pair, return_index=True, return_inverse=True, return_counts=True)
-    again = len(pair) - len(pairs)
-    if not again:
+    repeats = len(pair) - len(pairs)
+    if not repeats:
         return ratings
     if how == "refuse":
         row = int(np.setdiff1d(np.arange(len(pair)), first)[0])
         raise SpaceError(
             f"{where}, {line(row)}: user {ratings['user'][row].as_py()!r} rated item {ratings['item'][row].as_py()!r} "
-            f"already in {line(int(first[place[row]]))} ({again} such ratings); keep one rating a pair, or say what "
+            f"already in {line(int(first[place[row]]))} ({repeats} such ratings); keep one rating a pair, or say what "
             "becomes of them: --repeated last, mean or sum"
         )
     times = _times(ratings)
@@ -137,9 +137,9 @@ def merge_pairs(ratings: pa.Table, how: Repeated, where: str, line: Line, tell: 
     by = f"by {'place' if times is None else 'time'}"
     words = {"sum": "their ratings are added up", "mean": "their mean is taken", "last": f"the last {by} is taken"}[how]
     tell(f"{int((count > 1).sum())} pairs of user and item stand more than once: {words} (--repeated {how})")
-    kept = np.argsort(first)
-    ratings = ratings.take(pa.array(last[kept]))
-    return ratings.set_column(ratings.column_names.index("rating"), "rating", pa.array(merged[kept]))
+    in_order = np.argsort(first)
+    ratings = ratings.take(pa.array(last[in_order]))
+    return ratings.set_column(ratings.column_names.index("rating"), "rating", pa.array(merged[in_order]))
 
 
 def _times(ratings: pa.Table) -> np.ndarray | None:

@@ -133,11 +133,11 @@ def factorize(
         for name, array in rating_figures(item, values, len(item_ids)).items():
             item_table = item_table if name in unrated else _put(item_table, name, array)
         split_by = "title" if "title" in item_table.column_names else "id"
-        made = VectorSpace.create(item_name, factors.items, item_table, split_by=split_by, licence=licence)
-        user_table = user_figures(user, item, values, len(user_ids), made.entities).drop_columns(list(unrated))
+        item_space = VectorSpace.create(item_name, factors.items, item_table, split_by=split_by, licence=licence)
+        user_table = user_figures(user, item, values, len(user_ids), item_space.entities).drop_columns(list(unrated))
         titles = pa.array([f"{user_name} {name}" for name in user_ids.to_pylist()])
         user_table = user_table.add_column(0, "title", titles).add_column(0, "id", user_ids)
-        made.save(folder / "items")
+        item_space.save(folder / "items")
         VectorSpace.create(user_name, factors.users, user_table, licence=licence).save(folder / "users")
         pq.write_table(train, folder / "ratings_train.parquet")
         pq.write_table(test, folder / "ratings_test.parquet")

@@ -176,15 +176,15 @@ class _Side:
             at = end
 
 
-def _solve_side(side: _Side, given: np.ndarray, config: WalsConfig) -> np.ndarray:
+def _solve_side(side: _Side, fixed: np.ndarray, config: WalsConfig) -> np.ndarray:
     """Solve for one side [R, D], given the other [K, D]; rows without observations are zero.
 
     In the eigenbasis of the Gram matrix the part that all rows share is diagonal. A row with fewer
     observations n than dimensions is then solved as an n x n system (Woodbury), the others as D x D.
     """
-    dim = given.shape[1]
-    values, basis = np.linalg.eigh(config.unobserved * (given.T @ given))
-    rotated, values = given @ basis, np.maximum(values, 0.0)
+    dim = fixed.shape[1]
+    values, basis = np.linalg.eigh(config.unobserved * (fixed.T @ fixed))
+    rotated, values = fixed @ basis, np.maximum(values, 0.0)
     solved = np.zeros((len(side.count), dim))
     for rows in side.batches(dim):
         longest = int(side.count[rows].max())

@@ -121,15 +121,15 @@ def unstructured(values: np.ndarray) -> np.ndarray:
 
 def _headers(path: Path) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
     """Return the kind and shape of each array of an npz, without opening it."""
-    found = {}
+    headers = {}
     with zipfile.ZipFile(path) as archive:
         for member in archive.namelist():
             with archive.open(member) as file:
                 if file.read(len(MAGIC)) != MAGIC:
                     continue
             with archive.open(member) as file:
-                found[member.removesuffix(".npy")] = _header(file)
-    return found
+                headers[member.removesuffix(".npy")] = _header(file)
+    return headers
 
 
 def _header(file: IO[bytes]) -> tuple[np.dtype, tuple[int, ...]]:

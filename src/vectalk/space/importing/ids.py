@@ -195,14 +195,14 @@ def join(own: pa.Table, facts: pa.Table, where: str, missing: Missing) -> tuple[
             f"(ids {_some(own['id'].take(pa.array(lost)), 5)}); "
             "leave them out with --missing drop, or keep them with --missing keep"
         )
-    kept = np.setdiff1d(np.arange(len(at)), lost) if missing == "drop" else np.arange(len(at))
-    own, at = own.take(kept), at.take(pa.array(kept))
+    kept_rows = np.setdiff1d(np.arange(len(at)), lost) if missing == "drop" else np.arange(len(at))
+    own, at = own.take(kept_rows), at.take(pa.array(kept_rows))
     for name in facts.column_names:
         if name != "id":
             own = own.append_column(name, facts[name].combine_chunks().take(at))
-    return own, kept
+    return own, kept_rows
 
 
 def _some(ids: Sequence[pa.Scalar] | pa.ChunkedArray, count: int) -> str:
-    shown = ", ".join(repr(ids[i].as_py()) for i in range(min(count, len(ids))))
-    return shown + (", ..." if len(ids) > count else "")
+    examples = ", ".join(repr(ids[i].as_py()) for i in range(min(count, len(ids))))
+    return examples + (", ..." if len(ids) > count else "")

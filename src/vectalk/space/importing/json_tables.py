@@ -40,7 +40,7 @@ def read_json(path: Path, *, lines: bool, encoding: str | None = None) -> pa.Tab
         return _table(_rows(path, encoding), path)
     if not lines and first.startswith("{") and first.endswith("}") and _several_lines(path, encoding):
         return _table(_rows(path, encoding), path)
-    return _table(((f"row {row}", found) for row, found in enumerate(_document(path, encoding))), path)
+    return _table(((f"row {row}", value) for row, value in enumerate(_document(path, encoding))), path)
 
 
 def _several_lines(path: Path, encoding: str) -> bool:

@@ -69,9 +69,9 @@ def named_objects(values: pa.ChunkedArray, where: str) -> tuple[pa.Array, str] |
         return None
 
 
-def field_of(fields: list[str], wanted: str, where: str) -> str:
+def field_of(fields: list[str], preferred: str, where: str) -> str:
     """Return the field that objects are called by: the wanted one, `name`, or the only one."""
-    for field in (wanted, *FIELDS, *(fields if len(fields) == 1 else ())):
+    for field in (preferred, *FIELDS, *(fields if len(fields) == 1 else ())):
         if field in fields:
             return field
     raise SpaceError(
@@ -114,18 +114,18 @@ def _items(text: str, sign: str, where: str) -> list[Any]:
         if not re.match(r"\{\s*['\"]?\w+['\"]?\s*:", inner):  # an array as PostgreSQL writes it
             return [item for item in next(csv.reader([inner[1:-1]], escapechar="\\")) if item != "NULL"]
     if re.match(r"\[?\s*\{\s*['\"]", inner):
-        shown = inner if len(inner) < 60 else f"{inner[:60]}..."
-        raise SpaceError(f"{where}: {shown!r} is no list of objects that can be read; mend or empty it")
+        excerpt = inner if len(inner) < 60 else f"{inner[:60]}..."
+        raise SpaceError(f"{where}: {excerpt!r} is no list of objects that can be read; mend or empty it")
     return text.split(sign)
 
 
 def _strings(inner: str) -> list[str] | None:
     """Return the strings of a list that numpy printed, which has no commas between them; None where it is another."""
     rest = _STRING.sub("", inner)
-    found = _STRING.findall(inner)
-    if len(found) < 2 or rest.strip():
+    strings = _STRING.findall(inner)
+    if len(strings) < 2 or rest.strip():
         return None
-    return [str(ast.literal_eval(string)) for string in found]
+    return [str(ast.literal_eval(string)) for string in strings]
 
 
 def _literal(text: str) -> Any:

@@ -59,8 +59,8 @@ def parts_of(folder: Path) -> tuple[list[Part], str]:
 def described(parts: list[Part], folder: Path) -> str:
     """Say in which order the files of a folder are taken."""
     names = [str(part.path.relative_to(folder)) for part in parts]
-    shown = names if len(names) < 5 else [*names[:3], "...", names[-1]]
-    return f"{folder}: {len(names)} parts, taken in the order {', '.join(shown)}"
+    examples = names if len(names) < 5 else [*names[:3], "...", names[-1]]
+    return f"{folder}: {len(names)} parts, taken in the order {', '.join(examples)}"
 
 
 def _natural(name: str) -> list[str | int]:

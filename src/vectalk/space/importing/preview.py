@@ -26,7 +26,7 @@ def preview(taken: Import, rows: int = SHOWN) -> dict[str, Any]:
     """
     table = taken.entities
     titles = table["title"] if "title" in table.column_names else None
-    shown = min(rows, table.num_rows)
+    count = min(rows, table.num_rows)
     return {
         "entities": table.num_rows,
         "dim": taken.vectors.shape[1],
@@ -41,7 +41,7 @@ def preview(taken: Import, rows: int = SHOWN) -> dict[str, Any]:
                 "vector": taken.vectors.shape[1],
                 "values": [round(float(value), 4) for value in taken.vectors[row][:4]],
             }
-            for row in range(shown)
+            for row in range(count)
         ],
     }
 

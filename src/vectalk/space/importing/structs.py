@@ -17,11 +17,11 @@ def flattened(table: pa.Table) -> pa.Table:
     """
     columns = {name: _plain(table[name]) for name in table.column_names}
     while any(pa.types.is_struct(values.type) for values in columns.values()):
-        found: dict[str, pa.ChunkedArray] = {}
+        flat_columns: dict[str, pa.ChunkedArray] = {}
         inner: dict[str, tuple[str, pa.ChunkedArray]] = {}
         for name, values in columns.items():
             if not pa.types.is_struct(values.type):
-                found[name] = values
+                flat_columns[name] = values
                 continue
             fields = pa.table({"x": values}).flatten()
             for field in fields.column_names:
@@ -30,10 +30,10 @@ def flattened(table: pa.Table) -> pa.Table:
                 if name in WRAPPERS:
                     inner[f"{name}.{short}"] = place
                 else:
-                    found[f"{name}.{short}"] = place[1]
+                    flat_columns[f"{name}.{short}"] = place[1]
         for long, (short, values) in inner.items():
-            found[long if short in found or short in columns else short] = values
-        columns = found
+            flat_columns[long if short in flat_columns or short in columns else short] = values
+        columns = flat_columns
     return pa.table(columns)
 
 

@@ -93,15 +93,15 @@ def guess_id(names: Sequence[str], *, alone: bool = True) -> str | None:
         names: of the columns.
         alone: whether an only column holds ids whatever it is called.
     """
-    for found in (
+    for matches in (
         [name for name in names if name == "id"],
         [name for name in names if name.lower() == "id"],
         names if alone else [],
         [name for name in names if re.search(r"(Id|ID|[-_ ]id)$", name)],
         [name for name in names if name == "index"],
     ):
-        if len(found) == 1:
-            return found[0]
+        if len(matches) == 1:
+            return matches[0]
     return None
 
 
@@ -169,10 +169,10 @@ def _checked(table: pa.Table, path: Path) -> pa.Table:
 def _without_index(table: pa.Table) -> pa.Table:
     """Leave out the index that pandas writes where other columns hold the ids, else call it `index`."""
     names = table.column_names
-    found = [name for name in names if name in INDEX]
-    if not found or "index" in names:
+    index_names = [name for name in names if name in INDEX]
+    if not index_names or "index" in names:
         return table
     others = [name for name in names if name not in INDEX]
     if len(others) > 1 and guess_id(others) is not None:
         return table.select(others)
-    return table.rename_columns(["index" if name == found[0] else name for name in names])
+    return table.rename_columns(["index" if name == index_names[0] else name for name in names])

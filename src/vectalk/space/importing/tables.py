@@ -101,16 +101,16 @@ def title_column(names: Sequence[str]) -> str | None:
     """Return the column that holds titles: `title`, or the only one that is called so but for its capitals."""
     if "title" in names:
         return "title"
-    found = [name for name in names if name.lower() == "title"]
-    return found[0] if len(found) == 1 else None
+    matches = [name for name in names if name.lower() == "title"]
+    return matches[0] if len(matches) == 1 else None
 
 
 def _with_names(table: pa.Table, where: str, tell: Callable[[str], None]) -> pa.Table:
     """Return the table with names in the place of objects in its lists, which nothing could put into words."""
     for place, name in enumerate(table.column_names):
-        found = named_objects(table[name], f"{where}: column {name!r}") if name not in ("id", "title") else None
-        if found is not None:
-            lists, field = found
+        objects = named_objects(table[name], f"{where}: column {name!r}") if name not in ("id", "title") else None
+        if objects is not None:
+            lists, field = objects
             tell(f"column {name!r} holds lists of objects: {field!r} is taken (another: --list-column '{name}:FIELD')")
             table = table.set_column(place, name, lists)
     return table
@@ -144,17 +144,17 @@ def column(table: pa.Table, name: str, where: str) -> str:
     return name
 
 
-def id_column(table: pa.Table, wanted: str | None, where: str, option: str) -> str:
+def id_column(table: pa.Table, requested: str | None, where: str, option: str) -> str:
     """Return the column of ids: the wanted one, `id`, the only one, or the only one called like `filmId`."""
-    if wanted is not None:
-        return column(table, wanted, where)
-    found = guess_id(table.column_names)
-    if found is None:
+    if requested is not None:
+        return column(table, requested, where)
+    guess = guess_id(table.column_names)
+    if guess is None:
         row = any(re.fullmatch(r"\d+|\d.*::.*", name) for name in table.column_names)
         hint = "; if the first line is a row already, name the columns with --header" if row else ""
         there = column_list(table.column_names)
         raise SpaceError(f"{where}: which column holds the ids? Name it with {option}; there are {there}{hint}")
-    return found
+    return guess
 
 
 def _extract(table: pa.Table, name: str, source: str, pattern: str, where: str) -> pa.Array:
@@ -162,9 +162,9 @@ def _extract(table: pa.Table, name: str, source: str, pattern: str, where: str) 
     group = 1 if regex.groups else 0
     texts = table[column(table, source, where)].cast(pa.string()).to_pylist()
     matches = [regex.search(text) if text is not None else None for text in texts]
-    found = [match.group(group) if match else None for match in matches]
-    if table.num_rows and not any(found):
+    values = [match.group(group) if match else None for match in matches]
+    if table.num_rows and not any(values):
         example = next((text for text in texts if text is not None), None)
         raise SpaceError(f"{where}: extract {name!r}: {pattern!r} matches no value of {source!r}, e.g. not {example!r}")
-    whole = all(value is None or re.fullmatch(r"-?\d{1,18}", value) for value in found)
-    return pa.array([None if value is None else int(value) for value in found] if whole else found)
+    whole = all(value is None or re.fullmatch(r"-?\d{1,18}", value) for value in values)
+    return pa.array([None if value is None else int(value) for value in values] if whole else values)

@@ -61,7 +61,7 @@ def open_text(path: Path, encoding: str) -> TextIO:
     return io.TextIOWrapper(opened(path), encoding, newline="")
 
 
-def encoding_of(path: Path, wanted: str | None = None, tell: Tell = lambda message: None) -> str:
+def encoding_of(path: Path, requested: str | None = None, tell: Tell = lambda message: None) -> str:
     """Return the encoding of a text file: UTF-8, what its first bytes say, or else cp1252, as spreadsheets write it.
 
     Args:
@@ -79,15 +79,17 @@ def encoding_of(path: Path, wanted: str | None = None, tell: Tell = lambda messa
             raise SpaceError(f"{path} is no text but {kind}")
     guessed = next((encoding for mark, encoding in MARKS.items() if head.startswith(mark)), UTF8)
     try:
-        encoding = codecs.lookup(wanted).name if wanted is not None else guessed
+        encoding = codecs.lookup(requested).name if requested is not None else guessed
     except LookupError:
-        raise SpaceError(f"{path}: there is no encoding {wanted!r}; take e.g. cp1252, shift_jis or gb18030") from None
+        raise SpaceError(
+            f"{path}: there is no encoding {requested!r}; take e.g. cp1252, shift_jis or gb18030"
+        ) from None
     encoding = UTF8 if encoding == "utf-8" else encoding
     try:
         line = _check(path, encoding)
     except UnicodeError as error:
-        if wanted is not None or encoding != UTF8:
-            raise SpaceError(f"{path} is not in the encoding {wanted or encoding}: {_reason(error)}") from None
+        if requested is not None or encoding != UTF8:
+            raise SpaceError(f"{path} is not in the encoding {requested or encoding}: {_reason(error)}") from None
         return _western(path, tell)
     if line is not None:
         raise SpaceError(f"{path}, line {line} holds a zero byte: {NO_TEXT}")

@@ -79,9 +79,9 @@ def _guess(table: pa.Table, path: Path) -> str | None:
     floats = [name for name, number in numbers.items() if not pa.types.is_integer(number)]
     texts = [name for name, kind in kinds.items() if is_text(kind) and looks_like_vectors(table[name])]
     called = [name for name, kind in kinds.items() if is_bytes(kind) and _CALLED.search(name)]
-    for found in (floats, list(numbers), texts):
-        if found:
-            return choose(found, None, path, "column of vectors", "columns that look like vectors")
+    for candidates in (floats, list(numbers), texts):
+        if candidates:
+            return choose(candidates, None, path, "column of vectors", "columns that look like vectors")
     if _dimensions(table):
         return None
     if called:
@@ -114,10 +114,10 @@ def _advice(names: list[str]) -> str:
     stem = stems.most_common(1)[0] if stems else ("", 0)
     if stem[1] >= 4:
         return f"for one column a dimension name them all with --key '{stem[0] or '[0-9]'}*'"
-    shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    examples = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     return (
         "name the column of lists of numbers (or of text such as '[0.1, 0.2]') with --key, or the columns of one "
-        f"dimension each with --key 'dim_*'; there are {shown}"
+        f"dimension each with --key 'dim_*'; there are {examples}"
     )
 
 

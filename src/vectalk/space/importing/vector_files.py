@@ -83,6 +83,6 @@ def choose(names: list[str], key: str | None, path: Path, kind: str, kinds: str 
         return names[0]
     if key not in names:
         problem = f"holds {len(names)} {kinds or kind + 's'}" if key is None else f"has no {kind} {key!r}"
-        shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-        raise SpaceError(f"{path} {problem}; name one with --key: {shown}")
+        examples = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+        raise SpaceError(f"{path} {problem}; name one with --key: {examples}")
     return key

@@ -94,9 +94,9 @@ def _with_points(texts: pa.Array, rows: np.ndarray, where: str, path: Path) -> p
     whole = pc.match_substring_regex(texts, _WITH_COMMAS)
     if not pc.all(whole).as_py():
         bad = np.flatnonzero(np.asarray(decimal))[0]
-        shown = texts[int(bad)].as_py()[:40]
+        excerpt = texts[int(bad)].as_py()[:40]
         raise SpaceError(
-            f"{path}: row {rows[bad]} of {where} parts its numbers in two ways: {shown!r}; write them as '[0.1, 0.2]'"
+            f"{path}: row {rows[bad]} of {where} parts its numbers in two ways: {excerpt!r}; write them as '[0.1, 0.2]'"
         )
     return pc.replace_substring(texts, ",", ".")
 
