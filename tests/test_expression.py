@@ -101,7 +101,7 @@ def test_a_function_that_fails_is_named(space: VectorSpace, error: Exception) ->
     ("text", "words"),
     [
         ("lerp('f0', 'f1')", "wrong arguments"),
-        ("lerp('f0', 'f1', 'f2')", "a number is wanted, not 'f2'"),
+        ("lerp('f0', 'f1', 'f2')", "expected a number, not 'f2'"),
         ("mean()", "at least one point"),
         ("'f0' +", "found 'the end'"),
         ("('f0'", "expected '\\)'"),
@@ -111,7 +111,7 @@ def test_a_function_that_fails_is_named(space: VectorSpace, error: Exception) ->
         ("larp('f0', 'f1', 0.5)", "did you mean lerp"),
         ("'f0' / 2", "unexpected '/ 2'"),
         ("__import__('os')", "unknown function"),
-        ("random(-1)", r"random\(\.\.\.\) was given wrong arguments: .*whole number from 0 on, not -1"),
+        ("random(-1)", r"random\(\.\.\.\) has wrong arguments: .*whole number from 0 on, not -1"),
         ("random(1.5)", "whole number from 0 on, not 1.5"),
         ("random(1e999)", "whole number from 0 on, not inf"),
         ("'unclosed", "unexpected"),
@@ -141,5 +141,5 @@ def test_titles_that_hold_quotation_marks() -> None:
     for slip in ("Don't Look Nowe", 'She Said "Waitt'):
         with pytest.raises(UnknownEntityError, match="did you mean"):
             space.point(slip)
-    with pytest.raises(ExpressionError, match="a title that holds ' stands between double quotes"):
+    with pytest.raises(ExpressionError, match="a title that holds ' must be in double quotes"):
         space.point("lerp('Don't Look Now', 'Olé', 0.5)")

@@ -122,5 +122,5 @@ def test_without_ray_the_extra_is_named(run: Run, tmp_path: Path, monkeypatch: p
         narrate_with_ray(run.path, "island", tmp_path / "out", **WHAT)
     with pytest.raises(PromptError, match="workers is 0"):
         narrate_with_ray(run.path, "island", tmp_path / "out", workers=0, **WHAT)
-    with pytest.raises(EngineError, match="nothing is written in this process"):
+    with pytest.raises(EngineError, match="this process writes no texts"):
         Elsewhere().generate(["Describe {island}."], [{}], Decoding())

@@ -168,7 +168,7 @@ def broken(change) -> tuple[np.ndarray, dict]:
         (lambda v, t: v.__setitem__((4, 1), np.nan), r"1 of 30 rows hold NaN or infinity \(rows 4\)"),
         (lambda v, t: v.__setitem__((4, 1), np.inf), "NaN or infinity"),
         (lambda v, t: v.__setitem__(slice(0, 7), 0), r"7 of 30 rows are all zeros \(rows 0, 1, 2, 3, 4, \.\.\."),
-        (lambda v, t: t["id"].__setitem__(5, "4"), "1 ids stand more than once \\('4'\\)"),
+        (lambda v, t: t["id"].__setitem__(5, "4"), "1 ids occur more than once \\('4'\\)"),
         (lambda v, t: t["id"].__setitem__(5, None), "row 5 has no id"),
         (lambda v, t: (v[:29], t), "29 vectors but 30 entities"),
         (lambda v, t: (v[:, :0], t), "table of numbers"),

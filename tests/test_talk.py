@@ -217,7 +217,7 @@ def test_what_does_not_fit_is_refused(elm: ELM, question, bindings, error: type,
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"temprature": 1.0}, r"unknown setting 'temprature'; there are .*temperature"),
+        ({"temprature": 1.0}, r"unknown setting 'temprature'; the settings are .*temperature"),
         ({"temperature": -1.0}, r"temperature is -1\.0; allowed is 0 \(greedy\) to 10"),
         ({"max_new_tokens": 0}, r"max_new_tokens is 0"),
         ({"top_p": 0.0}, r"top_p is 0\.0"),

@@ -101,7 +101,7 @@ def test_killed_work_goes_on(tmp_path: Path, counts: Counts, monkeypatch: pytest
     counts.die_after, counts.asked, told = 10**9, [], []
     space = encode_space(source, tmp_path / "films", tell=told.append, **settings)
     assert sum(map(len, counts.asked)) == 50 - 32
-    assert told[-1] == "going on with 32 of 50 texts encoded"
+    assert told[-1] == "resumed with 32 of 50 texts encoded"
     assert space.fingerprint == encode_space(source, tmp_path / "again", **settings).fingerprint
 
 
@@ -167,7 +167,7 @@ def test_a_text_is_a_point(tmp_path: Path, counts: Counts) -> None:
     assert space.point(point.source, text_functions(space, trust_encoder=True)).values == pytest.approx(point.values)
     between = space.point("lerp('Film 3', text('gold'), 0.5)", text_functions(space, trust_encoder=True))
     assert between.values == pytest.approx((space.vectors[3] + counts.compute(["gold"])[0]) / 2)
-    with pytest.raises(ExpressionError, match="a text in quotes is wanted"):
+    with pytest.raises(ExpressionError, match="expected a text in quotes"):
         space.point("text(0.5)", text_functions(space, trust_encoder=True))
     others = make_films()
     assert text_functions(others) == {}

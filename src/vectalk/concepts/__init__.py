@@ -1,4 +1,4 @@
-"""Concepts: directions of a space that mean something, how sure that is, and moves along them."""
+"""Concepts: directions of a space with a meaning, their statistics, and shifts along them."""
 
 from vectalk.concepts.concept import Concept
 from vectalk.concepts.statistics import Statistics

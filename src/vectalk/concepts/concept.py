@@ -1,4 +1,4 @@
-"""`Concept`: a direction of a space that means something, with its statistics and moves along it.
+"""`Concept`: a direction of a space with a meaning, its statistics, and shifts along it.
 
 Concept activation vectors after Kim et al. 2018 (TCAV) and Goepfert et al. 2022, on the vectors themselves.
 """
@@ -39,15 +39,15 @@ class Concept:
     """A direction of a space.
 
     Attributes:
-        name: what it is called.
-        space: the space it was fitted on; it means nothing in any other.
+        name: name of the concept.
+        space: the space it was fitted on; the direction has no meaning in other spaces.
         vector: [D] float32, of length one.
-        mean: where the training entities' mean lies along it.
+        mean: mean projection of the training entities.
         deviation: standard deviation of their projections: one step of a shift.
         strength: weight of the data against the penalty when it was fitted, chosen by cross-validation.
-        statistics: how sure one can be of it.
-        method: how it was fitted.
-        given: what the positives were, in words.
+        statistics: how reliable the concept is.
+        method: the method of the fit.
+        given: description of the positives.
     """
 
     name: str
@@ -77,16 +77,16 @@ class Concept:
         """Fit a concept on training entities and measure it on test entities.
 
         Args:
-            space: where the entities live.
+            space: the space of the entities.
             positive: entities that have the concept: rows (`space.where("genres", "Comedy")`), a mask [N], ids,
                 titles or points; or `Examples`, which hold the negatives too.
             negative: entities that lack it; all others when omitted.
-            name: what to call it.
+            name: name of the concept.
             method: `logistic`, `ridge`, `mean` or `ranking` (see `directions.fitter`).
-            given: what the positives are, in words, kept with the concept.
-            random_concepts: how many random concepts of the same size to compare with.
-            bootstraps: how many resamples tell the stability.
-            seed: decides samples, folds, permutations and resamples.
+            given: description of the positives, saved with the concept.
+            random_concepts: number of random concepts of the same size to compare with.
+            bootstraps: number of bootstrap samples for the stability.
+            seed: seed of samples, folds, permutations and bootstrap samples.
 
         Raises:
             ConceptError: fewer than two training entities on one side, or an unknown method.
@@ -120,7 +120,7 @@ class Concept:
     def rank(
         self, k: int = 10, *, lowest: bool = False, split_name: str | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return rows and scores [k] of the entities that lie furthest up, or down, the direction."""
+        """Return rows and scores [k] of the entities with the highest, or lowest, scores."""
         space = self.space
         rows = np.arange(len(space)) if split_name is None else space.rows(split_name)
         step = max(1, BLOCK_FLOATS // space.dim)
@@ -135,10 +135,10 @@ class Concept:
         Args:
             point: a point of the concept's space, or a title, id or expression.
             steps: how far, in standard deviations of the training entities' projections.
-            keep_norm: turn towards the concept instead: the result has the point's own length.
+            keep_norm: rotate the point towards the concept instead: its length stays the same.
 
         Returns:
-            A point whose source names the shift; `space.support` tells whether it left the data.
+            A point whose source names the shift; `space.support` says whether it is out of distribution.
 
         Raises:
             ConceptError: the point lies in another space.
@@ -153,15 +153,15 @@ class Concept:
         return blended([start], moved, source)
 
     def reach(self, point: Point | str, most: float = 8.0, every: float = 0.25) -> tuple[float, float]:
-        """Return how many steps down and up a point can be shifted before it is far from anything real.
+        """Return how many steps down and up a point can be shifted before it is out of distribution.
 
         Args:
             point: a point of the concept's space, or a title, id or expression.
-            most: steps to look ahead.
-            every: grid of the search.
+            most: largest number of steps that is tried.
+            every: step size of the search.
 
         Returns:
-            The last step on either side before support is `far`; 0 on both where the point itself is.
+            The last step on either side before support is `far`; 0 on both sides if the point itself is `far`.
         """
         start = self.space.point(point) if isinstance(point, str) else point
         count = round(most / every)
@@ -207,7 +207,7 @@ class Concept:
         return to_pandas(self.to_arrow(k))
 
     def _repr_html_(self) -> str:
-        """Show in a notebook how sure one can be of it, and the entities at both ends."""
+        """Show the concept in a notebook: its statistics and the entities at both ends."""
         ends = [self.rank(5), self.rank(5, lowest=True)]
         rows = [
             [self.space.title(int(row)), float(score)]
@@ -250,7 +250,7 @@ class Concept:
             space: the space that it was fitted on; when omitted, the one in whose `concepts` folder it lies.
 
         Raises:
-            ConceptError: the folder is no concept, a newer version wrote it, or `space` is not the one that it was
+            ConceptError: the folder is not a concept, a newer version wrote it, or `space` is not the one that it was
                 fitted on.
         """
         folder = Path(path)
@@ -290,14 +290,14 @@ def fit_many(
     progress: Callable[[int, int], None] = lambda done, total: None,
     **options: Any,
 ) -> list[Concept]:
-    """Fit a concept for each name, with q values over all that could be measured.
+    """Fit a concept for each name, with q values over all measured concepts.
 
     Args:
-        space: where the entities live.
-        examples: name -> entities.
-        given: what they are, in words; `{}` stands for the name.
-        progress: called with concepts done and concepts in all.
-        options: those of `Concept.fit`.
+        space: the space of the entities.
+        examples: name of the concept -> its examples.
+        given: description of the positives; `{}` is replaced by the name.
+        progress: called with the number of finished concepts and the total.
+        options: options of `Concept.fit`.
     """
     concepts: list[Concept] = []
     progress(0, len(examples))

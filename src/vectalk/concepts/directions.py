@@ -19,7 +19,7 @@ STRENGTHS = {
     "ridge": (1e-4, 1e-3, 1e-2, 1e-1, 1.0),
     "ranking": (1e-4, 1e-3, 1e-2, 1e-1, 1.0),
 }
-DEFAULT = 1e-2  # where positives are too few to choose by
+DEFAULT = 1e-2  # where positives are too few for cross-validation
 PAIRS = 20_000
 STEPS = 25
 
@@ -33,11 +33,13 @@ def check_method(method: str) -> None:
 
 
 def fitter(method: Method, strength: float = DEFAULT, seed: int = 0) -> Fit:
-    """Return what fits a direction [D] to centred, scaled vectors [n, D] and labels [n] (True: has the concept).
+    """Return a function that fits a direction [D] to centred, scaled vectors [n, D] and labels [n].
 
-    `logistic`: the normal of the plane that parts the two (Kim et al. 2018); `ridge`: least squares to the labels;
+    A label is True where the entity has the concept.
+
+    `logistic`: the normal of the plane that separates the two (Kim et al. 2018); `ridge`: least squares to the labels;
     `mean`: from the mean of the negatives to that of the positives; `ranking`: a positive should lie above a negative
-    (Goepfert et al. 2022, the simple form). Both sides weigh alike, however unequal their numbers.
+    (Goepfert et al. 2022, the simple form). Both sides have the same weight, whatever their numbers.
     """
 
     def logistic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -74,14 +76,14 @@ def fitter(method: Method, strength: float = DEFAULT, seed: int = 0) -> Fit:
 
 
 def _balanced(y: np.ndarray) -> np.ndarray:
-    """Return weights [n] by which both sides count as much, n in all."""
+    """Return weights [n] that sum to n and give both sides the same weight."""
     return np.where(y, 0.5 / y.sum(), 0.5 / (~y).sum()) * len(y)
 
 
 def _newton(x: np.ndarray, y: np.ndarray, weight: np.ndarray, penalty: np.ndarray) -> np.ndarray:
     """Return the coefficients [D] of a logistic regression with weighted rows [n] and a ridge penalty [D] on each.
 
-    A handful of Newton steps; a permutation test fits hundreds of these, for which scikit-learn's checks take longer.
+    Newton's method needs a few steps; the random concepts need hundreds of fits, where scikit-learn is slower.
     """
     sign, coefficients = np.where(y, 1.0, -1.0), np.zeros(x.shape[1])
 

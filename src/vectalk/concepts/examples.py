@@ -18,7 +18,7 @@ from vectalk.space.importing.tables import as_text, column, is_list, is_text, re
 from vectalk.space.split import TEST, TRAIN
 from vectalk.space.titles import closest
 
-MOST = 5_000  # entities of one kind that a concept is fitted to or measured on
+MOST = 5_000  # most entities of one side that a concept is fitted to or measured on
 
 Entities = np.ndarray | Sequence[int] | Sequence[str] | Sequence[Point]
 """Rows, a mask [N], ids, titles, or points of entities."""
@@ -39,7 +39,7 @@ class Examples:
         """Look entities up; the negatives are all others when omitted.
 
         Raises:
-            ConceptError: an entity stands on both sides, or a row is not in the space.
+            ConceptError: an entity is on both sides, or a row is not in the space.
             UnknownEntityError: a name is not in the space.
         """
         has = rows_of(space, positive)
@@ -53,7 +53,7 @@ class Examples:
         return cls(has, lacks)
 
     def split(self, space: VectorSpace, name: str, rng: np.random.Generator) -> Examples:
-        """Return those of one split; of very many, a sample."""
+        """Return the examples in one split; a random sample where there are more than MOST."""
         return Examples(*(_some(rows[np.isin(rows, space.rows(name))], rng) for rows in (self.positive, self.negative)))
 
     def fitted(self, space: VectorSpace, rng: np.random.Generator) -> Examples:
@@ -61,7 +61,7 @@ class Examples:
         return self.split(space, TRAIN, rng)
 
     def measured(self, space: VectorSpace, rng: np.random.Generator) -> Examples:
-        """Return the test entities, on which a concept is judged."""
+        """Return the test entities, on which a concept is measured."""
         return self.split(space, TEST, rng)
 
 
@@ -102,10 +102,12 @@ def _some(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def by_metadata(space: VectorSpace, conditions: Iterable[str]) -> Examples:
-    """Return the entities that meet all conditions, and those that fail one; the unknown are on neither side.
+    """Return the entities that meet all conditions, and those that fail one.
+
+    Entities with unknown values are on neither side.
 
     Args:
-        space: where.
+        space: the space of the entities.
         conditions: such as `genres=Comedy` (a list holds it), `year>=1990`.
     """
     has, known = np.ones(len(space), bool), np.ones(len(space), bool)
@@ -178,13 +180,13 @@ def read_tags(
 ) -> dict[str, Examples]:
     """Return the examples of each tag of a table with one row for each time that somebody tagged an entity.
 
-    Tags are compared without regard to case. An entity that nobody tagged at all is not a negative: that nobody
-    called it violent says nothing where nobody called it anything.
+    Tags are compared without regard to case. An entity without any tag is not a negative: it may have the concept
+    although nobody tagged it.
 
     Args:
         path: csv, tsv, parquet or jsonl.
-        space: whose ids the table names.
-        item_column: column of the ids; guessed where it is clear.
+        space: the space of the ids.
+        item_column: column of the ids; guessed from its name when omitted.
         tag_column: column of the tags.
         least: leave out tags that fewer training entities have.
     """
@@ -215,7 +217,7 @@ def read_tags(
 
 
 def named(examples: dict[str, Examples], tags: Sequence[str], where: str) -> dict[str, Examples]:
-    """Return the examples of some tags, without regard to case; an unknown one is named with the closest."""
+    """Return the examples of some tags, without regard to case; the error for an unknown tag lists the closest tags."""
     for tag in tags:
         if tag.strip().casefold() not in examples:
             near = ", ".join(closest(tag, list(examples))) or "none"

@@ -16,7 +16,7 @@ from vectalk.space.split import TRAIN
 
 RANDOM_CONCEPTS = 100
 BOOTSTRAPS = 30
-MOST_ROWS = 50_000  # training entities that the spread of a projection is taken from
+MOST_ROWS = 50_000  # most training entities for mean and deviation of the projections
 
 Labelled = tuple[np.ndarray, np.ndarray]
 
@@ -41,7 +41,7 @@ def fit_direction(
     bootstraps: int,
     seed: int,
 ) -> Fitted:
-    """Do the work of `Concept.fit`, which describes the arguments."""
+    """Fit and measure a direction; `Concept.fit` describes the arguments."""
     directions.check_method(method)
     rng = np.random.default_rng(seed)
     fitted, measured = examples.fitted(space, rng), examples.measured(space, rng)
@@ -101,7 +101,7 @@ def _held_out(
     random_concepts: int,
     rng: np.random.Generator,
 ) -> dict[str, float | None]:
-    """Measure a direction on entities that it never saw; nothing is known where one side has none."""
+    """Measure a direction on held-out entities; all values are None where one side has no entities."""
     (x, y), (x_test, y_test) = fitted, measured
     if y_test.all() or not y_test.any():
         return dict.fromkeys(("auc", "low", "high", "p_value", "random_auc"))

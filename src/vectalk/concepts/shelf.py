@@ -19,10 +19,10 @@ from vectalk.space.titles import closest
 
 
 def folder_of(space: VectorSpace, name: str | None = None) -> Path:
-    """Return the folder of a space's concepts, or of one of them; upper and lower case are one.
+    """Return the folder of a space's concepts, or of one of them; ignores upper and lower case.
 
     Raises:
-        ConceptError: the space was not saved, or the name holds nothing that can stand in a folder's name.
+        ConceptError: the space was not saved, or the name has no character that is allowed in a folder's name.
     """
     if space.path is None:
         raise ConceptError(f"space {space.name!r} was not saved, so it has no folder of concepts; save it first")
@@ -53,7 +53,7 @@ def find(space: VectorSpace, name: str) -> Concept:
     """
     folder = folder_of(space, name)
     if not holds(folder, "concept.json"):
-        for card in folder.parent.glob("[!.]*/concept.json"):  # named when marks were taken for no letters
+        for card in folder.parent.glob("[!.]*/concept.json"):  # folder names of older versions lack combining marks
             if ConceptCard.read(card.parent).name == name:
                 return Concept.load(card.parent, space)
         there = names(space)
@@ -74,7 +74,7 @@ def keep(concept: Concept, *, overwrite: bool = False) -> Path:
 
 
 def check_vacant(space: VectorSpace, concept_names: Sequence[str], *, overwrite: bool = False) -> None:
-    """Raise a ConceptError before the work where concepts of these names are there, or two would share a folder."""
+    """Raise a ConceptError before a fit if concepts with these names exist, or if two names share a folder."""
     folders: dict[Path, str] = {}
     for name in concept_names:
         folder = folder_of(space, name)
@@ -83,7 +83,7 @@ def check_vacant(space: VectorSpace, concept_names: Sequence[str], *, overwrite:
         folders[folder] = name
         put_back(folder)
         if folder.exists() and not overwrite:
-            raise ConceptError(f"there is a concept {name!r} already at {folder}; pass --overwrite to replace it")
+            raise ConceptError(f"concept {name!r} already exists at {folder}; pass --overwrite to replace it")
 
 
 def nearest(concept: Concept, k: int = 8) -> list[tuple[str, float]]:
@@ -95,7 +95,7 @@ def nearest(concept: Concept, k: int = 8) -> list[tuple[str, float]]:
 
 def _named(value: Any) -> str:
     if not isinstance(value, Name):
-        raise TypeError("the name of a concept in quotes is wanted")
+        raise TypeError("expected the name of a concept in quotes")
     return value.text
 
 

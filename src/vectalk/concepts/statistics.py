@@ -1,4 +1,4 @@
-"""How sure one can be of a concept: its AUC on entities that it never saw, beside chance and random concepts."""
+"""How reliable a concept is: its AUC on held-out entities, compared with chance and with random concepts."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ FEW = 20
 
 @dataclass(frozen=True)
 class Statistics:
-    """What is known of a concept. AUCs are of test entities; None where there are none on one side.
+    """The statistics of a concept. AUCs are measured on test entities; None where one side has none.
 
     Attributes:
         positives: training entities that it was fitted to.
-        negatives: and those without it.
+        negatives: training entities without it.
         test_positives: test entities that it was measured on.
-        test_negatives: and those without it.
-        auc: chance that a positive lies above a negative along the direction.
+        test_negatives: test entities without it.
+        auc: probability that a positive has a higher score than a negative.
         low: lower end of the AUC's bootstrap 95 % interval over entities.
         high: its upper end.
-        p_value: how often permuted labels of the test entities reach this AUC.
-        random_auc: the AUC that 95 % of random concepts stay below: directions fitted alike to as many training
-            entities drawn at random.
-        stability: mean cosine between the direction and those fitted to bootstrap samples of its entities.
+        p_value: share of permutations of the test labels that reach this AUC.
+        random_auc: 95th percentile of the AUC of random concepts: directions fitted in the same way to as many
+            random training entities.
+        stability: mean cosine between the direction and directions fitted to bootstrap samples.
         q_value: `p_value` corrected for the number of concepts that were tried (Benjamini-Hochberg).
-        family: that number.
+        family: number of concepts that were tried.
     """
 
     positives: int
@@ -48,7 +48,7 @@ class Statistics:
 
     @property
     def warnings(self) -> list[str]:
-        """Reasons to mistrust the concept."""
+        """Reasons not to trust the concept."""
         reasons = []
         if self.positives < FEW:
             reasons.append(f"only {self.positives} positives to learn from; {FEW} or more make a steadier direction")
@@ -78,7 +78,7 @@ def auc(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 def auc_interval(scores: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
-    """Return the bootstrap 95 % interval of an AUC; positives and negatives are resampled apart."""
+    """Return the bootstrap 95 % interval of an AUC; positives and negatives are resampled separately."""
     samples = []
     for count in _chunks(RESAMPLES, len(labels)):
         weights = np.zeros((2, count, len(labels)))
@@ -90,7 +90,7 @@ def auc_interval(scores: np.ndarray, labels: np.ndarray, rng: np.random.Generato
 
 
 def permutation_p(scores: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> float:
-    """Return how often permuted labels reach the AUC, itself counted as one of the permutations."""
+    """Return the share of label permutations that reach the AUC; the true labels count as one permutation."""
     own, reached = auc(scores, labels), 0
     for count in _chunks(PERMUTATIONS, len(labels)):
         shuffled = rng.permuted(np.tile(labels, (count, 1)), axis=1)

@@ -1,4 +1,4 @@
-"""Embeddings kept on disk: a sentence encoder reads some ninety texts a second on one core, and texts come again."""
+"""Embeddings kept on disk: a sentence encoder reads about 90 texts a second on one core, and texts recur."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vectalk.files import atomic_file
 from vectalk.readback.encoder import SentenceEncoder, TextEncoder
 from vectalk.readback.identity import encoder_identity
 
-BLOCK = 512  # texts a shard; what is lost when the work is killed
+BLOCK = 512  # texts of a shard; at most one shard is lost when the process is killed
 SAMPLE = "An old sailor finds an island that is on no map."
 KEY = 16  # bytes
 
@@ -21,13 +21,13 @@ KEY = 16  # bytes
 class CachedEncoder:
     """A frozen encoder that encodes each text once, and keeps the embeddings in a folder.
 
-    A shard is a pair of files, `ID.keys.npy` (hashes of texts) and `ID.rows.npy` (embeddings in half precision). What
-    was just encoded is rounded like what is read again, so that results do not depend on what was kept.
+    A shard is a pair of files, `ID.keys.npy` (hashes of texts) and `ID.rows.npy` (embeddings in half precision). New
+    embeddings are rounded to half precision too, so that results do not depend on the cache.
 
     Args:
         encoder: a frozen encoder.
-        folder: where shards of this encoder, with these weights, lie; None keeps them in memory alone.
-        progress: called with texts encoded and texts in all, when some are not known yet.
+        folder: folder of the shards of all encoders; None keeps the embeddings in memory only.
+        progress: called with the number of encoded texts and the total of new texts.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class CachedEncoder:
             known, now = self._rows([sample])[0], self.encoder.encode([SAMPLE])[0]
             if len(known) == len(now) and float(known @ now) > 0.999:
                 return
-        # Another encoder had this name, or nothing says that it was this one: nothing that it made can be used.
+        # The embeddings may be those of another encoder with this name: delete them.
         for stale in folder.glob("*.npy"):
             stale.unlink()
         self._shards, self._place = [], {}
@@ -66,7 +66,7 @@ class CachedEncoder:
             return self.encoder.encode([])
         keys = [_hash(text) for text in texts]
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._place}
-        # Long ones first, together: little of a batch is then padding, and the first estimate of the time is no lie.
+        # Longest texts first: batches have little padding, and the first estimate of the time is not too short.
         missing = sorted(new.items(), key=lambda item: -len(item[1]))
         for start in range(0, len(missing), BLOCK):
             block = missing[start : start + BLOCK]
@@ -76,7 +76,7 @@ class CachedEncoder:
         return self._rows(keys)
 
     def _compute(self, texts: list[str]) -> np.ndarray:
-        """Encode texts; a sentence encoder need not remember what is kept here."""
+        """Encode texts; without the sentence encoder's own cache."""
         return self.encoder.compute(texts) if isinstance(self.encoder, SentenceEncoder) else self.encoder.encode(texts)
 
     def _rows(self, keys: Sequence[bytes]) -> np.ndarray:
@@ -104,7 +104,7 @@ class CachedEncoder:
 
 
 def _shard(keys: Path, rows: Path) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return keys [n, 16] and rows [n, E] of a shard, or None where the files are broken: their texts come again."""
+    """Return keys [n, 16] and rows [n, E] of a shard, or None for broken files, whose texts are encoded again."""
     try:
         names, vectors = np.load(keys), np.load(rows, mmap_mode="r")
     except Exception:  # numpy lets through what its parser of headers raises
@@ -118,5 +118,5 @@ def _hash(text: str) -> bytes:
 
 
 def _slug(name: str) -> str:
-    """Return a name that can be that of a folder, and tells names apart that look alike there."""
+    """Return a folder name that is unique for each encoder name."""
     return f"{re.sub(r'[^a-zA-Z0-9]+', '-', name).strip('-')[-40:]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

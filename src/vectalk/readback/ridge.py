@@ -16,7 +16,7 @@ class Ridge(NamedTuple):
 
     Attributes:
         fold: [N] the fold of each row that it was fitted on.
-        without: weight and bias of the same fitted without each fold, where they were asked for.
+        without: weight and bias fitted without each fold, where `crossed` is set.
     """
 
     weight: np.ndarray
@@ -38,17 +38,17 @@ def fit_ridge(
 ) -> Ridge:
     """Fit y [N, D] from x [N, E], the bias unpenalised.
 
-    The strength with the least squared error on groups left out is taken. A fold's moments are subtracted from those
-    of all rows, so that each row is visited once, and one eigendecomposition a fold serves all strengths.
+    The strength with the smallest squared error on held-out groups is chosen. The moments of a fold are subtracted
+    from those of all rows, so that each row is visited once, and one eigendecomposition a fold serves all strengths.
 
     Args:
-        x: what is given.
-        y: what is predicted.
+        x: the inputs.
+        y: the targets.
         groups: [N] rows of one group are left out together; there must be as many groups as folds.
-        strengths: what to choose from.
+        strengths: candidate strengths.
         folds: number of folds.
-        seed: decides which groups share a fold.
-        crossed: keep what was fitted without each fold, too.
+        seed: seed of the assignment of groups to folds.
+        crossed: also return the fits without each fold.
     """
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     _, group = np.unique(groups, return_inverse=True)

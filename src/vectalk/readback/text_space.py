@@ -22,7 +22,7 @@ from vectalk.space.importing.readers import with_id
 from vectalk.space.importing.tables import Columns, column, guess_id, is_text, read_table
 from vectalk.space.neighbors import Metric
 
-BLOCK = 1024  # texts a shard; what is lost when the work is killed
+BLOCK = 1024  # texts of a shard; at most one shard is lost when the process is killed
 
 Missing = Literal["error", "drop"]
 
@@ -46,27 +46,27 @@ def encode_space(
 ) -> VectorSpace:
     """Encode texts into a space, and keep them as a column of its entities.
 
-    Killed and started again with the same texts, it goes on where it was: finished shards lie in a hidden folder
-    beside `out` that is named after a hash of encoder and texts.
+    After an interruption, a call with the same texts resumes: finished shards are in a hidden folder next to `out`,
+    whose name is a hash of encoder and texts.
 
     Args:
         source: csv, tsv, parquet or jsonl (`.gz` too) with a column of texts and columns of metadata.
-        out: folder to make.
-        name: of the space, e.g. `film`.
+        out: new folder.
+        name: name of the space, e.g. `film`.
         encoder: `minilm`, or a sentence transformer by folder or hub name.
         text: column of the texts, after the columns were prepared.
         id_name: column of the ids, where it cannot be guessed; without any, rows are numbered.
         columns: how the metadata columns are prepared.
         missing: entities without a text: `error`, or `drop` them.
-        metric: what "near" means.
+        metric: similarity measure of the neighbours.
         split_by: column whose hash decides the split (`title` where there is one, else `id`).
-        licence: a note that travels with the space.
-        overwrite: replace a space that stands there.
-        tell: called with what is worth knowing.
-        progress: called with texts encoded and texts in all.
+        licence: licence note that is saved with the space.
+        overwrite: replace an existing space.
+        tell: called with notes for the user.
+        progress: called with the number of encoded texts and the total.
 
     Raises:
-        SpaceError: the file or its columns are not what they should be.
+        SpaceError: the file or one of its columns is not suitable.
         EvaluationError: the encoder cannot be loaded.
     """
     out = Path(out)
@@ -98,7 +98,7 @@ def text_functions(space: VectorSpace, trust_encoder: bool = False) -> dict[str,
 
     Args:
         space: the space.
-        trust_encoder: load the encoder that the space names also where vectalk does not know it.
+        trust_encoder: load the encoder that the space names even if vectalk does not know it.
     """
     if space.encoder is None:
         return {}
@@ -124,13 +124,13 @@ def encode_text(space: VectorSpace, text: Any, *, trust_encoder: bool = False) -
 
 
 def in_quotes(text: Any) -> str:
-    """Return the text that was given to `text("...")`.
+    """Return the text argument of `text("...")`.
 
     Raises:
-        TypeError: something else was given.
+        TypeError: the argument is not a quoted text.
     """
     if not isinstance(text, Name):
-        raise TypeError('a text in quotes is wanted, e.g. text("a sad film about a dog")')
+        raise TypeError('expected a text in quotes, e.g. text("a sad film about a dog")')
     return text.text
 
 
@@ -195,7 +195,7 @@ def _encode(
     folder.mkdir(parents=True, exist_ok=True)
     finished = sum(1 for _ in folder.glob("[0-9]*.npy"))
     if finished:
-        tell(f"going on with {min(finished * BLOCK, len(texts))} of {len(texts)} texts encoded")
+        tell(f"resumed with {min(finished * BLOCK, len(texts))} of {len(texts)} texts encoded")
     parts = []
     for start in range(0, len(texts), BLOCK):
         shard = folder / f"{start // BLOCK:06d}.npy"
@@ -211,6 +211,6 @@ def _encode(
 
 
 def made_by(spaces: Mapping[str, VectorSpace]) -> str | None:
-    """Return the text encoder that made all of some spaces, or None where there is no such."""
+    """Return the text encoder that made all of some spaces, or None where they have no common encoder."""
     makers = {space.encoder for space in spaces.values()}
     return makers.pop() if len(makers) == 1 else None

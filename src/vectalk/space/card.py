@@ -125,7 +125,7 @@ class SpaceCard(BaseModel):
         return path
 
     def hash_of_split(self, entities: Path) -> str:
-        """Return the hash of the split; that of a space which was saved before there was one is made now."""
+        """Return the hash of the split; computed for old spaces, which do not store it."""
         return self.split_hash or split_hash(read_parquet(entities, ["split"], error=SpaceError)["split"])
 
 

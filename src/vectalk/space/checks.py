@@ -1,4 +1,4 @@
-"""What makes vectors and entities a space: checks that name what is wrong, the fingerprint, the split's hash."""
+"""Checks of vectors and entities, the fingerprint of a space, and the hash of its split."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vectalk.errors import SpaceError
 from vectalk.space import split
 from vectalk.space.importing.tables import as_text, is_text
 
-# The files that a space has, as patterns: what is fetched from the hub, or goes there in the bundle of a run.
+# The files that a space has, as patterns: downloaded from the hub, or uploaded with a run.
 SPACE_FILES = (
     "space.json",
     "vectors.npy",
@@ -38,7 +38,7 @@ def fingerprint(
 
 
 def split_hash(column: pa.ChunkedArray) -> str:
-    """Return the sha256 over the split of each row: the same vectors may be parted in several ways."""
+    """Return the sha256 over the split of each row: the same vectors may have several splits."""
     places = pc.index_in(column, pa.array(split.SPLITS))
     return hashlib.sha256(np.asarray(pc.fill_null(places, -1), np.int8).tobytes()).hexdigest()
 
@@ -67,7 +67,7 @@ def check_vectors(name: str, vectors: np.ndarray) -> np.ndarray:
             examples = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
             raise SpaceError(
                 f"space {name!r}: {len(rows)} of {len(vectors)} rows {problem} (rows {examples}); "
-                "mend them, or leave them out with --drop-bad-rows"
+                "correct them, or drop them with --drop-bad-rows"
             )
     return vectors
 
@@ -78,8 +78,8 @@ def splits(table: pa.Table, column: str, rule: int) -> np.ndarray:
 
 
 def repeated(ids: pa.ChunkedArray) -> list[str]:
-    """Return the ids that stand more than once."""
-    if pc.count_distinct(ids, mode="all").as_py() == len(ids):  # far cheaper than counting each
+    """Return the ids that occur more than once."""
+    if pc.count_distinct(ids, mode="all").as_py() == len(ids):  # much cheaper than counting each id
         return []
     counts = pc.value_counts(ids)
     return counts.field("values").filter(pc.greater(counts.field("counts"), 1)).to_pylist()
@@ -97,7 +97,7 @@ def check_entities(name: str, table: pa.Table, rows: int, split_by: str) -> pa.T
     duplicates = repeated(ids)
     if duplicates:
         examples = ", ".join(map(repr, duplicates[:5]))
-        raise SpaceError(f"space {name!r}: {len(duplicates)} ids stand more than once ({examples}); ids must be unique")
+        raise SpaceError(f"space {name!r}: {len(duplicates)} ids occur more than once ({examples}); ids must be unique")
     table = table.set_column(table.column_names.index("id"), "id", ids)
     for column in {"title", "split"} & set(table.column_names):
         if not is_text(table[column].type):

@@ -6,8 +6,8 @@
     atom    := NUMBER | QUOTED | NAME "(" [sum ("," sum)*] ")" | NAME | "(" sum ")"
 
 A NAME is of letters, digits and underscores, so that `a-b` is a difference; any other name is quoted. A quoted name
-is an entity, except as the argument of a function that takes text, such as `text("...")`. The functions are given to
-the parser as an argument, so that later rooms can add theirs.
+is an entity, except as the argument of a function that takes text, such as `text("...")`. The functions are an argument
+of the parser, so that later rooms can add their own.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Entities(Frame, Protocol):
 
 @dataclass(frozen=True)
 class Name:
-    """A quoted or bare name that has not been looked up yet: an entity, or the text a function asks for."""
+    """A quoted or bare name that has not been looked up yet: an entity, or the text argument of a function."""
 
     text: str
 
@@ -87,7 +87,7 @@ class _Parser:
             match = _TOKEN.match(text, position)
             if match is None:
                 rest = text[position:].lstrip()
-                advice = "; a title that holds ' stands between double quotes, and the other way round"
+                advice = "; a title that holds ' must be in double quotes, and vice versa"
                 quote = rest.startswith(("'", '"'))
                 raise self._error(f"unexpected {rest[:12]!r}{advice if quote else ''}", position)
             position = match.end()
@@ -189,7 +189,7 @@ class _Parser:
         except TypeError as error:
             takes = ", ".join(list(inspect.signature(self.functions[name]).parameters)[1:])
             problem = f"it takes ({takes})" if "argument" in str(error) else str(error)
-            raise self._error(f"{name}(...) was given wrong arguments: {problem}", position) from None
+            raise self._error(f"{name}(...) has wrong arguments: {problem}", position) from None
 
     def _point(self, value: Any, position: int) -> Point:
         if isinstance(value, float):
@@ -211,18 +211,18 @@ def as_point(space: Entities, value: Any) -> Point:
         return space[value.text]
     if isinstance(value, Point):
         return value
-    raise TypeError(f"a title in quotes or a point is wanted, not {value!r}")
+    raise TypeError(f"expected a title in quotes or a point, not {value!r}")
 
 
 def as_number(value: Any) -> float:
     """Return an argument that must be a number."""
     if not isinstance(value, float):
-        raise TypeError(f"a number is wanted, not {getattr(value, 'text', value)!r}")
+        raise TypeError(f"expected a number, not {getattr(value, 'text', value)!r}")
     return value
 
 
 def blend(name: str, points: list[Point], values: np.ndarray, *extra: float) -> Point:
-    """Make the point that a function of other points gives; its source names the function and them."""
+    """Return the result of a function of other points; its source names the function and the points."""
     written = ", ".join([p.source for p in points] + [f"{e:g}" for e in extra])
     return blended(points, values, f"{name}({written})")
 
@@ -248,7 +248,7 @@ def _analogy(space: Entities, a: Any, b: Any, c: Any) -> Point:
 
 
 def _random(space: Entities, seed: Any = 0.0) -> Point:
-    """A Gaussian of the training entities' mean and per-dimension scale: a point that is nobody."""
+    """Return a random point without an entity: Gaussian, with the mean and scale of the training entities."""
     number = as_number(seed)
     if number < 0 or not number.is_integer():
         raise TypeError(f"the seed must be a whole number from 0 on, not {number:g}")

@@ -1,4 +1,4 @@
-"""Entities by what people call them: an id, a title, or another spelling of a title."""
+"""Find entities by name: an id, a title, or another spelling of a title."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pyarrow.compute as pc
 from vectalk.errors import UnknownEntityError
 from vectalk.space.titles import closest, lookup_key
 
-CLOSEST_LIMIT = 200_000  # names scanned for the closest matches in an error
-BLOCK = 100_000  # titles whose keys are made at once
+CLOSEST_LIMIT = 200_000  # most names that are searched for the closest matches in an error
+BLOCK = 100_000  # titles whose keys are computed at once
 LISTED = 5  # entities that an error lists
 
 
 class Match(NamedTuple):
-    """The row of an entity, and in words what was taken for granted to find it; empty where nothing was."""
+    """The row of an entity, and a note on the assumption of the lookup; empty without an assumption."""
 
     row: int
     note: str = ""
@@ -43,7 +43,7 @@ class Lookup:
         """Return the entity of an id or a title, or of the one title that `name` is another spelling of.
 
         Raises:
-            UnknownEntityError: nothing has that name (the closest are named), or several entities have.
+            UnknownEntityError: no entity has that name (the error lists the closest), or several entities have it.
         """
         by_id, titled = self._rows(self.ids, name), self._titled(name)
         rows = by_id if len(by_id) else titled
@@ -90,7 +90,7 @@ class Lookup:
 
     @staticmethod
     def _rows(names: pa.ChunkedArray, name: str) -> np.ndarray:
-        """Return the rows of a name; where there is none, of it with its accents as signs of their own, or not."""
+        """Return the rows of a name; if there are none, try its composed and decomposed Unicode forms."""
         for forms in ([name], [unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)]):
             rows = np.flatnonzero(np.asarray(pc.is_in(names, pa.array(forms, names.type))))
             if len(rows):
@@ -108,7 +108,7 @@ class Lookup:
 
     @cached_property
     def _keys(self) -> np.ndarray:
-        """The hash [N] of each title's key, made when another spelling is first looked for."""
+        """The hash [N] of each title's key, computed when another spelling is first searched."""
         return np.fromiter(self._hashes(), np.int64, 0 if self.titles is None else len(self.titles))
 
     def _hashes(self) -> Iterator[int]:

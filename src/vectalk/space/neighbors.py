@@ -78,7 +78,7 @@ def _best(scores: np.ndarray, k: int) -> np.ndarray:
     """Return the places [Q, k], in any order, of the k best of scores [Q, N]; of equal ones, the first."""
     places = np.argpartition(scores, scores.shape[1] - k, axis=1)[:, -k:]
     least = np.take_along_axis(scores, places, axis=1).min(axis=1)
-    # Partitioning takes any of those that equal the least one kept.
+    # Among equal scores at the limit, `argpartition` selects arbitrary rows.
     for query in np.flatnonzero((scores >= least[:, None]).sum(axis=1) > k):
         above = np.flatnonzero(scores[query] > least[query])
         places[query] = np.concatenate([above, np.flatnonzero(scores[query] == least[query])[: k - len(above)]])

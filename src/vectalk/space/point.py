@@ -1,4 +1,4 @@
-"""A point of a space: an entity, or what arithmetic between entities gives."""
+"""A point of a space: an entity, or the result of arithmetic with entities."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Point:
 
     Attributes:
         values: [D] float32.
-        space: the space that it lies in.
-        source: the expression that gives it, for people and for logs.
-        row: row of the entity in the space, or None for a point that is nobody.
-        sources: titles of the entities it was made of.
-        notes: what was taken for granted when their names were looked up, such as another spelling of a title.
+        space: the space of the point.
+        source: the expression of the point, for people and for logs.
+        row: row of the entity in the space; None for a point without an entity.
+        sources: titles of the entities that the point was computed from.
+        notes: assumptions of the name lookup, such as that a name is another spelling of a title.
     """
 
     values: np.ndarray
@@ -44,7 +44,7 @@ class Point:
 
     @property
     def title(self) -> str:
-        """The entity's title, or the expression of a point that is nobody."""
+        """The entity's title, or the expression of a point without an entity."""
         return self.source if self.row is None else self.space.title(self.row)
 
     def __repr__(self) -> str:
@@ -75,12 +75,12 @@ class Point:
 
 
 def blended(points: Sequence[Point], values: np.ndarray, source: str) -> Point:
-    """Return the point that was made of others of one space, at least one; it names their sources, each once.
+    """Return a point computed from one or more points of one space; it lists each of their sources once.
 
     Args:
-        points: what it was made of.
+        points: the points it was computed from.
         values: [D].
-        source: the expression that gives it.
+        source: the expression of the new point.
     """
     sources = dict.fromkeys(title for point in points for title in point.sources)
     notes = dict.fromkeys(note for point in points for note in point.notes)

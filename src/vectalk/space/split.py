@@ -1,13 +1,13 @@
-"""The split of entities into train, validation and test: a rule, so that nobody can forget or redo it.
+"""The split of entities into train, validation and test: assigned by a fixed rule, which always gives the same split.
 
 The rule hashes a key of each entity: its id, the value of a named column, or its title, normalised so that a work has
-one split in every space. What may change is how a title is normalised, and each way has a number:
+the same split in every space. Each way to normalise titles is a numbered rule:
 
-1. Accents fall, and of the rest only a-z and 0-9 stay; a title without any of these is taken as it is.
-2. Letters, digits and marks of every script stay, and so do + and #. ASCII titles without these two signs have the
-   key that rule 1 gives them.
+1. Remove accents, then keep only a-z and 0-9; a title without any of these stays as it is.
+2. Keep letters, digits and marks of every script, and + and #. For ASCII titles without these two signs, both rules
+   give the same key.
 
-A space stores the split of each entity and the number of its rule; opening it computes nothing anew.
+A space stores the split of each entity and the number of its rule; opening a space does not compute the split again.
 """
 
 import hashlib

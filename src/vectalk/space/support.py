@@ -1,16 +1,17 @@
-"""Support: how near to anything real a vector lies, in a sentence that a person can check.
+"""Support: whether a vector is in the distribution of real entities.
 
-Two readings, each compared with those of real entities (leave-one-out):
+Two measures of a vector are compared with the same measures of real entities (leave-one-out):
 
-- *isolation*: the mean distance to the 10 nearest entities, over the mean such distance of those entities: dense
-  regions and thin ones each have their own measure;
-- *angle*: the mean 1 - cosine to the 10 nearest entities seen from the middle of the space, in coordinates in which
-  the space is as wide in every direction: whether coordinates go together as they do in real entities.
+- *isolation*: the mean distance to the 10 nearest entities, divided by the mean such distance of those entities, so
+  that dense and sparse regions each have their own scale;
+- *angle*: the mean 1 - cosine to the 10 nearest entities in whitened, centred coordinates: whether the
+  coordinates correlate as they do in real entities.
 
-A vector is *far* when hardly any real entity is as odd in both together (Fisher's product of the two tail shares). A
-vector whose distance from the middle, in the same coordinates, is smaller than that of hardly any real entity is
-*central*: means shrink towards the middle, where directions mean little. Entities are compared with up to 10,000
-training entities, which makes an answer a matter of milliseconds in a space of any size.
+The verdict is *far* (out of distribution) when at most 5 % of real entities are as unusual in both measures together
+(Fisher's product of the two tail shares). The verdict is *central* (an average of several entities) when fewer than 5 %
+of real entities lie nearer to the mean of the space, in whitened coordinates: averages move towards the mean, where
+directions say little. A vector is compared with at most 10,000 training entities, so that an answer takes milliseconds
+in a space of any size.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from vectalk.reading.arrays import check_array, read_tensors
 from vectalk.space.neighbors import nearest
 
 NEIGHBORS = 10
-SAMPLE = 2_000  # real entities that a vector is compared with
-ANCHORS = 10_000  # training entities among which neighbours are looked for
-MOST_DIMS = 512  # wider spaces are seen through a random projection before they are whitened
+SAMPLE = 2_000  # real entities whose measures are stored
+ANCHORS = 10_000  # most training entities that are searched for neighbours
+MOST_DIMS = 512  # wider spaces are reduced by a random projection before whitening
 FLOOR = 1e-3  # added to the variance of every direction, relative to the mean
 FOLDS = 5
 FAR, CENTRAL = 95.0, 5.0
@@ -39,16 +40,16 @@ READINGS = ("isolation", "angle", "oddness", "centre")
 
 @dataclass(frozen=True)
 class Support:
-    """How a vector lies among real entities.
+    """How near a vector lies to real entities.
 
     Attributes:
-        percentile: share of real entities, in percent, that are less odd than this vector.
-        centre: share of real entities, in percent, that lie nearer to the middle of the space than this vector.
-        isolation: distance to its neighbours over theirs to their own; 1 is usual.
-        angle: mean 1 - cosine to its neighbours, seen from the middle in whitened coordinates.
+        percentile: share of real entities, in percent, that are less unusual than this vector.
+        centre: share of real entities, in percent, that lie nearer to the mean of the space than this vector.
+        isolation: mean distance to the neighbours, divided by that of the neighbours themselves; 1 is usual.
+        angle: mean 1 - cosine to the neighbours in whitened, centred coordinates.
         verdict: `far` (percentile above 95), `central` (centre below 5, whatever the percentile) or `real`.
-        sources: what a point was made of; empty for a bare vector.
-        entity: whether it is a real entity itself.
+        sources: titles of the entities that a point was computed from; empty for a plain vector.
+        entity: whether the vector is that of a real entity.
     """
 
     percentile: float
@@ -61,7 +62,7 @@ class Support:
 
     @property
     def far(self) -> bool:
-        """Whether the vector lies far from anything real."""
+        """Whether the vector is out of distribution."""
         return self.verdict == "far"
 
     def __str__(self) -> str:
@@ -78,16 +79,16 @@ class Support:
 
 
 class Calibration:
-    """What vectors of a space are compared with; fitted on training entities, kept with the space.
+    """The measures of real entities for comparison with vectors; fitted on training entities, saved with the space.
 
     Attributes:
         rows: [A] rows of the anchors.
         anchors: [A, D] their vectors.
         own: [A] mean distance of each anchor to its nearest ones.
         middle: [D] mean of the anchors.
-        whitening: [D, R] makes the anchors as wide in every direction.
-        units: [A, R] whitened anchors of length one.
-        real: readings of real entities, each sorted [S]: `isolation`, `angle`, `oddness`, `centre`.
+        whitening: [D, R] maps centred vectors to whitened coordinates.
+        units: [A, R] whitened anchors, scaled to length one.
+        real: measures of real entities, each sorted [S]: `isolation`, `angle`, `oddness`, `centre`.
     """
 
     def __init__(self, anchors: np.ndarray, arrays: dict[str, np.ndarray]) -> None:
@@ -111,7 +112,7 @@ class Calibration:
                 "own": np.zeros(len(rows), np.float32),
                 "middle": middle,
                 "whitening": whitening,
-                "units": _unit((anchors - middle) @ whitening).astype(np.float16),  # as they are kept
+                "units": _unit((anchors - middle) @ whitening).astype(np.float16),  # the precision of the saved file
                 **dict.fromkeys((f"real_{name}" for name in READINGS), np.zeros(0, np.float32)),
             },
         )
@@ -125,7 +126,7 @@ class Calibration:
         return calibration
 
     def save(self, path: Path) -> None:
-        """Write everything but the anchors' vectors, which the space has."""
+        """Write the calibration without the anchors' vectors, which are in the space."""
         from safetensors.numpy import save_file
 
         arrays = {name: getattr(self, name) for name in ("rows", "own", "middle", "whitening")}
@@ -135,7 +136,7 @@ class Calibration:
 
     @classmethod
     def load(cls, path: Path, vectors: np.ndarray) -> Calibration:
-        """Read what `save` wrote.
+        """Load a saved calibration.
 
         Raises:
             SpaceError: the file is broken, or does not belong to these vectors [N, D].
@@ -154,7 +155,9 @@ class Calibration:
         return cls(np.asarray(vectors[rows], np.float32), arrays)
 
     def supports(self, vectors: np.ndarray, rows: Sequence[int | None], sources: Sequence[Any]) -> list[Support]:
-        """Return the support of vectors [Q, D]; `rows` [Q] names those that are entities, so as to leave them out."""
+        """Return the support of vectors [Q, D].
+
+        `rows` [Q] are the rows of vectors that are entities; an entity is not its own neighbour."""
         place = {int(row): at for at, row in enumerate(self.rows)} if any(row is not None for row in rows) else {}
         own = np.array([-1 if row is None else place.get(int(row), -1) for row in rows], np.int64)
         queries = np.asarray(vectors, np.float32)
@@ -170,19 +173,19 @@ class Calibration:
         return supports
 
     def _distances(self, queries: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mean distance [Q] to the nearest anchors, and which these are [Q, 10]."""
+        """Return the mean distance [Q] to the nearest anchors, and their places [Q, 10]."""
         places, scores = nearest(queries, self.anchors, NEIGHBORS, "euclidean", exclude=own)
         return -scores.mean(axis=1) if scores.shape[1] else np.zeros(len(queries)), places
 
     def _isolation(self, queries: np.ndarray, own: np.ndarray) -> np.ndarray:
         distance, places = self._distances(queries, own)
-        if not places.shape[1]:  # nobody to compare with
+        if not places.shape[1]:  # no other anchors
             return np.ones(len(queries))
-        least = max(1e-3 * float(np.median(self.own)), 1e-12)  # duplicates have no distance
+        least = max(1e-3 * float(np.median(self.own)), 1e-12)  # duplicates have the distance 0
         return distance / np.maximum(self.own[places].mean(axis=1), least)
 
     def _oddness(self, isolation: np.ndarray, angle: np.ndarray) -> np.ndarray:
-        """Return how small the shares of real entities that are at least as isolated, and at as wide an angle, are."""
+        """Return how unusual vectors [Q] are: minus the log of the product of the two tail shares."""
         tails = (
             1.0 - np.searchsorted(self.real[name], values, side="left") / (len(self.real[name]) + 1.0)
             for name, values in (("isolation", isolation), ("angle", angle))
@@ -191,14 +194,14 @@ class Calibration:
 
 
 def _share_below(reference: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the share of sorted real readings [S] that lie at or below each value; beyond all of them is 1."""
+    """Return the share of the sorted measures [S] of real entities that are at or below each value."""
     return np.searchsorted(reference, values, side="right") / max(len(reference), 1)
 
 
 def _held_out(anchors: np.ndarray, sample: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return angle and distance from the middle of sampled anchors [S], in coordinates whitened without them.
+    """Return angle and distance from the mean of sampled anchors [S], in coordinates whitened on the other folds.
 
-    Whitened with them, each would have a direction of its own, and real entities would look odder than they are.
+    A whitening fitted on the sampled anchors too would make real entities look more unusual than they are.
     """
     fold = rng.permutation(len(anchors)) % FOLDS
     angle, centre = np.ones(len(sample)), np.zeros(len(sample))
@@ -220,7 +223,7 @@ def _angles(white: np.ndarray, units: np.ndarray, own: np.ndarray | None = None)
 
 
 def _whitening(anchors: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean [D] and a matrix [D, R] that makes anchors [A, D] as wide in every direction."""
+    """Return the mean [D] and the whitening matrix [D, R] of anchors [A, D]."""
     middle = anchors.mean(axis=0, dtype=np.float64)
     basis = np.eye(anchors.shape[1])
     if anchors.shape[1] > MOST_DIMS:

@@ -1,4 +1,4 @@
-"""`VectorSpace`: vectors of one dimension that live together, with ids, titles, metadata and a split."""
+"""`VectorSpace`: vectors of one dimension with the ids, titles, metadata and split of their entities."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from vectalk.space.point import Point
 from vectalk.space.support import Calibration, Support
 
 SUPPORT = "support.safetensors"
-GROUP = 10_000  # rows that are read to show one
+GROUP = 10_000  # rows of a row group: reading one entity reads its row group
 
 
 class VectorSpace(EntityTable):
@@ -67,7 +67,7 @@ class VectorSpace(EntityTable):
         self.split_by, self.split_rule, self.split_hash = split_by, split_rule, split_hash
         self.fingerprint, self.licence, self.encoder, self.path = fingerprint, licence, encoder, path
 
-    # ---- making, saving, opening
+    # ---- create, save, load
 
     @classmethod
     def create(
@@ -85,15 +85,15 @@ class VectorSpace(EntityTable):
         """Make a space in memory.
 
         Args:
-            name: what a slot of this space is called, e.g. `film`.
+            name: name of the space and of a slot for its points, e.g. `film`.
             vectors: [N, D] float32 or float16 (other number types are cast to float32).
-            entities: table with a column `id` and, where there is one, `title` and metadata. A column `split`
-                is taken as it is; otherwise the split is made by rule.
-            metric: what "near" means.
+            entities: table with a column `id` and optional columns `title` and metadata. A column `split` is used as it
+                is; otherwise a rule assigns the splits.
+            metric: similarity measure of the neighbours.
             split_by: the column whose hash decides the split; `title` is normalised first.
-            split_rule: how titles are normalised: give that of an older space to part the same titles as it does.
-            licence: a note that travels with the space.
-            encoder: name of the text encoder that made the vectors, where one did.
+            split_rule: rule that normalises titles; use the rule of an older space to get the same splits.
+            licence: licence note that is saved with the space.
+            encoder: name of the text encoder of the vectors; None where no encoder made them.
 
         Raises:
             SpaceError: shapes disagree, ids repeat, or rows hold NaN, infinity or nothing but zeros.
@@ -128,7 +128,7 @@ class VectorSpace(EntityTable):
         )
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> VectorSpace:
-        """Write the space as a folder, whole or not at all, and return it opened from there."""
+        """Write the space to a folder, completely or not at all, and return the saved space."""
         from vectalk.space.card import FORMAT
 
         with atomic_folder(path, "space.json", overwrite=overwrite) as folder:
@@ -161,11 +161,11 @@ class VectorSpace(EntityTable):
     def load(cls, path: str | Path) -> VectorSpace:
         """Open a saved space, or one on the hub, `hf://owner/name`.
 
-        Nothing is read whole: vectors stay on disk until they are used. `vectors.safetensors`, with one tensor, does
-        instead of `vectors.npy`.
+        The vectors stay on disk until they are used. A file `vectors.safetensors` with one tensor may replace
+        `vectors.npy`.
 
         Raises:
-            SpaceError: the folder is no space, or not a whole one, or of a newer format.
+            SpaceError: the folder is not a space, is incomplete, or has a newer format.
         """
         from vectalk.space.card import SpaceCard  # pydantic takes a while to import
 
@@ -197,7 +197,7 @@ class VectorSpace(EntityTable):
         """Recompute the fingerprint from ids and vectors, and the hash of the split; tell rows read, rows in all.
 
         Raises:
-            SpaceError: the files are not the ones that these were made of.
+            SpaceError: ids, vectors or split changed since the space was made.
         """
         check_vectors(self.name, self.vectors)
         now = fingerprint(self.vectors, self.column("id").to_pylist(), progress)
@@ -211,7 +211,7 @@ class VectorSpace(EntityTable):
                 f"space {self.name!r} at {self.path}: column 'split' changed since it was made; import it again"
             )
 
-    # ---- what is in it
+    # ---- contents
 
     def __repr__(self) -> str:
         place = f" at {self.path}" if self.path is not None else ""
@@ -222,7 +222,7 @@ class VectorSpace(EntityTable):
         """Return the space that a point lies in.
 
         Raises:
-            SpaceError: the point was made in something else that has coordinates.
+            SpaceError: the point's space is not a `VectorSpace`.
         """
         if not isinstance(point.space, VectorSpace):
             raise SpaceError(f"{point.source} lies in {point.space!r}, which is no VectorSpace")
@@ -236,7 +236,7 @@ class VectorSpace(EntityTable):
         """Return the row of an id or a title; "The Matrix (1999)" finds "Matrix, The (1999)".
 
         Raises:
-            UnknownEntityError: nothing has that name (the closest titles are named), or several have.
+            UnknownEntityError: no entity has that name (the error lists the closest titles), or several do.
         """
         return self._names.find(name).row
 
@@ -265,12 +265,12 @@ class VectorSpace(EntityTable):
             return expression.evaluate(text, self, functions)
         except (ExpressionError, UnknownEntityError) as error:
             called = any(f"{name}(" in text for name in [*expression.FUNCTIONS, *(functions or ())])
-            # A title in another spelling, or with a slip, be it one that holds quotation marks.
+            # The text may be another spelling of a title, even of one with quotation marks.
             if called or (re.search("['\"]", text) and re.match(r"\s*(['\"(.\d-]|\w+\()", text)):
                 raise
             if isinstance(error, ExpressionError):
                 return self[text]
-            # `wall-e` reads as a difference of two unknown names, and may be a title all the same.
+            # `wall-e` parses as a difference of two unknown names, but may be a title.
             if not re.fullmatch(r"\s*\w+\s*", text) and self._names.spelled(text) is not None:
                 return self[text]
             raise
@@ -283,8 +283,8 @@ class VectorSpace(EntityTable):
         """Return rows and similarities of the k nearest entities, exactly.
 
         Args:
-            points: a Point (its own row is left out), a title, id or expression, or vectors [Q, D].
-            k: how many.
+            points: a Point (its own row is excluded), a title, id or expression, or vectors [Q, D].
+            k: number of neighbours.
             split_name: search this split only.
 
         Returns:
@@ -300,7 +300,7 @@ class VectorSpace(EntityTable):
 
     @cached_property
     def calibration(self) -> Calibration:
-        """What `support` compares with: kept with a saved space, else fitted when it is first needed."""
+        """The calibration of `support`: loaded, or fitted on first use."""
         saved = None if self.path is None else self.path / SUPPORT
         if saved is not None and saved.is_file():
             return Calibration.load(saved, self.vectors)
@@ -309,11 +309,11 @@ class VectorSpace(EntityTable):
         return Calibration.fit(self.vectors, self.rows(split.TRAIN))
 
     def support(self, point: Point) -> Support:
-        """Say how a point lies among real (training) entities."""
+        """Return how near a point lies to real (training) entities."""
         return self.calibration.supports(point.values[None], [point.row], [point.sources])[0]
 
     def supports(self, vectors: np.ndarray) -> list[Support]:
-        """Say how vectors [Q, D] that are nobody's lie among real (training) entities."""
+        """Return how near vectors [Q, D] without an entity lie to real (training) entities."""
         vectors = np.atleast_2d(np.asarray(vectors, np.float32))
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
             raise SpaceError(f"vectors of space {self.name!r} have {self.dim} dimensions, these have {vectors.shape}")

@@ -1,4 +1,4 @@
-"""Ratings from a file: who rated what, and how, with every fault named by its line."""
+"""Ratings from a file: users, items and ratings; each error names its line."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def read_ratings(
         user: name of its user column; the usual ones are known. Columns of a file without a header are called 1, 2, ...
         item: name of its item column.
         rating: name of its rating column; `none` says that there is none.
-        separator: the sign between the columns of a text file; told by looking when omitted.
-        header: whether the first line of a text file holds names; told by looking when omitted.
+        separator: the sign between the columns of a text file; detected when omitted.
+        header: whether the first line of a text file holds names; detected when omitted.
         feedback: `implicit`: each line counts, with or without a rating; `explicit`: there must be ratings.
-        nulls: what stands for "not rated": such lines are left out.
-        valid: ratings that look as if they stood for "not rated", and do not.
-        repeated: what becomes of a pair that stands more than once, see `merge_pairs`. When omitted, it is refused;
-            but what counts something - lines without a rating, plays - adds up under implicit feedback.
-        tell: hears what was taken for what, and what looks like a mistake.
+        nulls: values that mean "not rated"; their lines are dropped.
+        valid: values that look like "not rated" but are ratings.
+        repeated: how to merge repeated pairs, see `merge_pairs`. When omitted, repeated pairs are an error, except that
+            counts (lines without a rating, plays) are added up under implicit feedback.
+        tell: called with the layout that was detected, and with possible mistakes.
 
     Returns:
         Columns `user` and `item` (text), `rating` (float64) and, where there is one, `timestamp`.
@@ -86,7 +86,7 @@ def read_ratings(
     ratings["rating"] = pa.chunked_array([numbers])
     if taken.time is not None:
         ratings["timestamp"] = _whole(read["timestamp"])
-    tell(_said(table, places, numbers, total))
+    tell(_description(table, places, numbers, total))
     if taken.rating is not None:
         if taken.counts:
             _check_counts(numbers, names["rating"], table.where, line)
@@ -121,8 +121,8 @@ def _whole(times: pa.ChunkedArray) -> pa.ChunkedArray:
     return times
 
 
-def _said(table: RatingTable, places: Mapping[str, int], ratings: np.ndarray, total: int) -> str:
-    """Say what was taken for what."""
+def _description(table: RatingTable, places: Mapping[str, int], ratings: np.ndarray, total: int) -> str:
+    """Describe the layout: the columns of users, items and ratings, and the unused columns."""
     words = [f"{role} from column {table.names[place]!r}" for role, place in places.items()]
     if "rating" in places:
         words[list(places).index("rating")] += f" ({ratings.min():g} to {ratings.max():g})"

@@ -1,4 +1,4 @@
-"""The values of ratings: numbers, what stands for "not rated", and pairs that are there more than once."""
+"""The values of ratings: numbers, placeholders for "not rated", and repeated pairs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def numbers_of(values: pa.ChunkedArray, name: str, where: str, line: Line, *, co
         name: of their column, for errors.
         where: the table, for errors.
         line: the place of a value.
-        commas: whether a comma may be a decimal sign, since it parts no columns.
+        commas: whether a comma may be a decimal sign, since it does not separate columns.
 
     Raises:
         SpaceError: a value is no finite number.
@@ -52,7 +52,7 @@ def numbers_of(values: pa.ChunkedArray, name: str, where: str, line: Line, *, co
             values = pc.replace_substring(values, ",", ".")
     try:
         numbers = pc.fill_null(values.cast(pa.float64()), np.nan).to_numpy()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # it does not say where
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # the error of pyarrow names no row
         numbers = np.array([np.nan if (number := _number(value)) is None else number for value in values.to_pylist()])
     bad = np.flatnonzero(~np.isfinite(numbers))
     if len(bad):
@@ -66,7 +66,7 @@ def numbers_of(values: pa.ChunkedArray, name: str, where: str, line: Line, *, co
 
 
 def placeholder(ratings: np.ndarray, real: Collection[float] = ()) -> tuple[float, str, bool] | None:
-    """Return the value that seems to stand for "not rated".
+    """Return the value that seems to mean "not rated".
 
     Args:
         ratings: [n].
@@ -100,18 +100,18 @@ def placeholder(ratings: np.ndarray, real: Collection[float] = ()) -> tuple[floa
 
 
 def merge_pairs(ratings: pa.Table, how: Repeated, where: str, line: Line, tell: Callable[[str], None]) -> pa.Table:
-    """Return one rating for each pair of a user and an item, in the order in which the pairs first stand.
+    """Return one rating for each pair of a user and an item, in the order of their first occurrence.
 
     Args:
         ratings: `user`, `item`, `rating` and, where there is one, `timestamp`.
-        how: what becomes of a pair that stands more than once: its ratings' sum or mean, its last by time (by place
-            where the times are unknown), or an error.
+        how: how to merge a repeated pair: the sum or the mean of its ratings, its last rating by time (by line where
+            the times are unknown), or an error.
         where: the table, for errors.
         line: the place of a row.
-        tell: hears how many pairs stood more than once.
+        tell: called with the number of repeated pairs.
 
     Raises:
-        SpaceError: `how` is `refuse`, and a pair stands more than once.
+        SpaceError: `how` is `refuse`, and a pair is repeated.
     """
     if how not in get_args(Repeated):
         raise SpaceError(f"repeated must be one of {', '.join(get_args(Repeated))}, not {how!r}")

@@ -25,7 +25,7 @@ from vectalk.space.vector_space import VectorSpace
 
 @dataclass(frozen=True)
 class Factorization:
-    """What `factorize` made: two spaces of one factorisation, and a summary of it."""
+    """The result of `factorize`: two spaces of one factorisation, and a summary."""
 
     items: VectorSpace
     users: VectorSpace
@@ -69,13 +69,13 @@ def factorize(
     on_iteration: Callable[[int, float], None] | None = None,
     tell: Callable[[str], None] = lambda message: None,
 ) -> Factorization:
-    """Factorise ratings and write one folder, whole or not at all.
+    """Factorise ratings and write the result to a folder, completely or not at all.
 
     The folder holds the spaces `items` and `users`, whose entities carry the figures of
     `vectalk.space.factorization.figures` (no mean and deviation where all ratings are one); `ratings_train.parquet` and
     `ratings_test.parquet` (`user`, `item`: ids as in the spaces; `rating`); `biases.npz` (`item`, `user`, `mean`) and
-    `factors.json` (the resolved settings). The held-out ratings are set aside first: no vector, bias, figure or choice
-    of items has seen them.
+    `factors.json` (the resolved settings). The held-out ratings are removed first: no vector, bias, figure or choice of
+    items depends on them.
 
     Args:
         ratings: a file, or a table, see `read_ratings`, which takes `user_column` to `repeated` too. Under implicit
@@ -91,19 +91,19 @@ def factorize(
         rating_column: name of its rating column; `none` says that there is none.
         separator: the sign between its columns, where it is a text file and this cannot be told by looking.
         header: whether the first line of a text file holds names, likewise.
-        valid: ratings that look as if they stood for "not rated", and do not.
-        repeated: what becomes of a pair of user and item that stands more than once: `sum`, `last`, `mean`, `refuse`.
-        holdout: share of each user's ratings set aside.
+        valid: values that look like "not rated" but are ratings.
+        repeated: how to merge repeated pairs of user and item: `sum`, `last`, `mean`, `refuse`.
+        holdout: held-out share of each user's ratings.
         min_ratings: items with fewer training ratings are left out.
         item_name: name of the item space, e.g. `film`.
         user_name: name of the user space.
-        licence: a note that travels with both spaces.
+        licence: licence note that is saved with both spaces.
         overwrite: replace `out` where it exists.
         on_iteration: called with the iteration and the loss.
-        tell: hears what was taken for what, and what looks like a mistake.
+        tell: called with the layout that was detected, and with possible mistakes.
 
     Raises:
-        SpaceError: the tables or the settings do not do; the message says how to mend it.
+        SpaceError: the tables or the settings are not suitable; the message says how to correct them.
     """
     config, columns = config or WalsConfig(), columns or Columns()
     if min_ratings < 1:
@@ -128,7 +128,7 @@ def factorize(
         values = train["rating"].to_numpy()
         item_table = item_entities(item_ids, items, columns, id_name, tell)
         factors = wals(user, item, values, config, on_iteration=on_iteration)
-        # Where all ratings are one, as those of clicks are, their mean and deviation would be made up.
+        # Where all ratings are one, as those of clicks are, their mean and deviation have no meaning.
         unrated = ("mean_rating", "rating_sd") if values.min() == values.max() else ()
         for name, array in rating_figures(item, values, len(item_ids)).items():
             item_table = item_table if name in unrated else _put(item_table, name, array)
@@ -156,7 +156,7 @@ def factorize(
 
 
 def _divide(table: pa.Table, holdout: float, min_ratings: int, seed: int) -> tuple[pa.Table, pa.Table, dict[str, int]]:
-    """Set ratings aside, then drop the items that the rest says too little about."""
+    """Hold ratings out, then drop the items with too few training ratings."""
     user_ids, user = _rows(table["user"])
     item_ids, item = _rows(table["item"])
     held = hold_out(user, holdout, seed)

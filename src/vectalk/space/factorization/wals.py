@@ -1,4 +1,4 @@
-"""Weighted alternating least squares: ratings in, a vector for each item and each user out.
+"""Weighted alternating least squares: compute a vector for each item and each user from ratings.
 
 The loss over all pairs of a user u and an item i, with observed pairs O, is
 
@@ -27,16 +27,16 @@ class WalsConfig:
 
     Attributes:
         dim: dimension D of the vectors.
-        feedback: `implicit`: that a user watched an item is the signal (target 1), the rating only its
-            weight; `explicit`: the rating itself is, less the mean and the biases.
+        feedback: `implicit`: the target of each observed pair is 1, and the rating is only its weight; `explicit`: the
+            target is the rating minus the mean and the biases.
         iterations: passes; each solves all items, then all users.
         l2: strength of the regularisation.
         scale_l2: multiply `l2` by the number of ratings of the row.
-        unobserved: weight w0 of the pairs that nobody observed, whose target is 0; what an item *is* shows
-            in who did not watch it, so 0 gives poor vectors from implicit feedback.
+        unobserved: weight w0 of the unobserved pairs, whose target is 0. They say much about an item, so 0 gives poor
+            vectors from implicit feedback.
         alpha: weight of an observed pair is 1 + alpha * rating, which must be above 0 (implicit feedback only).
-        biases: take user and item biases off explicit ratings first.
-        seed: of the random start.
+        biases: subtract user and item biases from explicit ratings first.
+        seed: seed of the random start.
     """
 
     dim: int = 64
@@ -64,7 +64,7 @@ class WalsConfig:
 
 @dataclass(frozen=True)
 class Factors:
-    """What a factorisation gives.
+    """The result of a factorisation.
 
     Attributes:
         items: [I, D] float32.
@@ -72,7 +72,7 @@ class Factors:
         item_bias: [I] float32, zeros where biases are off.
         user_bias: [U] float32.
         mean: mean rating (0 for implicit feedback).
-        config: the settings that gave them.
+        config: the settings of the factorisation.
     """
 
     items: np.ndarray
@@ -117,7 +117,7 @@ def wals(
 
     Args:
         user_index: [n] rows of users, from 0.
-        item_index: [n] rows of items, from 0; a pair must not stand twice.
+        item_index: [n] rows of items, from 0; a pair must not occur twice.
         rating: [n] ratings (for implicit feedback with `alpha` 0 their values do not matter).
         config: the settings.
         n_users: number of users U, where some have no rating.
@@ -125,7 +125,7 @@ def wals(
         on_iteration: called after each iteration with its number, from 1, and the loss.
 
     Raises:
-        SpaceError: the arrays disagree, are empty, or hold what they must not.
+        SpaceError: the arrays have different lengths, are empty, or hold invalid values.
     """
     config = config or WalsConfig()
     users, items = np.asarray(user_index, np.int64), np.asarray(item_index, np.int64)

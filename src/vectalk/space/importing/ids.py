@@ -1,4 +1,4 @@
-"""Ids: where they stand, that each stands once, and how two tables meet by them."""
+"""Ids: find them, check that they are unique, and join tables by them."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def read_ids(
     Args:
         path: the file, or a folder of parts of a table.
         id_name: a column of the table that is text whatever it looks like.
-        layout: what is known of a table of text.
-        tell: hears what was guessed.
+        layout: known layout of a text table.
+        tell: called with what was guessed.
 
     Returns:
         The table; of a bare list, one with the column `id`.
@@ -71,7 +71,7 @@ def read_ids(
         listed = None if path.is_dir() else _listed(path, tell)
     except SpaceError:
         raise
-    except Exception as error:  # each format breaks in its own way
+    except Exception as error:  # each format raises other errors
         raise SpaceError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
     if listed is not None:
         return pa.table({"id": listed})
@@ -147,7 +147,7 @@ def check_count(vectors: int, source: str, ids: int, where: str, *, from_metadat
 
 
 def check_unique(ids: pa.ChunkedArray, where: str) -> None:
-    """Raise a SpaceError where an id is missing or stands more than once."""
+    """Raise a SpaceError where an id is missing or repeated."""
     if ids.null_count:
         row = int(np.flatnonzero(np.asarray(pc.is_null(ids)))[0])
         raise SpaceError(f"{where}: row {row} has no id ({ids.null_count} such rows); give it one or remove the row")
@@ -160,13 +160,13 @@ def check_unique(ids: pa.ChunkedArray, where: str) -> None:
 
 
 def join(own: pa.Table, facts: pa.Table, where: str, missing: Missing) -> tuple[pa.Table, np.ndarray]:
-    """Join metadata to what is known of the vectors, by id.
+    """Join metadata to the columns of the vectors, by id.
 
     Args:
         own: one row a vector, with `id`.
         facts: the metadata, with `id`.
         where: names the metadata in errors.
-        missing: what becomes of vectors without metadata.
+        missing: how to treat vectors without metadata.
 
     Returns:
         The columns of both, and the rows of `own` that were kept.

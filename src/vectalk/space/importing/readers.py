@@ -24,19 +24,19 @@ from vectalk.space.neighbors import Metric
 from vectalk.space.split import SPLITS
 from vectalk.space.vector_space import VectorSpace
 
-FEWEST = 10  # validation or test entities below which nothing can be told from them
+FEWEST = 10  # fewest validation or test entities for a useful measurement
 
 
 @dataclass(frozen=True)
 class Import:
-    """What was taken from files, before it is a space.
+    """Vectors and entities from files, before they become a space.
 
     Attributes:
         vectors: [N, D], in the type in which they are stored.
         entities: the table of entities [N], with `id`.
-        ids: where the ids are from, in words.
-        titles: where the titles are from; None where there are none.
-        named: what the vectors are called in their file.
+        ids: source of the ids, in words.
+        titles: source of the titles; None where there are none.
+        named: name of the vectors in their file.
     """
 
     vectors: np.ndarray
@@ -133,13 +133,13 @@ def take(
         ids: file with the id of each vector, row by row, see `read_ids`. Without it a column of `source` is taken, then
             the rows of `metadata`, then row numbers.
         metadata: table joined by id.
-        id_name: the column that holds ids, where it cannot be guessed; a table that has none of that name is guessed.
+        id_name: the column of the ids, where it cannot be guessed; in a table without this column it is guessed.
         columns: how the metadata columns are prepared.
         missing: vectors without metadata: `error`, `drop` them, or `keep` them with nulls.
         drop_bad_rows: leave out rows without a vector, and vectors with NaN, infinity or nothing but zeros.
         dtype: how vectors are stored.
-        layout: what is known of tables of text; its header is that of the metadata, where there are any.
-        tell: called with what was taken and left out, taken for granted, or looks like a mistake.
+        layout: known layout of text tables; its header is that of the metadata, if there are any.
+        tell: called with the sources that were used, the rows that were dropped, and possible mistakes.
 
     Raises:
         SpaceError: files and options do not fit each other; the message says how to mend it.
@@ -164,7 +164,7 @@ def take(
     if not drop_bad_rows:
         check_missing(source_vectors, source)
     if vectors.dtype != dtype:
-        with np.errstate(over="ignore", invalid="ignore"):  # what does not fit becomes infinity, a bad row
+        with np.errstate(over="ignore", invalid="ignore"):  # a number that is too large becomes infinity, a bad row
             vectors = vectors.astype(dtype)
     kept_rows = _good_rows(vectors, str(source), tell) if drop_bad_rows else np.arange(len(vectors))
     table = own.take(kept_rows)
@@ -259,7 +259,7 @@ def _own_id(own: pa.Table, id_name: str | None, source: str, *, required: bool) 
 
 
 def _is_measure(kind: pa.DataType) -> bool:
-    """Say whether a column holds what nobody is called by: numbers with fractions, truth values, lists."""
+    """Return whether a column cannot hold ids: numbers with fractions, booleans, lists."""
     return pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_nested(kind) or pa.types.is_null(kind)
 
 
