@@ -124,12 +124,12 @@ def test_how_a_table_of_text_is_laid_out_may_be_said(folder: Path, capsys: pytes
     code, _, err = call(command, capsys)
     assert code == 2
     assert "--encoding" in err
-    layout = ["--separator", "::", "--encoding", "cp1251", "--header", "id, title, genres"]
+    layout = ["--separator", "::", "--encoding", "cp1251", "--column-names", "id, title, genres"]
     code, out, _ = call([*command, *layout], capsys)
     assert code == 0
     assert [row["title"] for row in json.loads(out)["rows"]] == [f"Фильм {n} ({1960 + n})" for n in range(5)]
     (folder / "movies.dat").write_text(films.replace("::", "\t"))
-    code, out, _ = call([*command, "--separator", "tab", "--header", "id,title,genres"], capsys)
+    code, out, _ = call([*command, "--separator", "tab", "--column-names", "id,title,genres"], capsys)
     assert code == 0
     assert json.loads(out)["columns"]["genres"]["example"] == ["Comedy", "Drama"]
 

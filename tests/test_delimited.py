@@ -60,20 +60,20 @@ def test_a_table_without_names_takes_them_from_its_reader(tmp_path: Path) -> Non
     """As ml-1m has its films: `::`, latin-1, and a film in the first line."""
     lines = [f"{n + 1}::{title}::Drama|Comedy" for n, title in enumerate(TITLES[:2])]
     path = write(tmp_path / "movies.dat", lines, "latin-1")
-    layout = Layout(header=["id", "title", "genres"])
+    layout = Layout(names=["id", "title", "genres"])
     assert read_table(path, layout=layout).to_pylist() == [
         {"id": "1", "title": TITLES[0], "genres": "Drama|Comedy"},
         {"id": "2", "title": TITLES[1], "genres": "Drama|Comedy"},
     ]
     np.save(tmp_path / "v.npy", np.ones((2, 2)))
-    with pytest.raises(SpaceError, match=r"which column holds the ids.*name the columns with --header"):
+    with pytest.raises(SpaceError, match=r"which column holds the ids.*name the columns with --column-names"):
         take(tmp_path / "v.npy", metadata=path)
     read = take(tmp_path / "v.npy", metadata=path, layout=layout)
     assert read.entities["title"].to_pylist() == TITLES[:2]
-    with pytest.raises(SpaceError, match="has 3 columns; --header names 4"):
-        read_table(path, layout=Layout(header=["id", "title", "genres", "year"]))
+    with pytest.raises(SpaceError, match="has 3 columns; --column-names gives 4"):
+        read_table(path, layout=Layout(names=["id", "title", "genres", "year"]))
     with pytest.raises(SpaceError, match="each column needs a name of its own"):
-        Layout(header=["id", "id"])
+        Layout(names=["id", "id"])
 
 
 def test_lines_before_the_names_are_passed_over(tmp_path: Path) -> None:

@@ -34,19 +34,19 @@ class Layout:
     Attributes:
         separator: what parts the columns: `,`, `;`, a tab, `|`, `::` or anything else; found out when omitted.
         encoding: e.g. `cp1251`; UTF-8 or Windows' (cp1252) when omitted.
-        header: names of the columns, for a table whose first line is a row already.
+        names: of the columns, for a table whose first line is a row already.
     """
 
     separator: str | None = None
     encoding: str | None = None
-    header: Sequence[str] | None = None
+    names: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if self.separator is not None and (not self.separator or set(self.separator) & set('"\r\n')):
             raise SpaceError(f"separator {self.separator!r} parts no columns; take e.g. ',', ';', '|' or '::'")
-        repeated = [name for name in self.header or () if list(self.header or ()).count(name) > 1]
-        if repeated or not all(name.strip() for name in self.header or ()):
-            raise SpaceError(f"header {','.join(self.header or ())!r}: each column needs a name of its own")
+        repeated = [name for name in self.names or () if list(self.names or ()).count(name) > 1]
+        if repeated or not all(name.strip() for name in self.names or ()):
+            raise SpaceError(f"column names {','.join(self.names or ())!r}: each column needs a name of its own")
 
 
 @dataclass(frozen=True)
@@ -134,16 +134,16 @@ def _shape(path: Path, encoding: str, layout: Layout) -> Shape:
         comments += 1
     if comments == len(lines):
         comments = before
-    named = None if layout.header is None else len(layout.header)
+    named = None if layout.names is None else len(layout.names)
     separator = separator or _separator(lines[comments:], "\t" if _is_tsv(path) else None, named)
     width = len(_split(lines[comments:], separator)[0])
     # A line that begins with # and has the width of the rows names the columns.
     while before < comments and len(_split(lines[comments - 1 : comments], separator)[0]) == width > 1:
         comments -= 1
-    if layout.header is not None:
-        if len(layout.header) != width:
-            raise SpaceError(f"{path} has {width} columns; --header names {len(layout.header)}")
-        return Shape(separator, list(layout.header), comments)
+    if layout.names is not None:
+        if len(layout.names) != width:
+            raise SpaceError(f"{path} has {width} columns; --column-names gives {len(layout.names)}")
+        return Shape(separator, list(layout.names), comments)
     reader = csv.reader(iter(lines[comments:]), delimiter=separator) if len(separator) == 1 else None
     names = next(reader) if reader is not None else lines[comments].rstrip("\r\n").split(separator)
     if comments > before or lines[comments].startswith("#"):

@@ -138,7 +138,7 @@ def take(
         missing: vectors without metadata: `error`, `drop` them, or `keep` them with nulls.
         drop_bad_rows: leave out rows without a vector, and vectors with NaN, infinity or nothing but zeros.
         dtype: how vectors are stored.
-        layout: what is known of tables of text; its header is that of the metadata, where there are any.
+        layout: what is known of tables of text; its names are those of the metadata, where there are any.
         tell: called with what was taken and left out, taken for granted, or looks like a mistake.
 
     Raises:
@@ -149,7 +149,7 @@ def take(
         raise SpaceError(f"missing must be error, drop or keep, not {missing!r}")
     if dtype not in ("float32", "float16"):
         raise SpaceError(f"dtype must be float32 or float16, not {dtype!r}")
-    headless = layout if metadata is None else replace(layout, header=None)
+    headless = layout if metadata is None else replace(layout, names=None)
     text = text_columns(id_name, columns.rename)
     found = open_source(source, key, text, headless, tell)
     vectors = found.values

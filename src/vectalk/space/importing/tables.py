@@ -151,7 +151,7 @@ def id_column(table: pa.Table, wanted: str | None, where: str, option: str) -> s
     found = guess_id(table.column_names)
     if found is None:
         row = any(re.fullmatch(r"\d+|\d.*::.*", name) for name in table.column_names)
-        hint = "; if the first line is a row already, name the columns with --header" if row else ""
+        hint = "; if the first line is a row already, name the columns with --column-names" if row else ""
         there = column_list(table.column_names)
         raise SpaceError(f"{where}: which column holds the ids? Name it with {option}; there are {there}{hint}")
     return found
