@@ -2,12 +2,16 @@
 
 import json
 import os
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer
 
 from vectalk.cli.main import main
+from vectalk.cli.space import app as space_verbs
 from vectalk.space import VectorSpace
 
 YEAR = r"year=title:\((\d{4})\)\s*$"
@@ -132,6 +136,21 @@ def test_how_a_table_of_text_is_laid_out_may_be_said(folder: Path, capsys: pytes
     code, out, _ = call([*command, "--separator", "tab", "--column-names", "id,title,genres"], capsys)
     assert code == 0
     assert json.loads(out)["columns"]["genres"]["example"] == ["Comedy", "Drama"]
+
+
+def test_the_guide_s_commands_have_options_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    guide = (Path(__file__).parents[1] / "docs" / "own-data.md").read_text(encoding="utf-8")
+    table = guide[guide.index("| you have | the command |") :].partition("\n\n")[0]
+    assert table.count("\n") > 20
+    known = {option for parameter in import_command().params for option in parameter.opts}
+    for line in table.splitlines():
+        if "space factorize" not in line:
+            assert set(re.findall(r"(?<!\w)--[a-z-]+\b", line)) <= known, line
+
+
+def import_command() -> Any:
+    group: Any = typer.main.get_command(space_verbs)
+    return group.commands["import"]
 
 
 def test_factorize(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

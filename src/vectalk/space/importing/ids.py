@@ -18,7 +18,7 @@ from vectalk.space.importing.arrays import column_of, open_npy
 from vectalk.space.importing.canonical import id_text
 from vectalk.space.importing.table_files import kind_of
 from vectalk.space.importing.tables import Layout, column_list, id_column, read_table
-from vectalk.space.importing.text_files import Tell, encoding_of, text_of
+from vectalk.space.importing.text_files import Tell, encoding_of, reason_of, text_of
 
 Missing = Literal["error", "drop", "keep"]
 
@@ -72,7 +72,7 @@ def read_ids(
     except SpaceError:
         raise
     except Exception as error:  # each format breaks in its own way
-        raise SpaceError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+        raise SpaceError(f"{path} cannot be read: {reason_of(error)}") from None
     if listed is not None:
         return pa.table({"id": listed})
     table = read_table(path, text_columns(id_name), layout, tell)

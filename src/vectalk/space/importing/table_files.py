@@ -17,7 +17,7 @@ from vectalk.space.importing.json_tables import read_json
 from vectalk.space.importing.merge import merged
 from vectalk.space.importing.parts import described, parts_of
 from vectalk.space.importing.structs import flattened
-from vectalk.space.importing.text_files import Tell
+from vectalk.space.importing.text_files import Tell, reason_of
 
 KINDS = ("csv", "tsv", "parquet", "jsonl", "json", "arrow", "feather")
 DELIMITED = ("csv", "tsv", "tab", "psv", "txt", "dat", "data", "item", "user", "base", "test")
@@ -123,7 +123,7 @@ def _read(path: Path, kind: str, text: Sequence[str], layout: Layout | None, tel
     except SpaceError:
         raise
     except Exception as error:  # each format breaks in its own way
-        raise SpaceError(f"{path} cannot be read as {kind}: {' '.join(str(error).split()) or repr(error)}") from None
+        raise SpaceError(f"{path} cannot be read as {kind}: {reason_of(error)}") from None
     advice = "; save the sheet as csv" if kind in ("xlsx", "xls", "ods", "numbers") else ""
     raise SpaceError(f"{path}: unknown kind of table {kind!r}; allowed are {', '.join(KINDS)}, also with .gz{advice}")
 

@@ -87,7 +87,7 @@ def encoding_of(path: Path, wanted: str | None = None, tell: Tell = lambda messa
         line = _check(path, encoding)
     except UnicodeError as error:
         if wanted is not None or encoding != UTF8:
-            raise SpaceError(f"{path} is not in the encoding {wanted or encoding}: {_reason(error)}") from None
+            raise SpaceError(f"{path} is not in the encoding {wanted or encoding}: {reason_of(error)}") from None
         return _western(path, tell)
     if line is not None:
         raise SpaceError(f"{path}, line {line} holds a zero byte: {NO_TEXT}")
@@ -144,5 +144,7 @@ def _western(path: Path, tell: Tell) -> str:
     return "cp1252"
 
 
-def _reason(error: UnicodeError) -> str:
-    return str(getattr(error, "reason", error))
+def reason_of(error: Exception) -> str:
+    """Return what a library says of a broken file, on one line and no longer than a message may be."""
+    text = " ".join(str(getattr(error, "reason", error)).split()) or repr(error)
+    return text if len(text) <= 200 else f"{text[:200]}..."
