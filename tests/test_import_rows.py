@@ -240,6 +240,11 @@ def test_a_dataset_saved_to_disk(tmp_path: Path, vectors: np.ndarray) -> None:
     facts = write_facts(tmp_path / "facts.csv", names())
     check(import_space(tmp_path / "saved", name="item", metadata=facts), vectors, names())
     assert take(tmp_path / "saved" / "train").entities.num_rows == 100
+    for broken in ("5", "{}", '{"splits": 5}', "{"):
+        (tmp_path / "saved" / "dataset_dict.json").write_text(broken)
+        with pytest.raises(SpaceError, match=r"dataset_dict\.json"):
+            take(tmp_path / "saved")
+    (tmp_path / "saved" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
     (tmp_path / "saved" / "train" / "data-00001-of-00002.arrow").unlink()
     with pytest.raises(SpaceError, match=r"lacks its part data-00001-of-00002\.arrow"):
         take(tmp_path / "saved")
