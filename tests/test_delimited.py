@@ -76,6 +76,29 @@ def test_a_table_without_names_takes_them_from_its_reader(tmp_path: Path) -> Non
         Layout(names=["id", "id"])
 
 
+def test_a_vector_in_the_first_line_is_no_name(tmp_path: Path) -> None:
+    """As the embedding projector has its vectors, and as word vectors are written: no line of names."""
+    vectors = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
+    write(tmp_path / "vectors.tsv", ["\t".join(map(str, row)) for row in vectors])
+    write(tmp_path / "metadata.tsv", ["word", *"abcde"])
+    told: list[str] = []
+    read = take(tmp_path / "vectors.tsv", metadata=tmp_path / "metadata.tsv", tell=told.append)
+    np.testing.assert_array_equal(read.vectors, vectors)
+    assert read.entities["id"].to_pylist() == list("abcde")
+    assert "vectors.tsv: its first line is a row already" in told[0]
+    lines = [",".join([name, *map(str, row)]) for name, row in zip("abcde", vectors, strict=True)]
+    read = take(write(tmp_path / "words.csv", lines))
+    np.testing.assert_array_equal(read.vectors, vectors)
+    assert read.entities["id"].to_pylist() == list("abcde")
+    quantiles = read_table(write(tmp_path / "t.csv", ["id,0.1,0.25,0.5,0.75,0.9", "a,1,2,3,4,5"]))
+    assert quantiles.column_names == ["id", "0.1", "0.25", "0.5", "0.75", "0.9"]
+
+
+def test_one_column_alone_may_hold_any_sign(tmp_path: Path) -> None:
+    values = ["A, B; C", "x|y::z", 'say "so"', "\ttab"]
+    assert titles(write(tmp_path / "t.csv", ["title", *values])) == values
+
+
 def test_lines_before_the_names_are_passed_over(tmp_path: Path) -> None:
     rows = ["id,title", "1,A", "2,B"]
     for before in (["# exported 2024-01-01", "#"], ["", " "], ["sep=,"], ['"sep=,"']):

@@ -72,9 +72,9 @@ def import_(
 ) -> None:
     """Make a space of a file of vectors, with ids and metadata."""
     from vectalk.files import check_free
-    from vectalk.space.importing.delimited import Layout
     from vectalk.space.importing.preview import preview
     from vectalk.space.importing.readers import take
+    from vectalk.space.importing.table_shape import Layout
 
     if not dry_run and (out is None or name is None):
         raise typer.BadParameter("--out names the folder to write, and --name the space, e.g. film (or see --dry-run)")

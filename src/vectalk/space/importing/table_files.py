@@ -12,11 +12,12 @@ import pyarrow as pa
 from vectalk.errors import SpaceError
 from vectalk.space.importing.canonical import is_text
 from vectalk.space.importing.column_types import typed
-from vectalk.space.importing.delimited import Layout, read_delimited, with_types
+from vectalk.space.importing.delimited import read_delimited, with_types
 from vectalk.space.importing.json_tables import read_json
 from vectalk.space.importing.merge import merged
 from vectalk.space.importing.parts import described, parts_of
 from vectalk.space.importing.structs import flattened
+from vectalk.space.importing.table_shape import Layout
 from vectalk.space.importing.text_files import Tell, reason_of
 
 KINDS = ("csv", "tsv", "parquet", "jsonl", "json", "arrow", "feather")

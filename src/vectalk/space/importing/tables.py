@@ -14,10 +14,10 @@ from vectalk.space.importing.canonical import as_text as as_text
 from vectalk.space.importing.canonical import is_list as is_list
 from vectalk.space.importing.canonical import is_text as is_text
 from vectalk.space.importing.column_types import typed
-from vectalk.space.importing.delimited import Layout as Layout
 from vectalk.space.importing.lists import lists_of, named_objects, note_unparted
 from vectalk.space.importing.table_files import guess_id as guess_id
 from vectalk.space.importing.table_files import read_table as read_table
+from vectalk.space.importing.table_shape import Layout as Layout
 
 
 @dataclass(frozen=True)
