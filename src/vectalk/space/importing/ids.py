@@ -155,7 +155,7 @@ def check_unique(ids: pa.ChunkedArray, where: str) -> None:
     if again:
         raise SpaceError(
             f"{where}: ids must be unique; these stand more than once: {', '.join(map(repr, again[:3]))}; keep one row "
-            "for each, or name another column with --id-column"
+            "for each, or name the ids with --id-column or --ids"
         )
 
 
