@@ -100,6 +100,24 @@ def test_damaged_vectors(form: str, damage: Damage, drop: bool, tmp_path_factory
         assert row["title"] == titles[row["id"]]
 
 
+@QUICK
+@given(
+    values=st.lists(st.none() | st.lists(st.sampled_from(WORDS), max_size=12).map("".join), min_size=1, max_size=5),
+    sign=st.sampled_from(["|", ",", "name", "\\"]),
+    null=st.sampled_from(["", "1", "a", "2.5"]),
+)
+def test_odd_columns(values: list[str | None], sign: str, null: str) -> None:
+    """What a row's list holds is from its own text."""
+    columns = Columns(list_columns={"x": sign}, null_values=[null])
+    table = pa.table({"id": [f"a{n}" for n in range(len(values))], "x": pa.array(values, pa.string()), "y": values})
+    with suppress(SpaceError):
+        read = columns.apply(table, "t")
+        assert read["id"].to_pylist() == table["id"].to_pylist()
+        if not any("{" in (value or "") for value in values):  # of objects, one field is taken for the whole column
+            alone = [columns.apply(table.slice(row, 1), "t")["x"][0].as_py() for row in range(len(values))]
+            assert read["x"].to_pylist() == alone
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @QUICK
 @given(words=st.lists(st.sampled_from(WORDS), max_size=40), encoding=st.sampled_from(["utf-8", "cp1252", "utf-16"]))

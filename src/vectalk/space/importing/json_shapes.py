@@ -59,25 +59,26 @@ def flat(row: dict[str, Any], where: str) -> dict[str, Any]:
     if row.keys() <= QDRANT and "payload" in row:
         row = {name: value for name, value in row.items() if name in ("id", "payload", "vector", "vectors")}
     found: dict[str, Any] = {}
-    inner: dict[str, Any] = {}
+    inner: list[tuple[str, str, Any]] = []
     for name, value in row.items():
         if name in WRAPPERS and isinstance(value, dict | None):
-            inner.update(flat(value or {}, where))
+            inner += [(name, key, one) for key, one in flat(value or {}, where).items()]
         elif not isinstance(value, dict):
-            found[str(name)] = value
+            _put(found, str(name), value, where)
         elif len(value) < 2 and str(next(iter(value), "$")).startswith("$"):
-            found[str(name)] = next(iter(value.values()), None)  # {"$oid": "..."}: an id or a date of MongoDB's
+            _put(found, str(name), next(iter(value.values()), None), where)  # {"$oid": "..."}, as MongoDB has ids
         else:
-            found.update({f"{name}.{key}": one for key, one in flat(value, where).items()})
-    return _joined(row, found, inner)
-
-
-def _joined(row: dict[str, Any], found: dict[str, Any], inner: dict[str, Any]) -> dict[str, Any]:
-    """Return a row's own fields and those of its payload, which keep that name in front where the row has them too."""
-    wrapper = next((name for name in row if name in WRAPPERS), "")
-    for name, value in inner.items():
-        found[f"{wrapper}.{name}" if name in found else name] = value
+            for key, one in flat(value, where).items():
+                _put(found, f"{name}.{key}", one, where)
+    for name, key, value in inner:  # what the row has itself comes first
+        _put(found, f"{name}.{key}" if key in found else key, value, where)
     return found
+
+
+def _put(found: dict[str, Any], name: str, value: Any, where: str) -> None:
+    if name in found:
+        raise SpaceError(f"{where} has two values called {name!r}; rename one of them")
+    found[name] = value
 
 
 def _batch(row: dict[str, Any], where: str) -> dict[str, Any]:

@@ -112,7 +112,11 @@ def _items(text: str, sign: str, where: str) -> list[Any]:
         if isinstance(value, dict):
             return [value] if value else []
         if not re.match(r"\{\s*['\"]?\w+['\"]?\s*:", inner):  # an array as PostgreSQL writes it
-            return [item for item in next(csv.reader([inner[1:-1]], escapechar="\\")) if item != "NULL"]
+            try:
+                items = next(csv.reader([" ".join(inner[1:-1].split())], escapechar="\\"))
+            except csv.Error as error:
+                raise SpaceError(f"{where}: {inner[:60]!r} is no array that can be read: {error}") from None
+            return [item for item in items if item != "NULL"]
     if re.match(r"\[?\s*\{\s*['\"]", inner):
         shown = inner if len(inner) < 60 else f"{inner[:60]}..."
         raise SpaceError(f"{where}: {shown!r} is no list of objects that can be read; mend or empty it")
@@ -125,7 +129,8 @@ def _strings(inner: str) -> list[str] | None:
     found = _STRING.findall(inner)
     if len(found) < 2 or rest.strip():
         return None
-    return [str(ast.literal_eval(string)) for string in found]
+    words = [_literal(string) for string in found]
+    return words if all(isinstance(word, str) for word in words) else None
 
 
 def _literal(text: str) -> Any:

@@ -116,9 +116,9 @@ def _read(path: Path, kind: str, text: Sequence[str], layout: Layout | None, tel
             titles = [name for name in table.column_names if name.lower() == "title"]
             return with_types(table, shape, [*text, *INDEX, *titles, *([guessed] if guessed else [])])
         if kind == "parquet":
-            return flattened(_checked(_parquet(path), path))
+            return flattened(_checked(_parquet(path), path), str(path))
         if kind in ("arrow", "feather", "ipc"):
-            return flattened(_checked(_arrow(path), path))
+            return flattened(_checked(_arrow(path), path), str(path))
         if kind in ("jsonl", "ndjson", "json"):
             return read_json(path, lines=kind != "json", encoding=layout.encoding)
     except SpaceError:
