@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import csv
 import json
 import re
@@ -13,6 +12,7 @@ import pyarrow as pa
 
 from vectalk.errors import SpaceError
 from vectalk.space.importing.canonical import as_text, is_list, is_text
+from vectalk.space.importing.text_files import literal_of
 
 FIELDS = ("name", "title", "label", "value", "text")  # what an object in a list is called by, where nothing is said
 _STRING = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
@@ -134,10 +134,10 @@ def _strings(inner: str) -> list[str] | None:
 
 
 def _literal(text: str) -> Any:
-    for read in (json.loads, ast.literal_eval):
+    for read in (json.loads, literal_of):
         try:
             return read(text)
-        except (SyntaxError, ValueError, MemoryError, RecursionError):
+        except (ValueError, RecursionError):
             continue
     return None
 

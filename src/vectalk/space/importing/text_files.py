@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import codecs
 import gzip
 import io
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from vectalk.errors import SpaceError
 
@@ -142,6 +144,20 @@ def _western(path: Path, tell: Tell) -> str:
         )
     tell(f"{path} is not in UTF-8: read as cp1252, Windows' Western European (another: --encoding)")
     return "cp1252"
+
+
+def literal_of(text: str) -> Any:
+    """Return a value that was written as Python writes it; nothing in it is run.
+
+    Raises:
+        ValueError: it is none.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about backslashes in somebody's text
+        try:
+            return ast.literal_eval(text)
+        except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
+            raise ValueError(str(error)) from None
 
 
 def reason_of(error: Exception) -> str:
