@@ -1,12 +1,16 @@
 """`vectalk space`: the exact commands, their output, and one line with exit code 2 when they cannot."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer
 
 from vectalk.cli.main import main
+from vectalk.cli.space import app as space_verbs
 from vectalk.space import VectorSpace
 
 YEAR = r"year=title:\((\d{4})\)\s*$"
@@ -123,14 +127,29 @@ def test_how_a_table_of_text_is_laid_out_may_be_said(folder: Path, capsys: pytes
     code, _, err = call(command, capsys)
     assert code == 2
     assert "--encoding" in err
-    layout = ["--separator", "::", "--encoding", "cp1251", "--header", "id, title, genres"]
+    layout = ["--separator", "::", "--encoding", "cp1251", "--column-names", "id, title, genres"]
     code, out, _ = call([*command, *layout], capsys)
     assert code == 0
     assert [row["title"] for row in json.loads(out)["rows"]] == [f"Фильм {n} ({1960 + n})" for n in range(5)]
     (folder / "movies.dat").write_text(films.replace("::", "\t"))
-    code, out, _ = call([*command, "--separator", "tab", "--header", "id,title,genres"], capsys)
+    code, out, _ = call([*command, "--separator", "tab", "--column-names", "id,title,genres"], capsys)
     assert code == 0
     assert json.loads(out)["columns"]["genres"]["example"] == ["Comedy", "Drama"]
+
+
+def test_the_guide_s_commands_have_options_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    guide = (Path(__file__).parents[1] / "docs" / "own-data.md").read_text(encoding="utf-8")
+    table = guide[guide.index("| you have | the command |") :].partition("\n\n")[0]
+    assert table.count("\n") > 20
+    known = {option for parameter in import_command().params for option in parameter.opts}
+    for line in table.splitlines():
+        if "space factorize" not in line:
+            assert set(re.findall(r"(?<!\w)--[a-z-]+\b", line)) <= known, line
+
+
+def import_command() -> Any:
+    group: Any = typer.main.get_command(space_verbs)
+    return group.commands["import"]
 
 
 def test_factorize(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,20 +60,43 @@ def test_a_table_without_names_takes_them_from_its_reader(tmp_path: Path) -> Non
     """As ml-1m has its films: `::`, latin-1, and a film in the first line."""
     lines = [f"{n + 1}::{title}::Drama|Comedy" for n, title in enumerate(TITLES[:2])]
     path = write(tmp_path / "movies.dat", lines, "latin-1")
-    layout = Layout(header=["id", "title", "genres"])
+    layout = Layout(names=["id", "title", "genres"])
     assert read_table(path, layout=layout).to_pylist() == [
         {"id": "1", "title": TITLES[0], "genres": "Drama|Comedy"},
         {"id": "2", "title": TITLES[1], "genres": "Drama|Comedy"},
     ]
     np.save(tmp_path / "v.npy", np.ones((2, 2)))
-    with pytest.raises(SpaceError, match=r"which column holds the ids.*name the columns with --header"):
+    with pytest.raises(SpaceError, match=r"which column holds the ids.*name the columns with --column-names"):
         take(tmp_path / "v.npy", metadata=path)
     read = take(tmp_path / "v.npy", metadata=path, layout=layout)
     assert read.entities["title"].to_pylist() == TITLES[:2]
-    with pytest.raises(SpaceError, match="has 3 columns; --header names 4"):
-        read_table(path, layout=Layout(header=["id", "title", "genres", "year"]))
+    with pytest.raises(SpaceError, match="has 3 columns; --column-names gives 4"):
+        read_table(path, layout=Layout(names=["id", "title", "genres", "year"]))
     with pytest.raises(SpaceError, match="each column needs a name of its own"):
-        Layout(header=["id", "id"])
+        Layout(names=["id", "id"])
+
+
+def test_a_vector_in_the_first_line_is_no_name(tmp_path: Path) -> None:
+    """As the embedding projector has its vectors, and as word vectors are written: no line of names."""
+    vectors = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
+    write(tmp_path / "vectors.tsv", ["\t".join(map(str, row)) for row in vectors])
+    write(tmp_path / "metadata.tsv", ["word", *"abcde"])
+    told: list[str] = []
+    read = take(tmp_path / "vectors.tsv", metadata=tmp_path / "metadata.tsv", tell=told.append)
+    np.testing.assert_array_equal(read.vectors, vectors)
+    assert read.entities["id"].to_pylist() == list("abcde")
+    assert "vectors.tsv: its first line is a row already" in told[0]
+    lines = [",".join([name, *map(str, row)]) for name, row in zip("abcde", vectors, strict=True)]
+    read = take(write(tmp_path / "words.csv", lines))
+    np.testing.assert_array_equal(read.vectors, vectors)
+    assert read.entities["id"].to_pylist() == list("abcde")
+    quantiles = read_table(write(tmp_path / "t.csv", ["id,0.1,0.25,0.5,0.75,0.9", "a,1,2,3,4,5"]))
+    assert quantiles.column_names == ["id", "0.1", "0.25", "0.5", "0.75", "0.9"]
+
+
+def test_one_column_alone_may_hold_any_sign(tmp_path: Path) -> None:
+    values = ["A, B; C", "x|y::z", 'say "so"', "\ttab"]
+    assert titles(write(tmp_path / "t.csv", ["title", *values])) == values
 
 
 def test_lines_before_the_names_are_passed_over(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from import_formats import FACTS, METADATA, VECTORS, Table, parquet
 from vectalk.space.importing.readers import take
 from vectalk.space.importing.tables import Columns, Layout
 
-QUICK = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 SIMPLE = {"backslashes", "unquoted tab", "unquoted ::", "unquoted |"}  # cannot hold all texts
 
 

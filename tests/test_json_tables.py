@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -203,9 +204,21 @@ def test_a_payload_of_objects_is_flattened(tmp_path: Path) -> None:
     assert read == expected
 
 
-def test_structs_of_parquet_are_flattened_alike(tmp_path: Path) -> None:
-    import pyarrow as pa
+def test_two_values_of_one_name_are_an_error(tmp_path: Path) -> None:
+    rows = [{"id": 1, "a": {"b": 1}, "a.b": 2}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    write(tmp_path / "t.json", rows)
+    for name in ("t.parquet", "t.json"):
+        with pytest.raises(SpaceError, match=r"has two (columns|values) called 'a\.b'"):
+            read_table(tmp_path / name)
+    rows = [{"id": 1, "payload": {"title": "A"}, "metadata": {"title": "B"}}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    write(tmp_path / "t.json", rows)
+    for name in ("t.parquet", "t.json"):
+        assert read_table(tmp_path / name).to_pylist() == [{"id": 1, "title": "A", "metadata.title": "B"}]
 
+
+def test_structs_of_parquet_are_flattened_alike(tmp_path: Path) -> None:
     rows = [{"id": "a", "payload": {"title": "A", "place": {"city": "Rome"}, "id": 1}}, {"id": "b", "payload": None}]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
     write(tmp_path / "t.json", rows)

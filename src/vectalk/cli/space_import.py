@@ -49,9 +49,9 @@ def import_(
     encoding: Annotated[
         str | None, typer.Option("--encoding", help="Of tables of text that are not in UTF-8, e.g. cp1251, shift_jis.")
     ] = None,
-    header: Annotated[
+    column_names: Annotated[
         str | None,
-        typer.Option("--header", help="Names of the columns, where the first line is a row: 'id,title,genres'."),
+        typer.Option("--column-names", help="Where the first line is a row already, e.g. 'id,title,genres'."),
     ] = None,
     missing: Annotated[str, typer.Option("--missing", help="Vectors without metadata: error, drop or keep.")] = "error",
     drop_bad_rows: Annotated[
@@ -72,15 +72,15 @@ def import_(
 ) -> None:
     """Make a space of a file of vectors, with ids and metadata."""
     from vectalk.files import check_free
-    from vectalk.space.importing.delimited import Layout
     from vectalk.space.importing.preview import preview
     from vectalk.space.importing.readers import take
+    from vectalk.space.importing.table_shape import Layout
 
     if not dry_run and (out is None or name is None):
         raise typer.BadParameter("--out names the folder to write, and --name the space, e.g. film (or see --dry-run)")
     if out is not None and not dry_run:
         check_free(out, "space.json", overwrite=overwrite)  # before the work rather than after it
-    names = None if header is None else [part.strip() for part in header.split(",")]
+    names = None if column_names is None else [part.strip() for part in column_names.split(",")]
     notes: list[str] = []
 
     def tell(message: str) -> None:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from vectalk.errors import ConceptError
 from vectalk.space import Point, VectorSpace
+from vectalk.space.importing.canonical import id_text
 from vectalk.space.importing.tables import as_text, column, is_list, is_text, read_table
 from vectalk.space.split import TEST, TRAIN
 from vectalk.space.titles import closest
@@ -198,9 +199,12 @@ def read_tags(
             f"{path}: which column holds the ids? Name it with --item-column; there are {', '.join(table.column_names)}"
         )
     ids, tags = (table[column(table, name, str(path))] for name in (item, tag_column))
-    at = pc.index_in(as_text(ids), as_text(space.column("id")).combine_chunks())
-    rows = np.asarray(pc.fill_null(at.combine_chunks() if isinstance(at, pa.ChunkedArray) else at, -1))
-    if not (rows >= 0).any():
+    for read in (id_text, as_text):  # ids of a space from before they had one form are those of its files
+        at = pc.index_in(read(ids), as_text(space.column("id")).combine_chunks())
+        rows = np.asarray(pc.fill_null(at.combine_chunks() if isinstance(at, pa.ChunkedArray) else at, -1))
+        if (rows >= 0).any():
+            break
+    else:
         raise ConceptError(f"{path}: no id in column {item!r} is one of space {space.name!r}; name another column")
     groups: dict[str, list[int]] = {}
     for row, tag in zip(rows.tolist(), tags.cast(pa.string()).to_pylist(), strict=True):

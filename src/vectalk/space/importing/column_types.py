@@ -8,28 +8,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 HEAD = 1000  # values looked at before a whole column is
-# What numbers' columns hold where a number is unknown; in a column of text these are texts.
-_UNKNOWN = (
-    "",
-    "NA",
-    "N/A",
-    "n/a",
-    "#N/A",
-    "#N/A N/A",
-    "#NA",
-    "<NA>",
-    "NaN",
-    "nan",
-    "-NaN",
-    "-nan",
-    "NULL",
-    "null",
-    "None",
-)
-UNKNOWN = pa.array([*_UNKNOWN, "-1.#IND", "-1.#QNAN", "1.#IND", "1.#QNAN"])
+# What columns of numbers hold where a number is unknown; in a column of text these are texts.
+MISSING = ("", "NA", "N/A", "n/a", "<NA>", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None")
+UNKNOWN = pa.array([*MISSING, "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "1.#IND", "1.#QNAN"])
 NUMBER = r"^-?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$|^-?(inf|Infinity)$"
 # Codes that only look like numbers: leading zeros (a postcode), and letters that would be exponents (12E3).
 CODE = r"^-?0\d|^\d+[eE]\d+$"
+# What a parser of numbers takes that people mean otherwise: +49, 0x1F; and whole numbers that no float holds.
+NO_NUMBER = rf"{CODE}|^\+|^-?0[xX]|^-?\d{{17,}}$"
 DECIMAL_COMMA = r"^-?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?$"
 
 
@@ -46,9 +32,11 @@ def typed(texts: pa.ChunkedArray, *, decimal_commas: bool = False) -> pa.Chunked
     known = [text for text in head if text not in _UNKNOWN]
     if known and not (_may_be_numbers(known, decimal_commas) or {text.lower() for text in known} <= {"true", "false"}):
         return texts
+    numbers = _numbers(texts)
+    if numbers is not None:
+        return numbers
     trimmed = pc.utf8_trim_whitespace(texts)
-    unknown = pc.is_in(trimmed, UNKNOWN)
-    values = pc.if_else(unknown, pa.scalar(None, pa.string()), trimmed)
+    values = pc.if_else(pc.is_in(trimmed, UNKNOWN), pa.scalar(None, pa.string()), trimmed)
     there = pc.drop_null(values)
     if not len(there):
         nothing = pc.all(pc.equal(pc.fill_null(trimmed, ""), "")).as_py()  # a column of "NA" alone may be a name's
@@ -56,18 +44,26 @@ def typed(texts: pa.ChunkedArray, *, decimal_commas: bool = False) -> pa.Chunked
     if pc.all(pc.match_substring_regex(there, "^(?i)(true|false)$")).as_py():
         return pc.utf8_lower(values).cast(pa.bool_())
     if decimal_commas and _all_decimal_commas(there):
-        dotted = pc.replace_substring(pc.replace_substring(values, ".", ""), ",", ".")
-        return dotted.cast(pa.float64())
-    if not pc.all(pc.match_substring_regex(there, NUMBER)).as_py():
-        return texts
-    if pc.any(pc.match_substring_regex(there, CODE)).as_py():
-        return texts
-    if pc.any(pc.match_substring_regex(there, r"[.eEf]")).as_py():
-        return values.cast(pa.float64())
-    try:
-        return values.cast(pa.int64())
-    except pa.ArrowInvalid:  # more digits than a number has
-        return texts
+        values = pc.replace_substring(pc.replace_substring(values, ".", ""), ",", ".")
+    numbers = _numbers(values)
+    return texts if numbers is None or pa.types.is_string(numbers.type) else numbers
+
+
+_UNKNOWN = set(UNKNOWN.to_pylist())
+
+
+def _numbers(values: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Return strings as numbers, or as they are where some are codes; None where some are no numbers."""
+    for kind in (pa.int64(), pa.float64()):
+        try:
+            numbers = values.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+        if numbers.null_count == len(numbers) or (kind == pa.float64() and pc.any(pc.is_nan(numbers)).as_py()):
+            return None
+        pattern = rf"{CODE}|^-?0[xX]" if kind == pa.int64() else NO_NUMBER
+        return values if pc.any(pc.match_substring_regex(values, pattern)).as_py() else numbers
+    return None
 
 
 def _may_be_numbers(known: list[str], decimal_commas: bool) -> bool:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import IO, Any
@@ -18,44 +16,10 @@ from vectalk.errors import SpaceError
 from vectalk.space.importing import text_files
 from vectalk.space.importing.column_types import typed
 from vectalk.space.importing.quoting import Quoting, quoting_of, read_plain, unescaped
+from vectalk.space.importing.table_shape import PARTED, Layout, Shape, shape_of
 from vectalk.space.importing.text_files import Tell, encoding_of
 
-SEPARATORS = (",", ";", "\t", "|", "::")
-SAMPLE = 200  # records that tell what parts the columns
-HEAD = 1 << 20  # characters among which these are
 BLOCK = 1 << 28  # the most bytes that one row may have
-PARTED = "\x1f"  # stands for a separator of several signs, which readers of csv do not know
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a table of text is laid out, where its file leaves that open.
-
-    Attributes:
-        separator: what parts the columns: `,`, `;`, a tab, `|`, `::` or anything else; found out when omitted.
-        encoding: e.g. `cp1251`; UTF-8 or Windows' (cp1252) when omitted.
-        header: names of the columns, for a table whose first line is a row already.
-    """
-
-    separator: str | None = None
-    encoding: str | None = None
-    header: Sequence[str] | None = None
-
-    def __post_init__(self) -> None:
-        if self.separator is not None and (not self.separator or set(self.separator) & set('"\r\n')):
-            raise SpaceError(f"separator {self.separator!r} parts no columns; take e.g. ',', ';', '|' or '::'")
-        repeated = [name for name in self.header or () if list(self.header or ()).count(name) > 1]
-        if repeated or not all(name.strip() for name in self.header or ()):
-            raise SpaceError(f"header {','.join(self.header or ())!r}: each column needs a name of its own")
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What the first lines of a table of text say: its separator, names, and how many lines stand before the rows."""
-
-    separator: str
-    names: list[str]
-    before: int
 
 
 def read_delimited(
@@ -73,7 +37,7 @@ def read_delimited(
     """
     layout = layout or Layout()
     encoding = encoding_of(path, layout.encoding, tell)
-    shape = _shape(path, encoding, layout)
+    shape = shape_of(path, encoding, layout, tell)
     quoting = quoting_of(path, encoding, shape.separator, shape.before, len(shape.names))
     try:
         table = _parsed(path, encoding, quoting, shape)
@@ -102,7 +66,7 @@ def rows_of(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         SpaceError: the file is no text.
     """
     encoding = encoding_of(path)
-    shape = _shape(path, encoding, Layout())
+    shape = shape_of(path, encoding, Layout())
     lines = islice(text_files.lines_of(path, encoding), shape.before, None)
     reader = csv.reader(lines, delimiter=shape.separator[0])
     try:
@@ -112,89 +76,6 @@ def rows_of(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                 yield shape.before + reader.line_num, dict(row)
     except csv.Error as error:
         raise SpaceError(f"{path}, line {shape.before + reader.line_num}: {error}") from None
-
-
-def _shape(path: Path, encoding: str, layout: Layout) -> Shape:
-    """Find what separates the columns, and their names.
-
-    Raises:
-        SpaceError: the first lines are no table.
-    """
-    try:
-        return _find_shape(path, encoding, layout)
-    except csv.Error as error:
-        raise SpaceError(f"{path} cannot be read as a table of text: {error}") from None
-
-
-def _find_shape(path: Path, encoding: str, layout: Layout) -> Shape:
-    with text_files.open_text(path, encoding) as file:
-        head = file.read(HEAD)
-        cut = len(head) == HEAD
-    lines = io.StringIO(head, newline="").readlines()
-    if cut and len(lines) > 1:
-        lines.pop()  # half of one
-    separator, before = layout.separator, 0
-    while before < len(lines) and not lines[before].strip():
-        before += 1
-    if before < len(lines) and (said := re.match(r'^"?sep=(.+?)"?\s*$', lines[before], re.I)):  # as Excel writes
-        separator, before = separator or said[1], before + 1
-    if before >= len(lines):
-        raise SpaceError(f"{path} is empty")
-    comments = before
-    while comments < len(lines) and (lines[comments].startswith("#") or not lines[comments].strip()):
-        comments += 1
-    if comments == len(lines):
-        comments = before
-    named = None if layout.header is None else len(layout.header)
-    separator = separator or _separator(lines[comments:], "\t" if _is_tsv(path) else None, named)
-    width = len(_split(lines[comments:], separator)[0])
-    # A line that begins with # and has the width of the rows names the columns.
-    while before < comments and len(_split(lines[comments - 1 : comments], separator)[0]) == width > 1:
-        comments -= 1
-    if layout.header is not None:
-        if len(layout.header) != width:
-            raise SpaceError(f"{path} has {width} columns; --header names {len(layout.header)}")
-        return Shape(separator, list(layout.header), comments)
-    reader = csv.reader(iter(lines[comments:]), delimiter=separator) if len(separator) == 1 else None
-    names = next(reader) if reader is not None else lines[comments].rstrip("\r\n").split(separator)
-    if comments > before or lines[comments].startswith("#"):
-        names[0] = names[0].lstrip("# ")
-    return Shape(
-        separator, [name.strip("\ufeff \t\u00a0") for name in names], comments + (reader.line_num if reader else 1)
-    )
-
-
-def _is_tsv(path: Path) -> bool:
-    return path.name.lower().removesuffix(".gz").endswith((".tsv", ".tab"))
-
-
-def _separator(lines: list[str], first: str | None, named: int | None) -> str:
-    """Return the sign that parts all of the first lines alike; where several do, the one that gives most columns.
-
-    Args:
-        lines: from that of the names on.
-        first: the sign that the file's ending speaks for.
-        named: how many columns there are, where that is known.
-    """
-    there = [sign for sign in dict.fromkeys([first or ",", *SEPARATORS]) if sign in lines[0]]
-    widths = {sign: {len(record) for record in _split(lines, sign)} for sign in there}
-    whole = [sign for sign in there if len(widths[sign]) == 1]
-    if first in whole:
-        return first
-    fitting = [sign for sign in whole if named in widths[sign]] or whole
-    return max(fitting, key=lambda sign: max(widths[sign])) if fitting else there[0] if there else first or ","
-
-
-def _split(lines: list[str], separator: str) -> list[list[str]]:
-    """Return some of the first records, quotes understood where that gives rows of one length."""
-    plain = [line.rstrip("\r\n").split(separator) for line in lines if line.strip()][:SAMPLE]
-    if len(separator) > 1 or len({len(record) for record in plain}) == 1:
-        return plain
-    quoted: list[list[str]] = []
-    for record in csv.reader(iter(lines), delimiter=separator, doublequote=True):
-        if record and len(quoted) < SAMPLE:
-            quoted.append(record)
-    return quoted[:-1] if len(quoted) > 1 else quoted  # the last may be half of one
 
 
 def _stream(path: Path, encoding: str, separator: str, quoting: Quoting) -> tuple[IO[bytes], str]:

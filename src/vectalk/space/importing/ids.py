@@ -1,4 +1,4 @@
-"""Ids: find them, check that they are unique, and join tables by them."""
+"""Ids: where they stand, that each stands once, and how two tables meet by them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vectalk.space.importing.arrays import column_of, open_npy
 from vectalk.space.importing.canonical import id_text
 from vectalk.space.importing.table_files import kind_of
 from vectalk.space.importing.tables import Layout, column_list, id_column, read_table
-from vectalk.space.importing.text_files import Tell, encoding_of, text_of
+from vectalk.space.importing.text_files import Tell, encoding_of, reason_of, text_of
 
 Missing = Literal["error", "drop", "keep"]
 
@@ -56,8 +56,8 @@ def read_ids(
     Args:
         path: the file, or a folder of parts of a table.
         id_name: a column of the table that is text whatever it looks like.
-        layout: known layout of a text table.
-        tell: called with what was guessed.
+        layout: what is known of a table of text.
+        tell: hears what was guessed.
 
     Returns:
         The table; of a bare list, one with the column `id`.
@@ -71,8 +71,8 @@ def read_ids(
         listed = None if path.is_dir() else _listed(path, tell)
     except SpaceError:
         raise
-    except Exception as error:  # each format raises other errors
-        raise SpaceError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    except Exception as error:  # each format breaks in its own way
+        raise SpaceError(f"{path} cannot be read: {reason_of(error)}") from None
     if listed is not None:
         return pa.table({"id": listed})
     table = read_table(path, text_columns(id_name), layout, tell)
@@ -139,7 +139,7 @@ def check_count(vectors: int, source: str, ids: int, where: str, *, from_metadat
     hint = "row i of one must belong to row i of the other"
     if from_metadata:
         hint = "name the id of each vector, row by row, with --ids FILE, and the metadata are joined by id"
-    elif ids == vectors - 1 and kind_of(Path(where)) in ("csv", "tsv"):
+    elif ids == vectors - 1 and where.lower().removesuffix(".gz").endswith(("csv", "tsv")):
         hint = "the first line of a csv holds the names of its columns; is it an id here? Save it as .txt"
     elif ids == vectors + 1 and where.lower().removesuffix(".gz").endswith("txt"):
         hint = "each line of a .txt is an id; is the first one the name of a column here? Save it as .csv"
@@ -147,7 +147,7 @@ def check_count(vectors: int, source: str, ids: int, where: str, *, from_metadat
 
 
 def check_unique(ids: pa.ChunkedArray, where: str) -> None:
-    """Raise a SpaceError where an id is missing or repeated."""
+    """Raise a SpaceError where an id is missing or stands more than once."""
     if ids.null_count:
         row = int(np.flatnonzero(np.asarray(pc.is_null(ids)))[0])
         raise SpaceError(f"{where}: row {row} has no id ({ids.null_count} such rows); give it one or remove the row")
@@ -155,18 +155,18 @@ def check_unique(ids: pa.ChunkedArray, where: str) -> None:
     if again:
         raise SpaceError(
             f"{where}: ids must be unique; these stand more than once: {', '.join(map(repr, again[:3]))}; keep one row "
-            "for each, or name another column with --id-column"
+            "for each, or name the ids with --id-column or --ids"
         )
 
 
 def join(own: pa.Table, facts: pa.Table, where: str, missing: Missing) -> tuple[pa.Table, np.ndarray]:
-    """Join metadata to the columns of the vectors, by id.
+    """Join metadata to what is known of the vectors, by id.
 
     Args:
         own: one row a vector, with `id`.
         facts: the metadata, with `id`.
         where: names the metadata in errors.
-        missing: how to treat vectors without metadata.
+        missing: what becomes of vectors without metadata.
 
     Returns:
         The columns of both, and the rows of `own` that were kept.
@@ -195,14 +195,14 @@ def join(own: pa.Table, facts: pa.Table, where: str, missing: Missing) -> tuple[
             f"(ids {_some(own['id'].take(pa.array(lost)), 5)}); "
             "leave them out with --missing drop, or keep them with --missing keep"
         )
-    kept_rows = np.setdiff1d(np.arange(len(at)), lost) if missing == "drop" else np.arange(len(at))
-    own, at = own.take(kept_rows), at.take(pa.array(kept_rows))
+    kept = np.setdiff1d(np.arange(len(at)), lost) if missing == "drop" else np.arange(len(at))
+    own, at = own.take(kept), at.take(pa.array(kept))
     for name in facts.column_names:
         if name != "id":
             own = own.append_column(name, facts[name].combine_chunks().take(at))
-    return own, kept_rows
+    return own, kept
 
 
 def _some(ids: Sequence[pa.Scalar] | pa.ChunkedArray, count: int) -> str:
-    examples = ", ".join(repr(ids[i].as_py()) for i in range(min(count, len(ids))))
-    return examples + (", ..." if len(ids) > count else "")
+    shown = ", ".join(repr(ids[i].as_py()) for i in range(min(count, len(ids))))
+    return shown + (", ..." if len(ids) > count else "")

@@ -12,7 +12,7 @@ WRAPPERS = ("payload", "metadata", "properties", "_source")
 QDRANT = {"id", "payload", "vector", "vectors", "shard_key", "order_value", "version", "score"}
 
 
-def rows_of_document(value: Any, expected: str) -> list[Any]:
+def rows_of_document(value: Any, wanted: str) -> list[Any]:
     """Return the rows of a whole JSON document.
 
     Args:
@@ -26,24 +26,24 @@ def rows_of_document(value: Any, expected: str) -> list[Any]:
     if isinstance(value, list):
         return value
     if not isinstance(value, dict) or not value:
-        raise SpaceError(expected)
+        raise SpaceError(wanted)
     if isinstance(value.get("ids"), list) and value.keys() & {"embeddings", "metadatas", "documents"}:
-        return _chroma(value, expected)
+        return _chroma(value, wanted)
     if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):  # orient="split"
-        return _split(value, expected)
+        return _split(value, wanted)
     if isinstance(value.get("result"), dict | list):
-        return rows_of_document(value["result"], expected)
+        return rows_of_document(value["result"], wanted)
     if isinstance(value.get("vectors"), dict) and all(isinstance(one, dict) for one in value["vectors"].values()):
-        return _by_id(value["vectors"], expected)
+        return _by_id(value["vectors"], wanted)
     lists = {name: one for name, one in value.items() if isinstance(one, list)}
     rows = [one for one in lists.values() if one and all(isinstance(row, dict) for row in one)]
     if len(rows) == 1:
         return _in_order(rows[0]) if value.get("object") == "list" else rows[0]
     if len(lists) == len(value):  # orient="list"
-        return _of_columns(lists, expected)
+        return _of_columns(lists, wanted)
     if all(isinstance(one, dict) for one in value.values()):
-        return _of_objects(value, expected)
-    raise SpaceError(expected)
+        return _of_objects(value, wanted)
+    raise SpaceError(wanted)
 
 
 def flat(row: dict[str, Any], where: str) -> dict[str, Any]:
@@ -58,26 +58,27 @@ def flat(row: dict[str, Any], where: str) -> dict[str, Any]:
         return _batch(row, where)
     if row.keys() <= QDRANT and "payload" in row:
         row = {name: value for name, value in row.items() if name in ("id", "payload", "vector", "vectors")}
-    fields: dict[str, Any] = {}
-    inner: dict[str, Any] = {}
+    found: dict[str, Any] = {}
+    inner: list[tuple[str, str, Any]] = []
     for name, value in row.items():
         if name in WRAPPERS and isinstance(value, dict | None):
-            inner.update(flat(value or {}, where))
+            inner += [(name, key, one) for key, one in flat(value or {}, where).items()]
         elif not isinstance(value, dict):
-            fields[str(name)] = value
+            _put(found, str(name), value, where)
         elif len(value) < 2 and str(next(iter(value), "$")).startswith("$"):
-            fields[str(name)] = next(iter(value.values()), None)  # {"$oid": "..."}: an id or a date of MongoDB's
+            _put(found, str(name), next(iter(value.values()), None), where)  # {"$oid": "..."}, as MongoDB has ids
         else:
-            fields.update({f"{name}.{key}": one for key, one in flat(value, where).items()})
-    return _joined(row, fields, inner)
+            for key, one in flat(value, where).items():
+                _put(found, f"{name}.{key}", one, where)
+    for name, key, value in inner:  # what the row has itself comes first
+        _put(found, f"{name}.{key}" if key in found else key, value, where)
+    return found
 
 
-def _joined(row: dict[str, Any], fields: dict[str, Any], inner: dict[str, Any]) -> dict[str, Any]:
-    """Return a row's own fields and those of its payload, which keep that name in front where the row has them too."""
-    wrapper = next((name for name in row if name in WRAPPERS), "")
-    for name, value in inner.items():
-        fields[f"{wrapper}.{name}" if name in fields else name] = value
-    return fields
+def _put(found: dict[str, Any], name: str, value: Any, where: str) -> None:
+    if name in found:
+        raise SpaceError(f"{where} has two values called {name!r}; rename one of them")
+    found[name] = value
 
 
 def _batch(row: dict[str, Any], where: str) -> dict[str, Any]:
@@ -100,38 +101,38 @@ def _in_order(rows: list[Any]) -> list[Any]:
     return rows
 
 
-def _chroma(value: dict[str, Any], expected: str) -> list[dict[str, Any]]:
+def _chroma(value: dict[str, Any], wanted: str) -> list[dict[str, Any]]:
     ids = value["ids"]
     if ids and isinstance(ids[0], list):
         raise SpaceError(
-            f"{expected}; this is what Chroma's query returns: save what collection.get(include=[...]) returns"
+            f"{wanted}; this is what Chroma's query returns: save what collection.get(include=[...]) returns"
         )
     parts = {"embedding": "embeddings", "metadata": "metadatas", "document": "documents"}
     there = {name: value[key] for name, key in parts.items() if isinstance(value.get(key), list)}
-    return _of_columns({"id": ids, **there}, expected)
+    return _of_columns({"id": ids, **there}, wanted)
 
 
-def _split(value: dict[str, Any], expected: str) -> list[dict[str, Any]]:
+def _split(value: dict[str, Any], wanted: str) -> list[dict[str, Any]]:
     names, rows = value["columns"], value["data"]
     if not all(isinstance(row, list) and len(row) == len(names) for row in rows):
-        raise SpaceError(expected)
+        raise SpaceError(wanted)
     index = value.get("index")
-    objects = [dict(zip(map(str, names), row, strict=True)) for row in rows]
+    found = [dict(zip(map(str, names), row, strict=True)) for row in rows]
     if isinstance(index, list) and len(index) == len(rows) and index != list(range(len(rows))):
-        return [{"__index_level_0__": one, **row} for one, row in zip(index, objects, strict=True)]
-    return objects
+        return [{"__index_level_0__": one, **row} for one, row in zip(index, found, strict=True)]
+    return found
 
 
-def _of_columns(columns: dict[str, list[Any]], expected: str) -> list[dict[str, Any]]:
+def _of_columns(columns: dict[str, list[Any]], wanted: str) -> list[dict[str, Any]]:
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) != 1:
         raise SpaceError(
-            f"{expected}; lists of {', '.join(f'{n} {name}' for name, n in lengths.items())} do not fit together"
+            f"{wanted}; lists of {', '.join(f'{n} {name}' for name, n in lengths.items())} do not fit together"
         )
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _of_objects(value: dict[str, dict[str, Any]], expected: str) -> list[dict[str, Any]]:
+def _of_objects(value: dict[str, dict[str, Any]], wanted: str) -> list[dict[str, Any]]:
     """Return rows from {column: {row: value}}, as pandas writes it, or {id: {column: value}}."""
     scalars = [one for inner in value.values() for one in inner.values()]
     keys = [list(inner) for inner in value.values()]
@@ -141,15 +142,15 @@ def _of_objects(value: dict[str, dict[str, Any]], expected: str) -> list[dict[st
         rows = [{name: inner[key] for name, inner in value.items()} for key in keys[0]]
         return rows if numbered else [{"__index_level_0__": k, **row} for k, row in zip(keys[0], rows, strict=True)]
     if any(set(one) & set(other) for one, other in pairwise(keys)):
-        return _by_id(value, expected)
-    raise SpaceError(expected)
+        return _by_id(value, wanted)
+    raise SpaceError(wanted)
 
 
-def _by_id(value: dict[str, dict[str, Any]], expected: str) -> list[dict[str, Any]]:
+def _by_id(value: dict[str, dict[str, Any]], wanted: str) -> list[dict[str, Any]]:
     rows = [{**({"id": key} if "id" not in inner else {}), **inner} for key, inner in value.items()]
     other = next((key for key, row in zip(value, rows, strict=True) if str(row["id"]) != key), None)
     if other is not None:
         raise SpaceError(
-            f"{expected}; {other!r} stands before an object whose id is {value[other]['id']!r}: which is its id?"
+            f"{wanted}; {other!r} stands before an object whose id is {value[other]['id']!r}: which is its id?"
         )
     return rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -14,7 +13,7 @@ import pyarrow as pa
 from vectalk.errors import SpaceError
 from vectalk.space.importing.json_shapes import flat, rows_of_document
 from vectalk.space.importing.merge import merged
-from vectalk.space.importing.text_files import encoding_of, lines_of, text_of
+from vectalk.space.importing.text_files import encoding_of, lines_of, literal_of, text_of
 
 BATCH = 4096  # rows that are Python objects at a time
 _SPACE = re.compile(r"\s+")
@@ -72,8 +71,8 @@ def _read(text: str) -> Any:
         if not text.lstrip().startswith(("{'", "{u'")):
             raise
         try:
-            return ast.literal_eval(text.strip())
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return literal_of(text.strip())
+        except ValueError:
             raise error from None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import csv
 import json
 import re
@@ -13,6 +12,7 @@ import pyarrow as pa
 
 from vectalk.errors import SpaceError
 from vectalk.space.importing.canonical import as_text, is_list, is_text
+from vectalk.space.importing.text_files import literal_of
 
 FIELDS = ("name", "title", "label", "value", "text")  # what an object in a list is called by, where nothing is said
 _STRING = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
@@ -69,9 +69,9 @@ def named_objects(values: pa.ChunkedArray, where: str) -> tuple[pa.Array, str] |
         return None
 
 
-def field_of(fields: list[str], preferred: str, where: str) -> str:
+def field_of(fields: list[str], wanted: str, where: str) -> str:
     """Return the field that objects are called by: the wanted one, `name`, or the only one."""
-    for field in (preferred, *FIELDS, *(fields if len(fields) == 1 else ())):
+    for field in (wanted, *FIELDS, *(fields if len(fields) == 1 else ())):
         if field in fields:
             return field
     raise SpaceError(
@@ -112,27 +112,32 @@ def _items(text: str, sign: str, where: str) -> list[Any]:
         if isinstance(value, dict):
             return [value] if value else []
         if not re.match(r"\{\s*['\"]?\w+['\"]?\s*:", inner):  # an array as PostgreSQL writes it
-            return [item for item in next(csv.reader([inner[1:-1]], escapechar="\\")) if item != "NULL"]
+            try:
+                items = next(csv.reader([" ".join(inner[1:-1].split())], escapechar="\\"))
+            except csv.Error as error:
+                raise SpaceError(f"{where}: {inner[:60]!r} is no array that can be read: {error}") from None
+            return [item for item in items if item != "NULL"]
     if re.match(r"\[?\s*\{\s*['\"]", inner):
-        excerpt = inner if len(inner) < 60 else f"{inner[:60]}..."
-        raise SpaceError(f"{where}: {excerpt!r} is no list of objects that can be read; mend or empty it")
+        shown = inner if len(inner) < 60 else f"{inner[:60]}..."
+        raise SpaceError(f"{where}: {shown!r} is no list of objects that can be read; mend or empty it")
     return text.split(sign)
 
 
 def _strings(inner: str) -> list[str] | None:
     """Return the strings of a list that numpy printed, which has no commas between them; None where it is another."""
     rest = _STRING.sub("", inner)
-    strings = _STRING.findall(inner)
-    if len(strings) < 2 or rest.strip():
+    found = _STRING.findall(inner)
+    if len(found) < 2 or rest.strip():
         return None
-    return [str(ast.literal_eval(string)) for string in strings]
+    words = [_literal(string) for string in found]
+    return words if all(isinstance(word, str) for word in words) else None
 
 
 def _literal(text: str) -> Any:
-    for read in (json.loads, ast.literal_eval):
+    for read in (json.loads, literal_of):
         try:
             return read(text)
-        except (SyntaxError, ValueError, MemoryError, RecursionError):
+        except (ValueError, RecursionError):
             continue
     return None
 

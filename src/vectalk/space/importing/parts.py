@@ -77,16 +77,15 @@ def _saved(folder: Path) -> list[Path]:
     """Return the files of a dataset that Hugging Face `datasets` saved, in its order, or nothing."""
     splits = folder / "dataset_dict.json"
     if splits.is_file():
-        names = _read(splits).get("splits", [])
-        return [path for name in names for path in _saved(folder / str(name))]
+        return [path for name in _list(_read(splits), "splits", splits) for path in _saved(folder / str(name))]
     state = folder / "state.json"
     if not state.is_file():
         return []
     card = _read(state)
     if card.get("_indices_data_files"):
         raise SpaceError(f"{folder} was saved with its rows in another order; save dataset.flatten_indices()")
-    names = [entry.get("filename") for entry in card.get("_data_files") or [] if isinstance(entry, dict)]
-    paths = [folder / str(name) for name in names]
+    files = _list(card, "_data_files", state)
+    paths = [folder / str(entry.get("filename") if isinstance(entry, dict) else entry) for entry in files]
     lost = next((path for path in paths if not path.is_file()), None)
     if lost is not None:
         raise SpaceError(f"{folder} lacks its part {lost.name}")
@@ -101,3 +100,9 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(card, dict):
         raise SpaceError(f"{path} is no object, as datasets writes it")
     return card
+
+
+def _list(card: dict[str, Any], key: str, path: Path) -> list[Any]:
+    if not isinstance(card.get(key), list):
+        raise SpaceError(f"{path} has no list {key!r}, as datasets writes it")
+    return card[key]

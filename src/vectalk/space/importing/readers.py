@@ -24,19 +24,19 @@ from vectalk.space.neighbors import Metric
 from vectalk.space.split import SPLITS
 from vectalk.space.vector_space import VectorSpace
 
-FEWEST = 10  # fewest validation or test entities for a useful measurement
+FEWEST = 10  # validation or test entities below which nothing can be told from them
 
 
 @dataclass(frozen=True)
 class Import:
-    """Vectors and entities from files, before they become a space.
+    """What was taken from files, before it is a space.
 
     Attributes:
         vectors: [N, D], in the type in which they are stored.
         entities: the table of entities [N], with `id`.
-        ids: source of the ids, in words.
-        titles: source of the titles; None where there are none.
-        named: name of the vectors in their file.
+        ids: where the ids are from, in words.
+        titles: where the titles are from; None where there are none.
+        named: what the vectors are called in their file.
     """
 
     vectors: np.ndarray
@@ -133,13 +133,13 @@ def take(
         ids: file with the id of each vector, row by row, see `read_ids`. Without it a column of `source` is taken, then
             the rows of `metadata`, then row numbers.
         metadata: table joined by id.
-        id_name: the column of the ids, where it cannot be guessed; in a table without this column it is guessed.
+        id_name: the column that holds ids, where it cannot be guessed; a table that has none of that name is guessed.
         columns: how the metadata columns are prepared.
         missing: vectors without metadata: `error`, `drop` them, or `keep` them with nulls.
         drop_bad_rows: leave out rows without a vector, and vectors with NaN, infinity or nothing but zeros.
         dtype: how vectors are stored.
-        layout: known layout of text tables; its header is that of the metadata, if there are any.
-        tell: called with the sources that were used, the rows that were dropped, and possible mistakes.
+        layout: what is known of tables of text; its names are those of the metadata, where there are any.
+        tell: called with what was taken and left out, taken for granted, or looks like a mistake.
 
     Raises:
         SpaceError: files and options do not fit each other; the message says how to mend it.
@@ -149,10 +149,10 @@ def take(
         raise SpaceError(f"missing must be error, drop or keep, not {missing!r}")
     if dtype not in ("float32", "float16"):
         raise SpaceError(f"dtype must be float32 or float16, not {dtype!r}")
-    headless = layout if metadata is None else replace(layout, header=None)
+    headless = layout if metadata is None else replace(layout, names=None)
     text = text_columns(id_name, columns.rename)
-    source_vectors = open_source(source, key, text, headless, tell)
-    vectors = source_vectors.values
+    found = open_source(source, key, text, headless, tell)
+    vectors = found.values
     if vectors.shape[1] > vectors.shape[0]:
         tell(
             f"note: {source} holds {vectors.shape[0]} vectors of {vectors.shape[1]} dimensions; if it should be the "
@@ -160,28 +160,28 @@ def take(
         )
     listed = None if ids is None else read_ids(Path(ids), id_name, headless, tell)
     facts = None if metadata is None else read_table(metadata, text, layout, tell)
-    own, facts, ids_from = _named(source_vectors, str(source), listed, str(ids), facts, str(metadata), id_name, tell)
+    own, facts, ids_from = _named(found, str(source), listed, str(ids), facts, str(metadata), id_name, tell)
     if not drop_bad_rows:
-        check_missing(source_vectors, source)
+        check_missing(found, source)
     if vectors.dtype != dtype:
-        with np.errstate(over="ignore", invalid="ignore"):  # a number that is too large becomes infinity, a bad row
+        with np.errstate(over="ignore", invalid="ignore"):  # what does not fit becomes infinity, a bad row
             vectors = vectors.astype(dtype)
-    kept_rows = _good_rows(vectors, str(source), tell) if drop_bad_rows else np.arange(len(vectors))
-    table = own.take(kept_rows)
+    kept = _good_rows(vectors, str(source), tell) if drop_bad_rows else np.arange(len(vectors))
+    table = own.take(kept)
     if facts is not None:
         columns, facts = columns.renamed(facts)  # first, since a name may stand beside the vectors too
         table, rows = join(table, facts, str(metadata), missing)
-        if len(rows) < len(kept_rows):
-            tell(f"{len(kept_rows) - len(rows)} of {len(kept_rows)} vectors have no metadata: dropped")
-        kept_rows = kept_rows[rows]
+        if len(rows) < len(kept):
+            tell(f"{len(kept) - len(rows)} of {len(kept)} vectors have no metadata: dropped")
+        kept = kept[rows]
     titles = title_column([columns.rename.get(name, name) for name in table.column_names])
     table = columns.apply(table, str(metadata or source), tell)
     taken = Import(
-        vectors if len(kept_rows) == len(vectors) else vectors[kept_rows],
+        vectors if len(kept) == len(vectors) else vectors[kept],
         table,
         ids_from,
         None if titles is None else _origin(titles, own, str(source), str(metadata)),
-        f"{source_vectors.named!r} of {source}" if source_vectors.others is not None else str(source),
+        f"{found.named!r} of {source}" if found.others is not None else str(source),
     )
     tell(str(taken))
     return taken
@@ -196,8 +196,8 @@ def _good_rows(vectors: np.ndarray, source: str, tell: Tell) -> np.ndarray:
     if len(bad) == len(vectors):
         raise SpaceError(f"{source}: no vector is left after dropping the bad rows")
     if len(bad):
-        examples = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
-        tell(f"{len(bad)} of {len(vectors)} vectors dropped: none, NaN, infinity or only zeros (rows {examples})")
+        shown = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
+        tell(f"{len(bad)} of {len(vectors)} vectors dropped: none, NaN, infinity or only zeros (rows {shown})")
     return np.setdiff1d(np.arange(len(vectors)), bad)
 
 
@@ -224,24 +224,24 @@ def _named(
     if listed is not None:
         check_count(rows, source, listed.num_rows, ids, from_metadata=False)
         name = _id_column(listed, id_name, ids)
-        entities = with_id(listed, name, ids)
+        found = with_id(listed, name, ids)
         if own is not None:
-            entities = _beside(entities, own, own_id, source, ids, tell)
+            found = _beside(found, own, own_id, source, ids, tell)
         where = ids if listed.num_columns == 1 else f"{name!r} of {ids}"
     elif own is not None and own_id is not None:
-        entities, where = with_id(own, own_id, source), f"{own_id!r} of {source}"
+        found, where = with_id(own, own_id, source), f"{own_id!r} of {source}"
     elif facts is not None:
         check_count(rows, source, facts.num_rows, metadata, from_metadata=True)
         tell(f"no ids beside the vectors: row i of {metadata} is taken for vector i (give --ids to join by id)")
-        entities, where = facts.select(["id"]), f"{facts_id!r} of {metadata}, row by row"
+        found, where = facts.select(["id"]), f"{facts_id!r} of {metadata}, row by row"
     else:
         tell(f"no ids: the vectors are called 0 to {rows - 1} (name them with --ids or --metadata)")
-        entities, where = pa.table({"id": pa.array([str(row) for row in range(rows)])}), "the rows' numbers"
+        found, where = pa.table({"id": pa.array([str(row) for row in range(rows)])}), "the rows' numbers"
     if listed is None and own is not None and own_id is None:
         for name in own.column_names:
-            entities = entities.append_column(name, own[name])
-    check_unique(entities["id"], ids if listed is not None else source if own_id is not None else metadata)
-    return entities, facts, where
+            found = found.append_column(name, own[name])
+    check_unique(found["id"], ids if listed is not None else source if own_id is not None else metadata)
+    return found, facts, where
 
 
 def _id_column(table: pa.Table, id_name: str | None, where: str) -> str:
@@ -259,17 +259,17 @@ def _own_id(own: pa.Table, id_name: str | None, source: str, *, required: bool) 
 
 
 def _is_measure(kind: pa.DataType) -> bool:
-    """Return whether a column cannot hold ids: numbers with fractions, booleans, lists."""
+    """Say whether a column holds what nobody is called by: numbers with fractions, truth values, lists."""
     return pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_nested(kind) or pa.types.is_null(kind)
 
 
-def _beside(entities: pa.Table, own: pa.Table, own_id: str | None, source: str, ids: str, tell: Tell) -> pa.Table:
+def _beside(found: pa.Table, own: pa.Table, own_id: str | None, source: str, ids: str, tell: Tell) -> pa.Table:
     """Return listed ids with the columns that stand beside the vectors, which may have ids of their own."""
     if own_id is not None:
         theirs = id_text(own[own_id])
-        same = pc.all(pc.equal(theirs, entities["id"])).as_py()
-        numbers = [str(row) for row in range(entities.num_rows)]
-        if not same and theirs.to_pylist() != numbers and set(theirs.to_pylist()) == set(entities["id"].to_pylist()):
+        same = pc.all(pc.equal(theirs, found["id"])).as_py()
+        numbers = [str(row) for row in range(found.num_rows)]
+        if not same and theirs.to_pylist() != numbers and set(theirs.to_pylist()) == set(found["id"].to_pylist()):
             raise SpaceError(
                 f"{source} has ids of its own in column {own_id!r}, and {ids} holds the same ids in another order: one "
                 "of them is wrong; leave --ids away if the column is right"
@@ -277,6 +277,6 @@ def _beside(entities: pa.Table, own: pa.Table, own_id: str | None, source: str, 
         if not same:
             tell(f"note: column {own_id!r} of {source} is not taken for ids, since {ids} names them")
     for name in own.column_names:
-        if name not in entities.column_names:
-            entities = entities.append_column(name, own[name])
-    return entities
+        if name not in found.column_names:
+            found = found.append_column(name, own[name])
+    return found

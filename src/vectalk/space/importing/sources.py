@@ -12,7 +12,7 @@ from vectalk.space.importing.arrays import open_npy, read_npz, read_safetensors,
 from vectalk.space.importing.parts import described, parts_of
 from vectalk.space.importing.table_files import KINDS, kind_of
 from vectalk.space.importing.tables import Layout, read_table
-from vectalk.space.importing.text_files import Tell
+from vectalk.space.importing.text_files import Tell, reason_of
 from vectalk.space.importing.vector_columns import Vectors, vectors_of
 
 ARRAYS = ("npy", "npz", "safetensors")
@@ -56,7 +56,7 @@ def open_source(
     except SpaceError:
         raise
     except Exception as error:  # each format breaks in its own way
-        raise SpaceError(f"{path} cannot be read: {' '.join(str(error).split()) or repr(error)}") from None
+        raise SpaceError(f"{path} cannot be read: {reason_of(error)}") from None
     values = vectors.values
     if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "iuf":
         hint = "; reshape it: array.reshape(rows, -1)" if values.ndim == 1 and values.size else ""

@@ -5,36 +5,45 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vectalk.errors import SpaceError
 from vectalk.space.importing.canonical import is_bytes, plain
 from vectalk.space.importing.json_shapes import WRAPPERS
 
 
-def flattened(table: pa.Table) -> pa.Table:
+def flattened(table: pa.Table, where: str) -> pa.Table:
     """Return a table whose columns are no structs, dictionaries or extension types.
 
     A struct becomes a column for each field, called `outer.inner`; the fields of a `payload` or `metadata` are called
     `inner`, unless the table has such a column. Bytes that are text become text.
+
+    Args:
+        table: the table.
+        where: names it in errors.
+
+    Raises:
+        SpaceError: two columns would have one name.
     """
     columns = {name: _plain(table[name]) for name in table.column_names}
     while any(pa.types.is_struct(values.type) for values in columns.values()):
-        flat_columns: dict[str, pa.ChunkedArray] = {}
-        inner: dict[str, tuple[str, pa.ChunkedArray]] = {}
-        for name, values in columns.items():
-            if not pa.types.is_struct(values.type):
-                flat_columns[name] = values
-                continue
-            fields = pa.table({"x": values}).flatten()
-            for field in fields.column_names:
-                short = field.removeprefix("x.")
-                place = (short, _plain(fields[field]))
-                if name in WRAPPERS:
-                    inner[f"{name}.{short}"] = place
-                else:
-                    flat_columns[f"{name}.{short}"] = place[1]
-        for long, (short, values) in inner.items():
-            flat_columns[long if short in flat_columns or short in columns else short] = values
-        columns = flat_columns
+        fields = [
+            (name, field.removeprefix("x."), _plain(values))
+            for name, struct in columns.items()
+            if pa.types.is_struct(struct.type)
+            for field, values in _fields(struct).items()
+        ]
+        found = {name: values for name, values in columns.items() if not pa.types.is_struct(values.type)}
+        for name, field, values in sorted(fields, key=lambda one: one[0] in WRAPPERS):  # these come last
+            called = field if name in WRAPPERS and field not in found else f"{name}.{field}"
+            if called in found:
+                raise SpaceError(f"{where} has two columns called {called!r}; rename one of them")
+            found[called] = values
+        columns = found
     return pa.table(columns)
+
+
+def _fields(struct: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
+    table = pa.table({"x": struct}).flatten()
+    return {name: table.column(place) for place, name in enumerate(table.column_names)}
 
 
 def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -12,12 +12,13 @@ import pyarrow as pa
 from vectalk.errors import SpaceError
 from vectalk.space.importing.canonical import is_text
 from vectalk.space.importing.column_types import typed
-from vectalk.space.importing.delimited import Layout, read_delimited, with_types
+from vectalk.space.importing.delimited import read_delimited, with_types
 from vectalk.space.importing.json_tables import read_json
 from vectalk.space.importing.merge import merged
 from vectalk.space.importing.parts import described, parts_of
 from vectalk.space.importing.structs import flattened
-from vectalk.space.importing.text_files import Tell
+from vectalk.space.importing.table_shape import Layout
+from vectalk.space.importing.text_files import Tell, reason_of
 
 KINDS = ("csv", "tsv", "parquet", "jsonl", "json", "arrow", "feather")
 DELIMITED = ("csv", "tsv", "tab", "psv", "txt", "dat", "data", "item", "user", "base", "test")
@@ -115,15 +116,15 @@ def _read(path: Path, kind: str, text: Sequence[str], layout: Layout | None, tel
             titles = [name for name in table.column_names if name.lower() == "title"]
             return with_types(table, shape, [*text, *INDEX, *titles, *([guessed] if guessed else [])])
         if kind == "parquet":
-            return flattened(_checked(_parquet(path), path))
+            return flattened(_checked(_parquet(path), path), str(path))
         if kind in ("arrow", "feather", "ipc"):
-            return flattened(_checked(_arrow(path), path))
+            return flattened(_checked(_arrow(path), path), str(path))
         if kind in ("jsonl", "ndjson", "json"):
             return read_json(path, lines=kind != "json", encoding=layout.encoding)
     except SpaceError:
         raise
     except Exception as error:  # each format breaks in its own way
-        raise SpaceError(f"{path} cannot be read as {kind}: {' '.join(str(error).split()) or repr(error)}") from None
+        raise SpaceError(f"{path} cannot be read as {kind}: {reason_of(error)}") from None
     advice = "; save the sheet as csv" if kind in ("xlsx", "xls", "ods", "numbers") else ""
     raise SpaceError(f"{path}: unknown kind of table {kind!r}; allowed are {', '.join(KINDS)}, also with .gz{advice}")
 

@@ -14,10 +14,10 @@ from vectalk.space.importing.canonical import as_text as as_text
 from vectalk.space.importing.canonical import is_list as is_list
 from vectalk.space.importing.canonical import is_text as is_text
 from vectalk.space.importing.column_types import typed
-from vectalk.space.importing.delimited import Layout as Layout
 from vectalk.space.importing.lists import lists_of, named_objects, note_unparted
 from vectalk.space.importing.table_files import guess_id as guess_id
 from vectalk.space.importing.table_files import read_table as read_table
+from vectalk.space.importing.table_shape import Layout as Layout
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def id_column(table: pa.Table, requested: str | None, where: str, option: str) -
     guess = guess_id(table.column_names)
     if guess is None:
         row = any(re.fullmatch(r"\d+|\d.*::.*", name) for name in table.column_names)
-        hint = "; if the first line is a row already, name the columns with --header" if row else ""
+        hint = "; if the first line is a row already, name the columns with --column-names" if row else ""
         there = column_list(table.column_names)
         raise SpaceError(f"{where}: which column holds the ids? Name it with {option}; there are {there}{hint}")
     return guess

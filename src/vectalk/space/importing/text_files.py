@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import codecs
 import gzip
 import io
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from vectalk.errors import SpaceError
 
@@ -61,7 +63,7 @@ def open_text(path: Path, encoding: str) -> TextIO:
     return io.TextIOWrapper(opened(path), encoding, newline="")
 
 
-def encoding_of(path: Path, requested: str | None = None, tell: Tell = lambda message: None) -> str:
+def encoding_of(path: Path, wanted: str | None = None, tell: Tell = lambda message: None) -> str:
     """Return the encoding of a text file: UTF-8, what its first bytes say, or else cp1252, as spreadsheets write it.
 
     Args:
@@ -79,17 +81,15 @@ def encoding_of(path: Path, requested: str | None = None, tell: Tell = lambda me
             raise SpaceError(f"{path} is no text but {kind}")
     guessed = next((encoding for mark, encoding in MARKS.items() if head.startswith(mark)), UTF8)
     try:
-        encoding = codecs.lookup(requested).name if requested is not None else guessed
+        encoding = codecs.lookup(wanted).name if wanted is not None else guessed
     except LookupError:
-        raise SpaceError(
-            f"{path}: there is no encoding {requested!r}; take e.g. cp1252, shift_jis or gb18030"
-        ) from None
+        raise SpaceError(f"{path}: there is no encoding {wanted!r}; take e.g. cp1252, shift_jis or gb18030") from None
     encoding = UTF8 if encoding == "utf-8" else encoding
     try:
         line = _check(path, encoding)
     except UnicodeError as error:
-        if requested is not None or encoding != UTF8:
-            raise SpaceError(f"{path} is not in the encoding {requested or encoding}: {_reason(error)}") from None
+        if wanted is not None or encoding != UTF8:
+            raise SpaceError(f"{path} is not in the encoding {wanted or encoding}: {reason_of(error)}") from None
         return _western(path, tell)
     if line is not None:
         raise SpaceError(f"{path}, line {line} holds a zero byte: {NO_TEXT}")
@@ -146,5 +146,21 @@ def _western(path: Path, tell: Tell) -> str:
     return "cp1252"
 
 
-def _reason(error: UnicodeError) -> str:
-    return str(getattr(error, "reason", error))
+def literal_of(text: str) -> Any:
+    """Return a value that was written as Python writes it; nothing in it is run.
+
+    Raises:
+        ValueError: it is none.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about backslashes in somebody's text
+        try:
+            return ast.literal_eval(text)
+        except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
+            raise ValueError(str(error)) from None
+
+
+def reason_of(error: Exception) -> str:
+    """Return what a library says of a broken file, on one line and no longer than a message may be."""
+    text = " ".join(str(getattr(error, "reason", error)).split()) or repr(error)
+    return text if len(text) <= 200 else f"{text[:200]}..."
