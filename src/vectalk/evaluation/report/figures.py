@@ -11,7 +11,7 @@ Metric = dict[str, Any]
 MODEL = "elm"
 MAIN = ("sc", "nsc", "recall@10", "bc_auc", "recovery", "claims_precision", "claims_recall", "titles_unknown")
 HEADLINE = ("sc", "recovery", "bc_auc", "claims_precision")
-RIVALS = ("shuffled", "copy_text", "probe_text")
+BASELINES = ("shuffled", "copy_text", "probe_text")
 UNTOLD = ("probe",)  # scored as values, not as texts
 
 
@@ -80,9 +80,9 @@ class Figures:
             return Figure(value, None, None)
         return Figure(value, sum(lows) / len(each), sum(highs) / len(each))
 
-    def against(self, metric: str, rival: str) -> tuple[int, int, int] | None:
+    def against(self, metric: str, baseline: str) -> tuple[int, int, int] | None:
         """Return on how many tasks the model is surely better, surely worse, and not told apart."""
-        gaps = [self.get(task, f"{metric}_minus_{rival}") for task in self.of(metric)]
+        gaps = [self.get(task, f"{metric}_minus_{baseline}") for task in self.of(metric)]
         known = [
             (gap.low, gap.high) for gap in gaps if gap is not None and gap.low is not None and gap.high is not None
         ]

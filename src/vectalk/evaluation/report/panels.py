@@ -13,7 +13,7 @@ MARKED = ("shuffled", "copy_text", "probe_text", "own_text", "popularity", "fact
 
 
 def cards(figures: Figures) -> list[View]:
-    """Return the headline cards: the model's mean over tasks on a scale, beside controls and rivals."""
+    """Return the headline cards: the model's mean over tasks on a scale, beside controls and baselines."""
     found = []
     for metric in HEADLINE:
         mean = figures.mean(metric)
@@ -35,8 +35,8 @@ def cards(figures: Figures) -> list[View]:
     return found
 
 
-def _compared(figures: Figures, metric: str, rival: str) -> str:
-    counted = figures.against(metric, rival)
+def _compared(figures: Figures, metric: str, baseline: str) -> str:
+    counted = figures.against(metric, baseline)
     if counted is None:
         return ""
     above, below, level = counted
@@ -70,8 +70,8 @@ def verdict(figures: Figures) -> list[View]:
         lines.append(
             ("bad", f"Nothing shows that the answers use the vector: {name} is not clear of the shuffled control.")
         )
-    for rival, what in (("copy_text", "copying the nearest text"), ("probe_text", "spelling out a probe")):
-        counted = figures.against(metric, rival)
+    for baseline, what in (("copy_text", "copying the nearest text"), ("probe_text", "spelling out a probe")):
+        counted = figures.against(metric, baseline)
         if counted is not None:
             above, below, level = counted
             kind = "good" if above > below else "bad" if below > above else "mixed"
