@@ -9,7 +9,7 @@ from typing import Any
 
 from vectalk.errors import EvaluationError
 from vectalk.evaluation.report import curves, maps, panels, words
-from vectalk.evaluation.report.figures import Figures, said
+from vectalk.evaluation.report.figures import Figures, as_text
 from vectalk.evaluation.report.samples import Answers
 from vectalk.files import read_json, read_jsonl, write_text
 
@@ -96,5 +96,5 @@ def _template() -> Any:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["figure"] = said
+    environment.filters["figure"] = as_text
     return environment.from_string((files(__package__) / "report.html").read_text(encoding="utf-8"))
