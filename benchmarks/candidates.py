@@ -104,7 +104,7 @@ def main() -> None:
         own = {"sc_selecting": select(texts, vectors), "sc_independent": judge(texts, vectors)}
         first = first or {"texts": texts, "seconds": seconds, **own}
         scores = {**own, **{f"{name}_gain": values - first[name] for name, values in own.items()}}
-        shown = TaskTexts(corpus, task, examples, {KEPT: texts, GREEDY: first["texts"]}, rivals=(GREEDY,))
+        shown = TaskTexts(corpus, task, examples, {KEPT: texts, GREEDY: first["texts"]}, baselines=(GREEDY,))
         found = dict(judged(shown, facts, scores, notes))
         figures[f"{given.name}_{count}_cost"] = seconds / first["seconds"]
         for name, figure in found.items():

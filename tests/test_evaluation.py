@@ -15,7 +15,7 @@ from linear_world import SUITE, Blind, Oracle
 from vectalk.cli.main import main
 from vectalk.errors import EvaluationError, SuiteError
 from vectalk.evaluation import evaluate
-from vectalk.evaluation.answers import Answers, Kept
+from vectalk.evaluation.answers import AnswerCache, Answers
 from vectalk.evaluation.conditions import Conditions, derangement, gaussian
 from vectalk.evaluation.probes.facts import Facts
 from vectalk.space import VectorSpace
@@ -217,7 +217,7 @@ def test_an_interrupted_evaluation_goes_on(corpus: Corpus, tmp_path: Path) -> No
 def test_answers_of_another_run_are_not_reused(corpus: Corpus, tmp_path: Path) -> None:
     question = [("What is {film}?", {"film": ("film", corpus.spaces["film"].vectors[0])})]
     for number, (identity, tokens) in enumerate([("a", 9), ("b", 9), ("a", 8), ("a", 9)]):
-        oracle, kept = Oracle(corpus), Kept(tmp_path / "kept.jsonl", lambda *_: None)
+        oracle, kept = Oracle(corpus), AnswerCache(tmp_path / "kept.jsonl", lambda *_: None)
         Answers(oracle, kept, identity=identity, max_new_tokens=tokens)(question, "film")
         assert oracle.asked == (number < 3)
 

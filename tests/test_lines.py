@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vectalk.errors import VectalkError
-from vectalk.evaluation.answers import Kept
+from vectalk.evaluation.answers import AnswerCache
 from vectalk.evaluation.judges import QUESTIONS, Sheet, score, write_sheet
 from vectalk.evaluation.report import write_report
 from vectalk.files import read_json, read_jsonl, write_json, write_jsonl
@@ -46,18 +46,18 @@ def test_kept_answers_are_not_asked_for_again(tmp_path: Path) -> None:
         return [TITLE for _ in places]
 
     for _ in range(2):
-        kept = Kept(tmp_path / "answers.partial.jsonl", lambda what, done, total: None)
+        kept = AnswerCache(tmp_path / "answers.partial.jsonl", lambda what, done, total: None)
         assert kept(["one", "two"], "questions", answer) == [TITLE, TITLE]
     assert asked == [0, 1]
 
 
 def test_an_answer_torn_within_a_letter_costs_that_answer_alone(tmp_path: Path) -> None:
     path = tmp_path / "answers.partial.jsonl"
-    kept = Kept(path, lambda what, done, total: None)
+    kept = AnswerCache(path, lambda what, done, total: None)
     kept(["one", "two"], "questions", lambda places, progress: ["whole", "Amélie"][: len(places)])
     content = path.read_bytes()
     path.write_bytes(content[: content.rindex("é".encode()) + 1])
-    again = Kept(path, lambda what, done, total: None)
+    again = AnswerCache(path, lambda what, done, total: None)
     asked: list[int] = []
     said = again(["one", "two"], "questions", lambda places, progress: asked.extend(places) or ["again"])
     assert (said, asked) == (["whole", "again"], [1])

@@ -168,9 +168,9 @@ def test_every_task_and_condition_is_there(parsed: Checker) -> None:
 
 def test_the_verdict_follows_the_intervals(parsed: Checker) -> None:
     text = " ".join(" ".join(parsed.shown).split())
-    assert "clear of the shuffled control on all 2 tasks" in text
-    assert "Against copying the nearest text: better on 2, as good on 0, worse on 0." in text
-    assert "Against spelling out a probe: better on 0, as good on 2, worse on 0." in text
+    assert "significantly above the shuffled control on all 2 tasks" in text
+    assert "Compared with a copy of the nearest text: better on 2, no clear difference on 0, worse on 0." in text
+    assert "Compared with a text written from a probe: better on 0, no clear difference on 2, worse on 0." in text
 
 
 def test_the_best_and_the_worst_are_shown(page: str) -> None:

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from linear_world import make_corpus
 from test_text_space import Counts, rows_of, write
 from vectalk.evaluation import ClientChat
-from vectalk.evaluation.answers import Kept
-from vectalk.evaluation.told import Told
+from vectalk.evaluation.answers import AnswerCache
+from vectalk.evaluation.text_llm import TextLLM
 from vectalk.llm import open_chat
 from vectalk.readback import CachedEncoder, encode_space, get_encoder
 from vectalk.readback.identity import encoder_identity
@@ -76,7 +76,9 @@ def test_an_interrupted_evaluation_does_not_mix_two_llms(llm: Path, tmp_path: Pa
         with open_chat(
             f"hf:{llm}", {"max_reply_tokens": 8, "device": "cpu"}, cache=tmp_path / f"cache{number}"
         ) as client:
-            told = Told(ClientChat(client), corpus, Kept(tmp_path / "answers", lambda what, done, total: None))
+            told = TextLLM(
+                ClientChat(client), corpus, AnswerCache(tmp_path / "answers", lambda what, done, total: None)
+            )
             texts.append(told(task, examples, []))
         train(llm)
     assert texts[0] != texts[1]

@@ -1,4 +1,4 @@
-"""How much of a vector an answer tells: conditions, recovery, consistency, behaviour, claims, each with an interval."""
+"""Evaluation: how much of the information in a vector reaches the answers, with controls and intervals."""
 
 from vectalk.evaluation.answers import Generator
 from vectalk.evaluation.conditions import CONDITIONS
@@ -7,7 +7,7 @@ from vectalk.evaluation.probes.probe import Probe
 from vectalk.evaluation.ratings import Ratings, find_ratings
 from vectalk.evaluation.result import Evaluation
 from vectalk.evaluation.settings import Settings
-from vectalk.evaluation.told import Chat, ClientChat
+from vectalk.evaluation.text_llm import Chat, ClientChat
 
 __all__ = [
     "CONDITIONS",

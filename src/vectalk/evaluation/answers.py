@@ -1,4 +1,4 @@
-"""Ask a generator many questions, keeping the answers as they come: they are the dear part of an evaluation."""
+"""Ask a generator many questions and save each answer: the answers are the expensive part of an evaluation."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from vectalk.errors import EvaluationError
 from vectalk.files import whole_rows
 from vectalk.space import VectorSpace
 
-CHUNK = 128  # questions between two writes
+CHUNK = 128  # answers per write to the file
 
 Slots = dict[str, tuple[str, np.ndarray]]
-"""Slot name -> (space, vector [D])."""
+"""Slot name -> (name of the space, vector [D])."""
 
 Ask = Callable[[Sequence[tuple[str, Slots]], str], list[str]]
-"""Answers questions; the second argument names them in the progress."""
+"""Maps questions to answers; the second argument is the label of the questions in the progress."""
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is going on, how much is done, and how much there is."""
+"""Called with a label of the current step, the number of finished items, and the total."""
 
 
 class Generator(Protocol):
-    """What answers questions about vectors, greedily: the same question has the same answer."""
+    """A model that answers questions about vectors with greedy decoding: a question always has the same answer."""
 
     spaces: dict[str, VectorSpace]
 
@@ -39,15 +39,15 @@ class Generator(Protocol):
         max_new_tokens: int,
         progress: Callable[[int, int], None],
     ) -> list[str]:
-        """Return an answer for each prompt and the vectors in its slots; tell progress (done, total)."""
+        """Return one answer for each prompt and the vectors in its slots; call progress with (done, total)."""
         ...
 
 
-class Kept:
-    """Answers by the key of their question, in a file that grows as they come; what it holds already is reused.
+class AnswerCache:
+    """Answers by the key of their question, in a file. New answers are appended; answers in the file are reused.
 
     Args:
-        path: the file.
+        path: the file, JSON lines of `{key, answer}`.
         progress: see `Progress`.
     """
 
@@ -55,7 +55,7 @@ class Kept:
         self.path, self.progress = path, progress
         self._known: dict[str, str] = {}
         if path.is_file():
-            for row in whole_rows(path):  # the last line of an interrupted run may be torn
+            for row in whole_rows(path):  # an interrupted run may leave an incomplete last line
                 if isinstance(row.get("key"), str) and isinstance(row.get("answer"), str):
                     self._known[row["key"]] = row["answer"]
 
@@ -65,58 +65,61 @@ class Kept:
         what: str,
         answer: Callable[[list[int], Callable[[int, int], None]], Sequence[str]],
     ) -> list[str]:
-        """Return the answer of each key; the same key is answered once.
+        """Return the answer of each key; each key is answered only once.
 
         Args:
-            keys: tell questions apart.
-            what: names them in the progress.
-            answer: answers the questions of these places, and tells progress.
+            keys: one key for each question; equal keys mean the same question.
+            what: label of the questions in the progress.
+            answer: takes indices of keys and a progress function, and returns the answers to these questions.
+
+        Raises:
+            EvaluationError: `answer` returned another number of answers than there are questions.
         """
         first = {key: i for i, key in reversed(list(enumerate(keys)))}
-        asked = sorted(i for key, i in first.items() if key not in self._known)
-        for start in range(0, len(asked), CHUNK):
-            chunk = asked[start : start + CHUNK]
-            found = answer(chunk, lambda done, _, start=start: self.progress(what, start + done, len(asked)))  # type: ignore[misc]
-            if len(found) != len(chunk):
-                raise EvaluationError(f"the generator gave {len(found)} answers to {len(chunk)} questions")
-            self._keep({keys[i]: text for i, text in zip(chunk, found, strict=True)})
-        self.progress(what, len(asked), len(asked))
+        missing = sorted(i for key, i in first.items() if key not in self._known)
+        for start in range(0, len(missing), CHUNK):
+            chunk = missing[start : start + CHUNK]
+            texts = answer(chunk, lambda done, _, start=start: self.progress(what, start + done, len(missing)))  # type: ignore[misc]
+            if len(texts) != len(chunk):
+                raise EvaluationError(f"the generator returned {len(texts)} answers to {len(chunk)} questions")
+            self._append({keys[i]: text for i, text in zip(chunk, texts, strict=True)})
+        self.progress(what, len(missing), len(missing))
         return [self._known[key] for key in keys]
 
-    def _keep(self, found: Mapping[str, str]) -> None:
-        self._known.update(found)
-        lines = [json.dumps({"key": key, "answer": answer}, ensure_ascii=False) for key, answer in found.items()]
+    def _append(self, answers: Mapping[str, str]) -> None:
+        self._known.update(answers)
+        lines = [json.dumps({"key": key, "answer": answer}, ensure_ascii=False) for key, answer in answers.items()]
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Begins with a line end, so that a torn last line spoils no new one.
+        # A line end comes first: an incomplete last line must not join the first new line.
         with self.path.open("a", encoding="utf-8") as file:
             file.write("\n" + "\n".join(lines))
 
 
 class Answers:
-    """Asks a generator. The same question is asked once, whatever condition asks it.
+    """Asks a generator. Conditions that ask the same question share one answer.
 
-    So the mean control costs one answer a prompt, and the shuffled control, which permutes the vectors among
-    the test entities, costs nothing beyond the answers with the right ones.
+    So the mean control needs one answer for each prompt. The shuffled control permutes the vectors among the test
+    entities; where another example already asks the same question about this vector, it needs no new answer.
 
     Args:
-        generator: what is asked.
-        kept: where answers are kept.
-        identity: tells the generator and its weights from any other.
-        max_new_tokens: longest answer.
+        generator: the model.
+        cache: stores the answers.
+        identity: identifies the generator and its weights.
+        max_new_tokens: longest answer, in tokens.
     """
 
-    def __init__(self, generator: Generator, kept: Kept, *, identity: str, max_new_tokens: int) -> None:
-        self.generator, self.kept = generator, kept
+    def __init__(self, generator: Generator, cache: AnswerCache, *, identity: str, max_new_tokens: int) -> None:
+        self.generator, self.cache = generator, cache
         self.identity, self.max_new_tokens = identity, max_new_tokens
 
     def __call__(self, questions: Sequence[tuple[str, Slots]], what: str) -> list[str]:
-        """Return an answer for each question; `what` names them in the progress."""
+        """Return one answer for each question; `what` is the label of the questions in the progress."""
 
         def answer(places: list[int], progress: Callable[[int, int], None]) -> Sequence[str]:
             prompts, slots = [questions[i][0] for i in places], [questions[i][1] for i in places]
             return self.generator.generate(prompts, slots, max_new_tokens=self.max_new_tokens, progress=progress)
 
-        return self.kept([self._key(prompt, slots) for prompt, slots in questions], what, answer)
+        return self.cache([self._key(prompt, slots) for prompt, slots in questions], what, answer)
 
     def _key(self, prompt: str, slots: Slots) -> str:
         digest = hashlib.sha256(f"{self.identity}\0{self.max_new_tokens}\0{prompt}".encode())
@@ -127,9 +130,10 @@ class Answers:
 
 
 def run_identity(generator: Any) -> str:
-    """Return what tells a generator and its weights from any other.
+    """Return a string that identifies a generator and its weights.
 
-    Its own `fingerprint` where it has one; else, of a run folder, its card and the size and time of its weights.
+    It is the `fingerprint` of the generator, if there is one. Otherwise it is a hash of the class name and, for a run
+    folder, of the card and of the size and time of each weight file.
     """
     if getattr(generator, "fingerprint", None):
         return str(generator.fingerprint)
@@ -140,14 +144,14 @@ def run_identity(generator: Any) -> str:
         card = folder / "elm.json"
         digest.update(card.read_bytes() if card.is_file() else b"")
         for file in sorted(folder.rglob("*.safetensors")):
-            place = file.relative_to(folder)  # the names of the folders above a run say nothing
-            if place.parts[0] not in ("checkpoints", "readback"):
+            relative = file.relative_to(folder)  # moving the run folder must not change the hash
+            if relative.parts[0] not in ("checkpoints", "readback"):
                 stat = file.stat()
-                digest.update(f"{place} {stat.st_size} {stat.st_mtime_ns}".encode())
+                digest.update(f"{relative} {stat.st_size} {stat.st_mtime_ns}".encode())
     return digest.hexdigest()
 
 
 def run_path(generator: Any) -> str | None:
-    """Return the folder of a generator's run, where it has one."""
+    """Return the folder of the generator's run, or None if there is none."""
     path = getattr(getattr(generator, "run", generator), "path", None)
     return None if path is None else str(path)

@@ -1,4 +1,4 @@
-"""The conditions of one task: the model, controls that lost the vector, and rivals that see it without a model."""
+"""The conditions of one task: the model, controls without the right vector, and baselines without the model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from vectalk.errors import EvaluationError
 from vectalk.evaluation.answers import Ask, Slots
 from vectalk.evaluation.probes.facts import Facts, NotRunError
-from vectalk.evaluation.told import Told
+from vectalk.evaluation.text_llm import TextLLM
 from vectalk.space import VectorSpace
 from vectalk.space.neighbors import nearest
 from vectalk.space.split import TRAIN
@@ -26,27 +26,27 @@ CONDITIONS = (
     "probe_text",
     "own_text",
 )
-EXTRA = ("stage1", "text_llm")  # need more than a run: its first stage, or another LLM
+EXTRA = ("stage1", "text_llm")  # need the first stage of a run, or another LLM
 ALL = (*CONDITIONS, *EXTRA)
-REQUIRED = ("elm", "shuffled", "own_text")  # normalised consistency needs them
+REQUIRED = ("elm", "shuffled", "own_text")  # needed for normalised consistency
 SPELLED = ("majority", "vote_text", "probe_text")
-GAUSSIANS = 128  # vectors of nobody that are asked about; examples beyond share them
-MOST_ROWS = 50_000
+GAUSSIANS = 128  # most random vectors for a space; further examples use them again
+MOST_ROWS = 50_000  # most training entities for mean and covariance of random vectors
 
 
 class Conditions:
     """Writes the texts of one task under each condition.
 
     Args:
-        corpus: whose test examples are asked about.
+        corpus: the corpus of the examples.
         task: the task.
         examples: the test examples.
-        references: training examples of the task, to copy from.
-        facts: the rivals' knowledge.
+        references: training examples of the task; `copy_text` copies their texts.
+        facts: predictions of the baselines.
         ask: asks the model.
-        stage1: asks the model as it was after the first stage, or says why not.
-        told: an LLM that is told titles, or why there is none.
-        seed: decides the permutation, the noise and the wordings.
+        stage1: asks the model as it was after the first stage, or the reason why that is not possible.
+        text_llm: an LLM that reads titles instead of vectors, or the reason why there is none.
+        seed: seed of the permutation, the random vectors and the choice of words.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class Conditions:
         seed: int,
         *,
         stage1: Ask | str = "no first stage was given",
-        told: Told | str = "no LLM was given",
+        text_llm: TextLLM | str = "no LLM was given",
     ) -> None:
         self.corpus, self.task, self.examples, self.references = corpus, task, examples, references
-        self.facts, self.ask, self.stage1, self.told, self.seed = facts, ask, stage1, told, seed
+        self.facts, self.ask, self.stage1, self.text_llm, self.seed = facts, ask, stage1, text_llm, seed
 
     def texts(self, condition: str) -> list[str]:
-        """Return one text an example.
+        """Return one text for each example.
 
         Raises:
             NotRunError: the condition cannot be written for this task.
@@ -78,9 +78,9 @@ class Conditions:
         if condition in SPELLED:
             return self.facts.spell(condition, self.task, self.examples)
         if condition == "text_llm":
-            if isinstance(self.told, str):
-                raise NotRunError(self.told)
-            return self.told(self.task, self.examples, self.references)
+            if isinstance(self.text_llm, str):
+                raise NotRunError(self.text_llm)
+            return self.text_llm(self.task, self.examples, self.references)
         ask = self.stage1 if condition == "stage1" else self.ask
         if isinstance(ask, str):
             raise NotRunError(ask)
@@ -88,8 +88,8 @@ class Conditions:
             "elm": self._right,
             "stage1": self._right,
             "shuffled": self._shuffled,
-            "mean": lambda: self._drawn(lambda space, _: np.tile(space.normalizer.mean, (len(self.examples), 1))),
-            "gaussian": lambda: self._drawn(self._gaussian),
+            "mean": lambda: self._replaced(lambda space, _: np.tile(space.normalizer.mean, (len(self.examples), 1))),
+            "gaussian": lambda: self._replaced(self._gaussian),
         }
         prompts = [example.prompt for example in self.examples]
         return ask(list(zip(prompts, vectors[condition](), strict=True)), f"{self.task.name}: {condition}")
@@ -108,14 +108,15 @@ class Conditions:
         right = self._right()
         return [right[i] for i in derangement(len(right), self.seed)]
 
-    def _drawn(self, draw: Callable[[VectorSpace, int], np.ndarray]) -> list[Slots]:
-        """Return slots whose vectors [n, D] are drawn from a space, given the number of the slot."""
-        drawn = {
-            slot: (space, draw(self.corpus.spaces[space], number))
+    def _replaced(self, sample: Callable[[VectorSpace, int], np.ndarray]) -> list[Slots]:
+        """Return slots with other vectors; `sample` maps a space and the number of the slot to vectors [n, D]."""
+        replaced = {
+            slot: (space, sample(self.corpus.spaces[space], number))
             for number, (slot, space) in enumerate(self.task.slots.items())
         }
         return [
-            {slot: (space, vectors[i]) for slot, (space, vectors) in drawn.items()} for i in range(len(self.examples))
+            {slot: (space, vectors[i]) for slot, (space, vectors) in replaced.items()}
+            for i in range(len(self.examples))
         ]
 
     def _gaussian(self, space: VectorSpace, slot: int) -> np.ndarray:
@@ -123,33 +124,33 @@ class Conditions:
         return gaussian(space, min(n, GAUSSIANS), self.seed + slot)[np.arange(n) % GAUSSIANS]
 
     def _copied(self) -> list[str]:
-        """Take the reference text of the nearest training entity, or spell that of the nearest pair."""
+        """Return the reference text of the nearest training entity, or write that of the nearest pair from facts."""
         if len(self.task.slots) == 1:
             slot, space = next(iter(self.task.slots.items()))
-            written: dict[int, str] = {}
+            texts: dict[int, str] = {}
             for example in self.references:
-                written.setdefault(example.slots[slot][1], example.target)
-            if not written:
+                texts.setdefault(example.slots[slot][1], example.target)
+            if not texts:
                 raise NotRunError(f"task {self.task.name!r} has no training texts to copy")
-            found = self._nearest(slot, space, np.array(sorted(written)))
-            return [written[int(row)] for row in found]
+            neighbors = self._nearest(slot, space, np.array(sorted(texts)))
+            return [texts[int(row)] for row in neighbors]
         if not self.task.facts:
-            raise NotRunError(f"task {self.task.name!r} has no `facts`; the text of a nearest pair cannot be written")
+            raise NotRunError(f"task {self.task.name!r} has no `facts`; the text of the nearest pair cannot be written")
         near = {slot: self._nearest(slot, space) for slot, space in self.task.slots.items()}
         pairs = [{slot: int(rows[i]) for slot, rows in near.items()} for i in range(len(self.examples))]
-        asked = [Assignment(self.task, pair, f"{self.seed}/{i}") for i, pair in enumerate(pairs)]
-        return [text or "" for text in self.facts.teacher.write_many(asked)]
+        assignments = [Assignment(self.task, pair, f"{self.seed}/{i}") for i, pair in enumerate(pairs)]
+        return [text or "" for text in self.facts.teacher.write_many(assignments)]
 
     def _nearest(self, slot: str, space_name: str, among: np.ndarray | None = None) -> np.ndarray:
         space = self.corpus.spaces[space_name]
         own = np.array([example.slots[slot][1] for example in self.examples])
         among = space.rows(TRAIN) if among is None else among
-        found, _ = nearest(space.vectors[own], space.vectors, 1, space.metric, rows=among, exclude=own)
-        return found[:, 0]
+        neighbors, _ = nearest(space.vectors[own], space.vectors, 1, space.metric, rows=among, exclude=own)
+        return neighbors[:, 0]
 
 
 def derangement(n: int, seed: int) -> np.ndarray:
-    """Return a random permutation [n] that leaves nothing in its place (one cycle, after Sattolo)."""
+    """Return a random permutation [n] without fixed points (one cycle, Sattolo's algorithm)."""
     if n < 2:
         raise EvaluationError(f"the shuffled control needs at least 2 test examples of a task, not {n}")
     rng, order = np.random.default_rng(seed), np.arange(n)
@@ -160,11 +161,11 @@ def derangement(n: int, seed: int) -> np.ndarray:
 
 
 def gaussian(space: VectorSpace, n: int, seed: int) -> np.ndarray:
-    """Return vectors [n, D] of nobody, with the mean and covariance of training entities."""
+    """Return random vectors [n, D] with the mean and covariance of the training entities."""
     rows = space.rows(TRAIN)
     sample = rows[np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(np.int64)]
     centred = np.asarray(space.vectors[sample], np.float32) - space.normalizer.mean
     _, scale, basis = np.linalg.svd(centred, full_matrices=False)
     normal = np.random.default_rng(seed).standard_normal((n, len(scale)))
-    drawn = normal @ (scale[:, None] * basis) / np.sqrt(len(sample)) + space.normalizer.mean
-    return drawn.astype(np.float32)
+    vectors = normal @ (scale[:, None] * basis) / np.sqrt(len(sample)) + space.normalizer.mean
+    return vectors.astype(np.float32)

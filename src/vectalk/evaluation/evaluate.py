@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from vectalk.errors import EvaluationError, VectalkError
-from vectalk.evaluation.answers import Answers, Ask, Generator, Kept, Progress, run_identity, run_path
+from vectalk.evaluation.answers import AnswerCache, Answers, Ask, Generator, Progress, run_identity, run_path
 from vectalk.evaluation.conditions import EXTRA, Conditions
 from vectalk.evaluation.metrics.behaviour import item_behaviour
 from vectalk.evaluation.metrics.claims import claims
@@ -29,8 +29,8 @@ from vectalk.evaluation.report import write_report
 from vectalk.evaluation.result import Evaluation, Metric
 from vectalk.evaluation.settings import PARTIAL, STARTED, Settings, claim
 from vectalk.evaluation.space_map import space_maps
+from vectalk.evaluation.text_llm import Chat, TextLLM
 from vectalk.evaluation.texts import Figure, TaskTexts
-from vectalk.evaluation.told import Chat, Told
 from vectalk.files import atomic_files, read_json, write_json, write_jsonl, write_text
 from vectalk.readback import CachedEncoder, ReadBack, SameEncoder, TextEncoder, check_encoder, get_encoder
 from vectalk.reading.cards import stamp
@@ -114,7 +114,7 @@ class _Measurement:
         card = hashlib.sha256(json.dumps(self.corpus.card, sort_keys=True).encode()).hexdigest()
         claim(self.out, {"run": self.identity, "corpus": card}, overwrite)
         self.encoder = self._encoder()
-        kept = Kept(self.out / PARTIAL, self.progress)
+        kept = AnswerCache(self.out / PARTIAL, self.progress)
         ask = self._asking(self.generator, self.identity, kept)
         stage1, told = self._first_stage(kept), self._told(kept)
         for task in self.tasks:
@@ -128,7 +128,7 @@ class _Measurement:
                 ask,
                 self.settings.seed,
                 stage1=stage1,
-                told=told,
+                text_llm=told,
             )
             self._task(task, references, conditions)
         maps = space_maps(self.corpus.spaces, self.tasks, self.facts, self.settings.seed)
@@ -220,10 +220,10 @@ class _Measurement:
         }
         return readback
 
-    def _asking(self, generator: Generator, identity: str, kept: Kept) -> Ask:
+    def _asking(self, generator: Generator, identity: str, kept: AnswerCache) -> Ask:
         return Answers(generator, kept, identity=identity, max_new_tokens=self.settings.max_new_tokens)
 
-    def _first_stage(self, kept: Kept) -> Ask | str:
+    def _first_stage(self, kept: AnswerCache) -> Ask | str:
         """Return what asks the model after its first stage, or why there is none."""
         if "stage1" not in self.settings.chosen:
             return "not asked for"
@@ -234,10 +234,10 @@ class _Measurement:
         except VectalkError as error:
             return str(error)
 
-    def _told(self, kept: Kept) -> Told | str:
+    def _told(self, kept: AnswerCache) -> TextLLM | str:
         if self.chat is None:
             return "no LLM was given that could be told titles"
-        return Told(self.chat, self.corpus, kept)
+        return TextLLM(self.chat, self.corpus, kept)
 
     def _sample(self, task: Task) -> list[Example]:
         examples, limit = list(self.corpus.examples(TEST, task.name)), self.settings.limit

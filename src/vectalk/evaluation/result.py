@@ -19,11 +19,11 @@ Metric = dict[str, Any]
 
 
 class Evaluation(Sequence[Metric]):
-    """What an evaluation measured: one row a figure, beside the controls.
+    """The results of an evaluation: one row for each figure of the model, the controls and the baselines.
 
     Args:
-        rows: space, task, metric, condition, value, low, high, n.
-        path: the folder that holds answers, curves and the report.
+        rows: dictionaries with space, task, metric, condition, value, low, high, n.
+        path: the folder with the answers, the curves and the report.
     """
 
     def __init__(self, rows: Sequence[Metric], path: Path) -> None:
@@ -34,7 +34,7 @@ class Evaluation(Sequence[Metric]):
         """Open the folder of a finished evaluation.
 
         Raises:
-            EvaluationError: the folder holds none.
+            EvaluationError: the folder holds no finished evaluation.
         """
         folder = Path(path)
         if not (folder / "metrics.jsonl").is_file():
@@ -75,7 +75,7 @@ class Evaluation(Sequence[Metric]):
         return to_pandas(self.to_arrow())
 
     def _repr_html_(self) -> str:
-        """Show a table for each task, the conditions beside each other."""
+        """Return a table for each task, with one row for each condition."""
         parts = []
         for task in dict.fromkeys(row["task"] for row in self.rows):
             heads, body = table.lines(self.rows, task)

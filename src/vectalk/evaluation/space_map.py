@@ -1,4 +1,4 @@
-"""A space on paper: where its entities lie in the plane in which they differ most."""
+"""A map of a space: its entities in the plane of the first two principal components."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vectalk.tasks import Task
 
 MOST_FITTED = 10_000
 MOST_SHOWN = 1500
-COLOURS = ("list", "category", "decade", "band")  # kinds of attributes that points may be coloured by
+COLOURS = ("list", "category", "decade", "band")  # kinds of attributes that can colour the points
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class SpaceMap:
     """The plane of the first two principal components of the training entities.
 
     Attributes:
-        centre: [D].
-        axes: [2, D].
-        share: [2] of the variance along each.
+        centre: [D] mean vector of the training entities.
+        axes: [2, D] the principal components.
+        share: [2] share of the variance along each axis.
     """
 
     centre: np.ndarray
@@ -34,7 +34,7 @@ class SpaceMap:
 
     @classmethod
     def fit(cls, space: VectorSpace) -> SpaceMap:
-        """Fit the plane; the same for the same space, so that what is placed by others lies right."""
+        """Fit the plane. The same space always gives the same plane, so separate runs can place points on one map."""
         rows = space.rows(TRAIN)
         rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), MOST_FITTED)).astype(np.int64)]
         vectors = np.asarray(space.vectors[rows], np.float64)
@@ -42,21 +42,23 @@ class SpaceMap:
         values, vectors = np.linalg.eigh(np.cov(vectors - centre, rowvar=False).reshape(space.dim, space.dim))
         order = np.argsort(values)[::-1][:2]
         axes = vectors[:, order].T
-        axes *= np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]  # else the sign is chance
+        axes *= np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[
+            :, None
+        ]  # otherwise the sign would be arbitrary
         return cls(centre, axes, values[order] / max(float(values.sum()), 1e-12))
 
     def place(self, vectors: np.ndarray) -> np.ndarray:
-        """Return where vectors [N, D] lie [N, 2], with four digits."""
-        found = (np.asarray(vectors, np.float64) - self.centre) @ self.axes.T
-        return np.round(np.pad(found, ((0, 0), (0, 2 - found.shape[1]))), 4)
+        """Return the positions [N, 2] of vectors [N, D], rounded to four digits."""
+        positions = (np.asarray(vectors, np.float64) - self.centre) @ self.axes.T
+        return np.round(np.pad(positions, ((0, 0), (0, 2 - positions.shape[1]))), 4)
 
 
 def space_maps(spaces: dict[str, VectorSpace], tasks: Sequence[Task], facts: Facts, seed: int) -> dict[str, Any]:
-    """Return, for each space, what a map of its test entities needs: places, titles, and values to colour them by."""
-    return {name: _drawn(space, tasks, facts, seed) for name, space in spaces.items()}
+    """Return for each space the places, titles and attribute values of its test entities (what `map.json` holds)."""
+    return {name: _map_of(space, tasks, facts, seed) for name, space in spaces.items()}
 
 
-def _drawn(space: VectorSpace, tasks: Sequence[Task], facts: Facts, seed: int) -> dict[str, Any]:
+def _map_of(space: VectorSpace, tasks: Sequence[Task], facts: Facts, seed: int) -> dict[str, Any]:
     plane, rows = SpaceMap.fit(space), space.rows(TEST)
     rows = np.sort(np.random.default_rng(seed).permutation(rows)[:MOST_SHOWN])
     stated = dict.fromkeys(a for task in tasks for a in task.states if space.name in task.slots.values())

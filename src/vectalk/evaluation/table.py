@@ -1,4 +1,4 @@
-"""The metrics of an evaluation as tables, for the terminal or in Markdown; made of `metrics.jsonl` alone."""
+"""The metrics of an evaluation as tables, for the terminal or in Markdown; the only input is `metrics.jsonl`."""
 
 from __future__ import annotations
 
@@ -42,33 +42,33 @@ SHORT = {
     "factors": "fact.",
 }
 MODEL = "elm"
-VALUES = "probe"  # scored as values, not as texts
-GAP = "score_minus_majority/"  # of the probe, by attribute: what recovery divides by
-UNSURE = "*"  # marks attributes that the mean of recovery leaves out
-NOTE = f"{UNSURE} not in `all`: the probe is not surely better here than the majority's guess."
+VALUES = "probe"  # scored by its values, not by texts
+GAP = "score_minus_majority/"  # + attribute, of the probe: the denominator of recovery
+UNSURE = "*"  # marks attributes that are not in the mean of recovery
+NOTE = f"{UNSURE} not in `all`: here the probe is not significantly better than the majority baseline."
 WIDTH = 80  # of a terminal
 MISSING = {"value": None, "low": None, "high": None}
 
 
 def left_out(rows: Sequence[Metric]) -> list[str]:
-    """Return the attributes of one task that the mean of its recovery leaves out (see `recovery`)."""
+    """Return the attributes of one task that are not in the mean of its recovery (see `recovery`)."""
     gaps = [r for r in rows if r["metric"].startswith(GAP) and r["condition"] == VALUES]
     return [r["metric"].removeprefix(GAP) for r in gaps if r["low"] is None or r["low"] <= 0]
 
 
 def columns(rows: Sequence[Metric]) -> dict[str, str]:
-    """Return the metrics that a table of one task shows, and what each is called."""
+    """Return the metrics in the table of one task: metric -> column head."""
     names = dict.fromkeys(r["metric"] for r in rows if r["metric"].startswith("recovery/"))
     attributes, unsure = [name.removeprefix("recovery/") for name in names], left_out(rows)
-    shown = {f"recovery/{name}": name + (UNSURE if name in unsure else "") for name in attributes}
+    by_attribute = {f"recovery/{name}": name + (UNSURE if name in unsure else "") for name in attributes}
     present = {r["metric"] for r in rows}
-    if len(attributes) < 2:  # the mean of one is that one
+    if len(attributes) < 2:  # the mean of one attribute is the attribute itself
         present.discard("recovery")
-    return {**shown, **{name: label for name, label in NAMES.items() if name in present}}
+    return {**by_attribute, **{name: label for name, label in NAMES.items() if name in present}}
 
 
 def shown(rows: Sequence[Metric]) -> list[Metric]:
-    """Return the rows that tables are made of, with four decimals: what is worth keeping with a result."""
+    """Return the rows that the tables use, rounded to four decimals, for storage with a result."""
     metrics = {*columns(rows), *SUMMARY}
     return [
         {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
@@ -78,40 +78,40 @@ def shown(rows: Sequence[Metric]) -> list[Metric]:
 
 
 def cell(value: float | None) -> str:
-    """Return a figure as text; a dash where it is not defined."""
+    """Return a value as text; a dash if it is not defined."""
     return "-" if value is None else f"{value:.0f}" if value > 10 else f"{value:.2f}"
 
 
 def lines(rows: Sequence[Metric], task: str) -> tuple[list[str], dict[str, list[Metric]]]:
-    """Return the heads of one task's table, and for each condition the metric of each column."""
+    """Return the column heads of one task's table, and the rows of metrics: condition -> one metric for each column."""
     rows = [r for r in rows if r["task"] == task]
-    shown = columns(rows)
-    found = {(r["condition"], r["metric"]): r for r in rows}
-    conditions = dict.fromkeys(r["condition"] for r in rows if r["condition"] != VALUES and r["metric"] in shown)
-    return ["", *shown.values()], {c: [found.get((c, m), MISSING) for m in shown] for c in conditions}
+    names = columns(rows)
+    figures = {(r["condition"], r["metric"]): r for r in rows}
+    conditions = dict.fromkeys(r["condition"] for r in rows if r["condition"] != VALUES and r["metric"] in names)
+    return ["", *names.values()], {c: [figures.get((c, m), MISSING) for m in names] for c in conditions}
 
 
 def rich_tables(rows: Sequence[Metric], width: int = WIDTH) -> list[Table]:
-    """Return tables of each task, for rich.
+    """Return the tables of all tasks, for rich.
 
-    The model's interval stands below it, so that columns stay narrow; where they do not fit the width, the table goes
-    on below itself.
+    The interval of the model is in the rows below the model, which keeps the columns narrow. If the columns do not fit
+    the width, the table is divided into several tables.
     """
     tables = []
     for task in dict.fromkeys(r["task"] for r in rows):
         heads, body = lines(rows, task)
         first = max(len("  95 % from"), *map(len, body))
         for number, places in enumerate(_blocks([len(head) for head in heads[1:]], width - first - 4)):
-            shown = {c: [found[i] for i in places] for c, found in body.items()}
+            cells = {c: [metrics[i] for i in places] for c, metrics in body.items()}
             n = max(r["n"] for r in rows if r["task"] == task)
             title = f"{task} ({n} test examples)" if number == 0 else None
-            kept = [heads[0], *(heads[i + 1] for i in places)]
-            tables.append(_table(kept, shown, title, NOTE if _noted(kept) else None))
+            names = [heads[0], *(heads[i + 1] for i in places)]
+            tables.append(_table(names, cells, title, NOTE if _needs_note(names) else None))
     return tables
 
 
 def _blocks(widths: Sequence[int], room: int) -> list[list[int]]:
-    """Part columns into blocks that fit into a room; each takes at least five signs and three of frame."""
+    """Return the indices of the columns in blocks that fit a width; a column needs at least 5 + 3 characters."""
     blocks: list[list[int]] = [[]]
     left = room
     for i, width in enumerate(widths):
@@ -131,13 +131,13 @@ def _table(heads: Sequence[str], body: dict[str, list[Metric]], title: str | Non
     table = Table(title=title, title_style="bold", caption=note, **left)  # type: ignore[arg-type]
     for place, head in enumerate(heads):
         table.add_column(head, justify="right" if place else "left", no_wrap=True)
-    for condition, found in body.items():
-        if all(r["value"] is None for r in found):
+    for condition, metrics in body.items():
+        if all(r["value"] is None for r in metrics):
             continue
         model = condition == MODEL
-        table.add_row(condition, *(cell(r["value"]) for r in found), style="bold" if model else None)
+        table.add_row(condition, *(cell(r["value"]) for r in metrics), style="bold" if model else None)
         for name, bound in (("  95 % from", "low"), ("  to", "high")) if model else ():
-            table.add_row(name, *("" if r[bound] is None else cell(r[bound]) for r in found), style="dim")
+            table.add_row(name, *("" if r[bound] is None else cell(r[bound]) for r in metrics), style="dim")
     return table
 
 
@@ -146,13 +146,13 @@ def markdown(rows: Sequence[Metric]) -> str:
     parts = []
     for task in dict.fromkeys(r["task"] for r in rows):
         heads, body = lines(rows, task)
-        cells = [[c, *(_with_interval(r, c == MODEL) for r in found)] for c, found in body.items()]
-        note = f"\n{NOTE}\n" if _noted(heads) else ""
+        cells = [[c, *(_with_interval(r, c == MODEL) for r in metrics)] for c, metrics in body.items()]
+        note = f"\n{NOTE}\n" if _needs_note(heads) else ""
         parts.append(f"**{task}**\n\n" + _markdown(heads, cells) + note)
     return "\n".join(parts)
 
 
-def _noted(heads: Sequence[str]) -> bool:
+def _needs_note(heads: Sequence[str]) -> bool:
     return any(head.endswith(UNSURE) for head in heads)
 
 
@@ -162,9 +162,9 @@ def _noted(heads: Sequence[str]) -> bool:
 def summary(rows: Sequence[Metric]) -> dict[str, dict[str, dict[str, Metric]]]:
     """Return the main figures of all tasks: metric -> task -> condition -> row.
 
-    The task `mean` is the mean over the tasks where all the conditions of the metric are defined, without an interval.
+    The task `mean` is the mean, without an interval, over the tasks where all conditions have the metric.
     """
-    found: dict[str, dict[str, dict[str, Metric]]] = {}
+    figures: dict[str, dict[str, dict[str, Metric]]] = {}
     for metric in SUMMARY:
         of_metric = [r for r in rows if r["metric"] == metric and r["condition"] != VALUES]
         tasks = {t: {r["condition"]: r for r in of_metric if r["task"] == t} for t in dict.fromkeys(_tasks(of_metric))}
@@ -174,12 +174,12 @@ def summary(rows: Sequence[Metric]) -> dict[str, dict[str, dict[str, Metric]]]:
             means = {c: sum(t[c]["value"] for t in whole) / len(whole) for c in conditions}
             tasks["mean"] = {c: {**MISSING, "value": value} for c, value in means.items()}
         if tasks:
-            found[metric] = tasks
-    return found
+            figures[metric] = tasks
+    return figures
 
 
 def rich_summary(rows: Sequence[Metric], width: int = WIDTH) -> list[Table]:
-    """Return a table for each main figure, tasks against conditions, for rich."""
+    """Return a table for each main figure, with a row for each task and a column for each condition, for rich."""
     from rich import box
     from rich.table import Table
 
@@ -192,22 +192,22 @@ def rich_summary(rows: Sequence[Metric], width: int = WIDTH) -> list[Table]:
         table.add_column("", max_width=max(room, 12), overflow="fold")
         for name, condition in zip(names, conditions, strict=True):
             table.add_column(name, justify="right", no_wrap=True, style="bold" if condition == MODEL else None)
-        for task, found in tasks.items():
+        for task, by_condition in tasks.items():
             if task == "mean":
                 table.add_section()
-            table.add_row(task, *(cell(found.get(c, MISSING)["value"]) for c in conditions))
+            table.add_row(task, *(cell(by_condition.get(c, MISSING)["value"]) for c in conditions))
         tables.append(table)
     return tables
 
 
 def markdown_summary(rows: Sequence[Metric]) -> str:
-    """Return a table for each main figure, tasks against conditions, in Markdown."""
+    """Return a table for each main figure, with a row for each task and a column for each condition, in Markdown."""
     parts = []
     for metric, tasks in summary(rows).items():
         conditions = _conditions(tasks)
         cells = [
-            [task, *(_with_interval(found.get(c, MISSING), c == MODEL) for c in conditions)]
-            for task, found in tasks.items()
+            [task, *(_with_interval(by_condition.get(c, MISSING), c == MODEL) for c in conditions)]
+            for task, by_condition in tasks.items()
         ]
         parts.append(f"**{SUMMARY[metric]}**\n\n" + _markdown(["", *conditions], cells))
     return "\n".join(parts)
@@ -218,14 +218,14 @@ def _tasks(rows: Sequence[Metric]) -> list[str]:
 
 
 def _conditions(tasks: dict[str, dict[str, Metric]]) -> list[str]:
-    return list(dict.fromkeys(condition for found in tasks.values() for condition in found))
+    return list(dict.fromkeys(condition for by_condition in tasks.values() for condition in by_condition))
 
 
 def _markdown(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    written = [heads, ["---", *["---:"] * (len(heads) - 1)], *cells]
-    return "".join(f"| {' | '.join(line)} |\n" for line in written)
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *cells]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _with_interval(row: Metric, wanted: bool) -> str:
-    known = wanted and row["low"] is not None
+def _with_interval(row: Metric, interval: bool) -> str:
+    known = interval and row["low"] is not None
     return f"{cell(row['value'])} [{cell(row['low'])}, {cell(row['high'])}]" if known else cell(row["value"])

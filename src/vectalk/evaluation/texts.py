@@ -1,4 +1,4 @@
-"""The texts of one task under each condition, and figures of them that are resampled together."""
+"""The texts of one task under each condition, and figures of these texts that share their resamples."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from vectalk.evaluation.metrics.bootstrap import Estimate, Statistic, difference
 from vectalk.tasks import Corpus, Example, Task
 
 ELM = "elm"
-RIVALS = ("shuffled", "copy_text", "probe_text")  # the model is compared with these entity by entity
+BASELINES = ("shuffled", "copy_text", "probe_text")  # paired comparisons of the model with these conditions
 
 Figure = tuple[str, str, Estimate]
-"""Metric, condition, figure."""
+"""Metric, condition, estimate."""
 
 
 @dataclass(frozen=True)
 class TaskTexts:
-    """What was written for the test examples of one task.
+    """The texts of all conditions for the test examples of one task.
 
     Attributes:
-        corpus: whose examples these are.
+        corpus: the corpus of the examples.
         task: the task.
         examples: n test examples.
         texts: condition -> n texts.
-        seed: of the resamples.
-        scores: metric -> condition -> a value [n] for each text, as the metrics leave them: what `answers.jsonl` keeps.
-        rivals: conditions that the model is compared with entity by entity.
+        seed: seed of the resamples.
+        scores: metric -> condition -> values [n], one for each text. The metrics fill it, for `answers.jsonl`.
+        baselines: conditions that the model is compared with, entity by entity.
     """
 
     corpus: Corpus
@@ -37,11 +37,11 @@ class TaskTexts:
     texts: Mapping[str, list[str]]
     seed: int = 0
     scores: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
-    rivals: Sequence[str] = RIVALS
+    baselines: Sequence[str] = BASELINES
 
     @property
     def n(self) -> int:
-        """Number of test examples."""
+        """The number of test examples."""
         return len(self.examples)
 
     @property
@@ -50,7 +50,7 @@ class TaskTexts:
         return [example.target for example in self.examples]
 
     def rows(self, slot: str) -> np.ndarray:
-        """Return the row [n] of the entity in a slot."""
+        """Return the rows [n] of the entities in a slot."""
         return np.array([example.slots[slot][1] for example in self.examples])
 
     def estimate(self, statistic: Statistic) -> Estimate:
@@ -58,16 +58,16 @@ class TaskTexts:
         return estimate(self.n, [statistic], seed=self.seed)
 
     def figures(
-        self, metric: str, statistics: Mapping[str, Statistic], rivals: Sequence[str] | None = None
+        self, metric: str, statistics: Mapping[str, Statistic], baselines: Sequence[str] | None = None
     ) -> Iterator[Figure]:
-        """Yield a metric for each condition, and how much the model has more than each of its rivals.
+        """Yield a metric for each condition, and the difference of the model to each baseline.
 
         The difference of `recovery/genres` to `shuffled` is called `recovery_minus_shuffled/genres`.
         """
         for condition, statistic in statistics.items():
             yield metric, condition, self.estimate(statistic)
         name, slash, rest = metric.partition("/")
-        for rival in self.rivals if rivals is None else rivals:
-            if ELM in statistics and rival in statistics:
-                gap = joined(difference, statistics[ELM], statistics[rival])
-                yield f"{name}_minus_{rival}{slash}{rest}", ELM, self.estimate(gap)
+        for baseline in self.baselines if baselines is None else baselines:
+            if ELM in statistics and baseline in statistics:
+                gap = joined(difference, statistics[ELM], statistics[baseline])
+                yield f"{name}_minus_{baseline}{slash}{rest}", ELM, self.estimate(gap)

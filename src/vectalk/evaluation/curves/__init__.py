@@ -1,1 +1,1 @@
-"""Curves: what changes along a walk between two entities, or along a concept."""
+"""Curves: how answers change between two entities, along a concept, and with the number of ratings of a user."""

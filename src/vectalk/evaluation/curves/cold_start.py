@@ -121,7 +121,7 @@ def cold_start(
         said = {"elm": one.ask(vectors, f"{count or 'all'} ratings"), "copy_text": one.copy(vectors)}
         for condition, texts in said.items():
             found = one.consistency(texts, own)
-            one.keep("cold_start", condition, x, names, vectors, texts, found)
+            one.record("cold_start", condition, x, names, vectors, texts, found)
             rows.append(one.row("cold_start", "sc", condition, x, found))
             for name, reader in one.readers.items():
                 if reader.kind == "number":

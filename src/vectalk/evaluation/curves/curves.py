@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vectalk.errors import EvaluationError
-from vectalk.evaluation.answers import Answers, Generator, Kept, Progress, run_identity, run_path
+from vectalk.evaluation.answers import AnswerCache, Answers, Generator, Progress, run_identity, run_path
 from vectalk.evaluation.curves.cold_start import RatingsOf, cold_start, crossings
 from vectalk.evaluation.curves.plot import page
 from vectalk.evaluation.curves.shifts import STEPS, shifts
@@ -23,7 +23,7 @@ from vectalk.evaluation.ratings import find_ratings
 from vectalk.evaluation.records import FORMAT, card_of, rows_of
 from vectalk.evaluation.report import write_report
 from vectalk.evaluation.settings import Settings
-from vectalk.evaluation.told import Chat, Told
+from vectalk.evaluation.text_llm import Chat, TextLLM
 from vectalk.files import write_json, write_jsonl, write_text
 from vectalk.readback import CachedEncoder, TextEncoder, check_encoder, get_encoder
 from vectalk.readback.readback import MOST_TEXTS
@@ -91,9 +91,9 @@ def curves(
     if name != "tfidf":
         encode = CachedEncoder(get_encoder(name), corpus.path / "embeddings", partial(progress, "encoding texts"))
     identity, unfinished = run_identity(generator), out / "curves.partial.jsonl"
-    kept = Kept(unfinished, progress)
+    kept = AnswerCache(unfinished, progress)
     answers = Answers(generator, kept, identity=identity, max_new_tokens=max_new_tokens)
-    told = None if chat is None else Told(chat, corpus, kept)
+    told = None if chat is None else TextLLM(chat, corpus, kept)
     held_out = find_ratings(corpus.spaces, ratings, seed) if "cold_start" in kinds else None
     facts = Facts(corpus, seed, progress)
     rows: list[Row] = []
@@ -114,7 +114,7 @@ def curves(
             found.append(cold_start(one, folds, users, known))
         for made, why in found:
             rows, notes = rows + made, notes + why
-        said += one.told
+        said += one.answer_rows
     basis: dict[str, Any] = {
         "run": {"path": run_path(generator), "identity": identity},
         "tasks": [t.name for t in chosen],

@@ -1,4 +1,4 @@
-"""Walks on the straight line between two test entities: points that nobody is."""
+"""Walks on the straight line between two test entities, through points that belong to no entity."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ from vectalk.errors import EvaluationError
 from vectalk.evaluation.curves.subject import Row, Subject, values_of
 from vectalk.evaluation.metrics.bootstrap import difference, mean_of
 from vectalk.evaluation.probes.facts import NotRunError
-from vectalk.evaluation.told import Told
+from vectalk.evaluation.text_llm import TextLLM
 from vectalk.space.split import TEST
 
 ALPHAS = tuple(round(0.1 * i, 1) for i in range(11))
-MIDDLE = (0.3, 0.7)  # farther from both ends than from the middle
+MIDDLE = (0.3, 0.7)  # alphas closer to the middle of the walk than to its ends
 
 
-def interpolations(one: Subject, pairs: int, told: Told | None = None) -> tuple[list[Row], list[str]]:
-    """Walk from a to b between random pairs of test entities.
+def interpolations(one: Subject, pairs: int, text_llm: TextLLM | None = None) -> tuple[list[Row], list[str]]:
+    """Ask about points between random pairs of test entities a and b.
 
-    `sc`: consistency of the answer with the point; `states_a/x`, `states_b/x`: share of the values of attribute x that
-    only a (only b) has and that the answer states. Of each pair's `sc`, `sc_middle` is the mean from alpha 0.3 to 0.7,
-    `sc_ends` that of both ends, and `sc_walk` the former less the latter: what leaving the entities costs, whatever is
-    told of the entities themselves. `sc_middle_minus_copy_text` is how much the model has more, and so on. Beside the
-    model stand the text of the nearest training entity, what the probes read at the point (`probe_text`), at the ends
-    the entities' own reference texts (`own_text`), and an LLM that is told both titles and the mix (`text_llm`).
+    Metrics: `sc` is the consistency of the answer with the point. `states_a/x` is the share of the values of attribute
+    x that only a has and that the answer states; `states_b/x` is the same for b. For each pair, `sc_middle` is the mean
+    `sc` from alpha 0.3 to 0.7, `sc_ends` is the mean `sc` of both ends, and `sc_walk` is `sc_middle` minus `sc_ends`:
+    the loss from leaving the entities. `sc_middle_minus_copy_text` is the difference of the model to `copy_text`, and
+    so on for the other metrics and conditions.
+
+    The model is compared with the text of the nearest training entity (`copy_text`), with texts of the values that
+    probes read at the point (`probe_text`), at the ends with the entities' own reference texts (`own_text`), and with
+    an LLM that reads both titles and their shares (`text_llm`).
 
     Returns:
-        The rows, and notes on what was not run.
+        The rows of the curves, and notes on conditions that were not run.
     """
     test, rng = one.space.rows(TEST), np.random.default_rng(one.seed)
     if len(test) < 2:
@@ -39,7 +42,7 @@ def interpolations(one: Subject, pairs: int, told: Told | None = None) -> tuple[
         if reader.kind != "number"
     }
     titles = [[one.space.title(int(row)) for row in pair] for pair in ends]
-    named = [f"{number}: {first} – {second}" for number, (first, second) in enumerate(titles)]
+    labels = [f"{number}: {first} – {second}" for number, (first, second) in enumerate(titles)]
     rows: list[Row] = []
     notes: list[str] = []
     consistency: dict[str, dict[float, np.ndarray]] = {}
@@ -50,20 +53,20 @@ def interpolations(one: Subject, pairs: int, told: Told | None = None) -> tuple[
             texts["probe_text"] = one.facts.spell_at(one.task, points)
         if alpha in (0.0, 1.0) and (own := one.own(ends[:, int(alpha)])) is not None:
             texts["own_text"] = own
-        if told is not None:
+        if text_llm is not None:
             try:
-                texts["text_llm"] = told.mixed(one.task, one.slot, ends, alpha, one.references)
+                texts["text_llm"] = text_llm.mixed(one.task, one.slot, ends, alpha, one.references)
             except NotRunError as error:
                 notes.append(f"interpolation, text_llm: not run ({error})")
-                told = None
+                text_llm = None
         rows += one.supported("interpolation", "elm", alpha, points, None)
-        for condition, said in texts.items():
-            found = one.consistency(said, points)
-            consistency.setdefault(condition, {})[alpha] = found
-            one.keep("interpolation", condition, alpha, named, points, said, found, ends=titles)
-            rows.append(one.row("interpolation", "sc", condition, alpha, found))
+        for condition, answers in texts.items():
+            sc = one.consistency(answers, points)
+            consistency.setdefault(condition, {})[alpha] = sc
+            one.record("interpolation", condition, alpha, labels, points, answers, sc, ends=titles)
+            rows.append(one.row("interpolation", "sc", condition, alpha, sc))
             for name, sides in true.items():
-                stated = [values_of(one.readers[name].read(text)) for text in said]
+                stated = [values_of(one.readers[name].read(text)) for text in answers]
                 for side, mine, other in (("a", 0, 1), ("b", 1, 0)):
                     shares = [_share(s, pair[mine] - pair[other]) for s, pair in zip(stated, sides, strict=True)]
                     metric = f"states_{side}/{name}"
@@ -72,14 +75,14 @@ def interpolations(one: Subject, pairs: int, told: Told | None = None) -> tuple[
 
 
 def _parts(one: Subject, consistency: dict[str, dict[float, np.ndarray]]) -> list[Row]:
-    """Return the rows of the middle and the ends of walks; `consistency`: condition -> alpha -> SC [pairs]."""
+    """Return the rows for the middle and the ends of walks; `consistency`: condition -> alpha -> SC [pairs]."""
     rows = []
     parts: dict[str, dict[str, np.ndarray]] = {"sc_middle": {}, "sc_ends": {}, "sc_walk": {}}
-    for condition, found in consistency.items():
-        if not {0.0, 1.0} <= found.keys():  # given up on the way
+    for condition, sc in consistency.items():
+        if not {0.0, 1.0} <= sc.keys():  # the condition stopped before the end of the walk
             continue
-        inner = [values for alpha, values in found.items() if MIDDLE[0] <= alpha <= MIDDLE[1]]
-        parts["sc_ends"][condition] = (found[0.0] + found[1.0]) / 2
+        inner = [values for alpha, values in sc.items() if MIDDLE[0] <= alpha <= MIDDLE[1]]
+        parts["sc_ends"][condition] = (sc[0.0] + sc[1.0]) / 2
         if inner:
             parts["sc_middle"][condition] = np.mean(inner, axis=0)
             parts["sc_walk"][condition] = parts["sc_middle"][condition] - parts["sc_ends"][condition]
@@ -92,5 +95,5 @@ def _parts(one: Subject, consistency: dict[str, dict[float, np.ndarray]]) -> lis
     return rows
 
 
-def _share(stated: set[str], wanted: set[str]) -> float:
-    return len(stated & wanted) / len(wanted) if wanted else float("nan")
+def _share(stated: set[str], values: set[str]) -> float:
+    return len(stated & values) / len(values) if values else float("nan")

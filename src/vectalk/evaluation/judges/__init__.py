@@ -1,4 +1,4 @@
-"""Judges: people and language models rate texts without knowing what wrote them."""
+"""Judges: people and language models rate texts without knowing which condition wrote them."""
 
 from vectalk.evaluation.judges.judge import Judge
 from vectalk.evaluation.judges.scores import score

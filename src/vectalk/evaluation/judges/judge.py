@@ -1,4 +1,4 @@
-"""`Judge`: a language model that fills in a rating sheet, as blind as people are."""
+"""`Judge`: a language model that fills in a rating sheet and does not know which condition wrote a text."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ SYSTEM = (
 
 @dataclass
 class Judge:
-    """Fills in sheets through a client, which keeps what it has paid for and stays within its budget.
+    """Fills in sheets with an LLM behind a client; the client caches replies and stays within its budget.
 
     Args:
-        client: asks the LLM; it should not sample.
+        client: client of the LLM; it should not sample.
 
     Attributes:
-        unread: items whose replies held no ratings after two attempts.
+        unread: items without readable ratings after two attempts.
     """
 
     client: ChatClient
@@ -41,11 +41,11 @@ class Judge:
 
     @property
     def name(self) -> str:
-        """The name that its ratings bear."""
+        """The name of the LLM, which is the rater in the ratings."""
         return self.client.transport.name
 
     def fill_in(self, sheet: Sheet, path: str | Path) -> int:
-        """Rate all items of a sheet and write them as CSV, as people do; return how many were rated."""
+        """Rate all items of a sheet, write the ratings as CSV, and return the number of rated items."""
         replies = self.client.map(self._rate, sheet.items)
         file = io.StringIO()
         writer = csv.writer(file)
@@ -71,20 +71,20 @@ class Judge:
 
 
 def messages(item: Item) -> list[Message]:
-    """Return what a judge is told of an item: nothing of what wrote it."""
+    """Return the messages to the judge about an item; the messages do not contain the condition."""
     known = f"What is known: {item.known}\n\n" if item.known else ""
-    told = f"Question: {item.question}\n\n{known}Text to rate, between the lines:\n-----\n{item.text}\n-----"
-    return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": told}]
+    prompt = f"Question: {item.question}\n\n{known}Text to rate, between the lines:\n-----\n{item.text}\n-----"
+    return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": prompt}]
 
 
 def read(text: str) -> dict[str, int] | None:
-    """Return the ratings of a reply; None where one is missing or no whole number of the scale."""
-    for found in _OBJECT.findall(text):
+    """Return the ratings in a reply; None if a rating is missing or is not a whole number on the scale."""
+    for match in _OBJECT.findall(text):
         try:
-            said = json.loads(found)
+            ratings = json.loads(match)
         except json.JSONDecodeError:
             continue
-        values = [said.get(name) for name in QUESTIONS]
+        values = [ratings.get(name) for name in QUESTIONS]
         if all(isinstance(v, int) and not isinstance(v, bool) and LOWEST <= v <= HIGHEST for v in values):
             return dict(zip(QUESTIONS, values, strict=True))
     return None

@@ -1,1 +1,1 @@
-"""Metrics: one file each, and the intervals they all share."""
+"""The metrics, one file each, and the bootstrap intervals that all metrics use."""

@@ -1,4 +1,4 @@
-"""Intervals: every figure is a statistic of entities, and statistics of the same entities are resampled together."""
+"""Bootstrap intervals. A figure is a statistic of entities; statistics of the same entities share their resamples."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from scipy.stats import rankdata
 from vectalk.errors import EvaluationError
 
 RESAMPLES = 2000
-BLOCK = 2_000_000  # draws made at once, so that many entities do not fill the memory
+BLOCK = 2_000_000  # draws in one block: limits the memory for many entities
 
 
 class Estimate(NamedTuple):
-    """A figure with its bootstrap 95 % interval; None where it is not defined."""
+    """A figure with its 95 % bootstrap interval; a field is None if it is not defined."""
 
     value: float | None
     low: float | None
@@ -31,8 +31,8 @@ class Resamples:
     """B resamples of n entities.
 
     Attributes:
-        rows: [B, n] the entities drawn.
-        counts: [B, n] how often each was drawn, so that means are one product of matrices.
+        rows: [B, n] the sampled entities.
+        counts: [B, n] how often each entity was sampled; with it, a mean is one matrix product.
     """
 
     rows: np.ndarray
@@ -40,7 +40,7 @@ class Resamples:
 
 
 Statistic = Callable[[Resamples], np.ndarray]
-"""Maps B resamples to the statistic of each [B]; NaN where it is not defined."""
+"""Maps B resamples to the value of the statistic [B] on each resample; NaN if it is not defined."""
 
 
 @lru_cache(maxsize=4)
@@ -51,38 +51,38 @@ def _block(n: int, seed: int, start: int, size: int) -> Resamples:
 
 
 def resamples(n: int, seed: int = 0) -> Iterator[Resamples]:
-    """Yield the resamples of n entities in blocks; the same for all figures of one seed."""
+    """Yield the resamples of n entities in blocks; the same n and seed give the same resamples."""
     step = max(1, BLOCK // n)
     for start in range(0, RESAMPLES, step):
         yield _block(n, seed, start, min(step, RESAMPLES - start))
 
 
 def whole(statistic: Statistic, n: int) -> float:
-    """Return a statistic of all n entities, without an interval."""
+    """Return the value of a statistic on all n entities, without an interval."""
     return float(statistic(Resamples(np.arange(n)[None], np.ones((1, n))))[0])
 
 
 def estimate(
     n: int, statistics: Sequence[Statistic], combine: Callable[..., np.ndarray] = lambda value: value, *, seed: int = 0
 ) -> Estimate:
-    """Bootstrap a function of several statistics, resampling entities for all of them together.
+    """Return a function of several statistics with its bootstrap interval; all statistics share the resamples.
 
     Args:
         n: number of entities.
-        statistics: what to resample.
-        combine: joins the statistics' values, arrays in, array out; NaN where it is not defined.
-        seed: decides the resamples, so that figures of the same entities are resampled alike.
+        statistics: the statistics, all of the same entities.
+        combine: maps the values of the statistics (one array [B] each) to one array [B]; NaN if it is not defined.
+        seed: seed of the resamples; figures of the same entities use the same seed and so the same resamples.
     """
     if n < 1:
         raise EvaluationError("there are no entities to score")
     value = whole(lambda sample: combine(*(s(sample) for s in statistics)), n)
     if not np.isfinite(value):
         return Estimate(None, None, None, n)
-    found = np.concatenate([combine(*(s(block) for s in statistics)) for block in resamples(n, seed)])
-    # A ratio whose denominator often vanishes has no interval worth the name.
-    if np.isfinite(found).mean() < 0.975:
+    values = np.concatenate([combine(*(s(block) for s in statistics)) for block in resamples(n, seed)])
+    # The denominator of a ratio is often zero here: an interval would mean nothing.
+    if np.isfinite(values).mean() < 0.975:
         return Estimate(value, None, None, n)
-    low, high = np.nanpercentile(found, [2.5, 97.5])
+    low, high = np.nanpercentile(values, [2.5, 97.5])
     return Estimate(value, float(low), float(high), n)
 
 
@@ -90,7 +90,7 @@ def estimate(
 
 
 def mean_of(values: np.ndarray) -> Statistic:
-    """The mean of per-entity values [n]; entities whose value is NaN have none and are left out."""
+    """Return the mean of values [n], one for each entity; entities with NaN are left out."""
     known = np.isfinite(values)
     if known.all():
         return lambda sample: sample.counts @ values / len(values)
@@ -103,22 +103,22 @@ def mean_of(values: np.ndarray) -> Statistic:
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> Statistic:
-    """Spearman's correlation of two columns [n], over entities where neither is NaN; zero where one is constant."""
+    """Return Spearman's correlation of two columns [n]; entities with a NaN are left out; 0 if a column is constant."""
     known = np.isfinite(a) & np.isfinite(b)
-    # What is not known ranks above all, where it changes no rank of the others, and is then left out.
+    # Unknown values get the highest ranks, which changes no rank of the others; then they are left out.
     columns = [np.where(known, column, np.inf) for column in (a, b)]
-    found: WeakKeyDictionary[Resamples, np.ndarray] = WeakKeyDictionary()  # ranking is dear
+    correlations: WeakKeyDictionary[Resamples, np.ndarray] = WeakKeyDictionary()  # ranking is expensive
 
     def statistic(sample: Resamples) -> np.ndarray:
-        if sample not in found:
-            found[sample] = correlate(sample)
-        return found[sample]
+        if sample not in correlations:
+            correlations[sample] = correlate(sample)
+        return correlations[sample]
 
     def correlate(sample: Resamples) -> np.ndarray:
-        there = known[sample.rows].astype(float)
-        many = np.maximum(there.sum(1, keepdims=True), 1.0)
-        ranks = [rankdata(column[sample.rows], axis=1) * there for column in columns]
-        x, y = ((r - r.sum(1, keepdims=True) / many) * there for r in ranks)
+        present = known[sample.rows].astype(float)
+        counts = np.maximum(present.sum(1, keepdims=True), 1.0)
+        ranks = [rankdata(column[sample.rows], axis=1) * present for column in columns]
+        x, y = ((r - r.sum(1, keepdims=True) / counts) * present for r in ranks)
         norm = np.sqrt(np.square(x).sum(1) * np.square(y).sum(1))
         return divided((x * y).sum(1), norm, default=0.0)
 
@@ -126,9 +126,9 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> Statistic:
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> Statistic:
-    """Pearson's correlation over all entries of two matrices [n, m], whole rows resampled.
+    """Return Pearson's correlation over all entries of two matrices [n, m]; the bootstrap resamples rows.
 
-    Of matrices of ranks it is Spearman's, with the ranks of the whole.
+    For matrices of ranks this is Spearman's correlation. The ranks are not computed again for each resample.
     """
     sums = np.stack([a.sum(1), b.sum(1), np.square(a).sum(1), np.square(b).sum(1), (a * b).sum(1)], axis=1)
     entries = a.size
@@ -144,17 +144,17 @@ def correlation(a: np.ndarray, b: np.ndarray) -> Statistic:
 
 
 def joined(combine: Callable[..., np.ndarray], *statistics: Statistic) -> Statistic:
-    """Return the statistic that a function makes of others, all of the same entities."""
+    """Return the statistic that applies a function to the values of other statistics of the same entities."""
     return lambda sample: combine(*(statistic(sample) for statistic in statistics))
 
 
 def average(*values: np.ndarray) -> np.ndarray:
-    """Return the mean of statistics."""
+    """Return the mean of the values of several statistics."""
     return np.mean(values, axis=0)
 
 
 def divided(a: np.ndarray, b: np.ndarray, default: float = np.nan) -> np.ndarray:
-    """Return a / b, and the default where b is not above zero."""
+    """Return a / b, or the default where b is not above zero."""
     shape = np.broadcast_shapes(np.shape(a), np.shape(b))
     return np.divide(a, b, out=np.full(shape, default), where=np.asarray(b) > 1e-12)
 
@@ -165,10 +165,10 @@ def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def corrected(score: np.ndarray, floor: np.ndarray, ceiling: np.ndarray) -> np.ndarray:
-    """Return (score - floor) / (ceiling - floor), NaN where the ceiling does not lie above the floor.
+    """Return (score - floor) / (ceiling - floor), or NaN where the ceiling is not above the floor.
 
-    Recovery takes the majority as floor and the probe as ceiling; normalised consistency the shuffled control
-    and the entity's own text.
+    In recovery, the floor is the majority baseline and the ceiling is the probe. In normalised consistency, the floor
+    is the shuffled control and the ceiling is the entity's own reference text.
     """
     gap = ceiling - floor
     return np.divide(score - floor, gap, out=np.full(np.shape(gap), np.nan), where=gap > 1e-9)

@@ -1,4 +1,4 @@
-"""Claims: are the statements of a text true?"""
+"""Claims: are the statements of a text correct? Precision and recall of statements."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from vectalk.evaluation.texts import Figure, TaskTexts
 from vectalk.space.split import TRAIN
 from vectalk.tasks.attributes import UNREAD, AttributeReader
 
-TRUE = 0.9  # share of the references' own statements that must be true under a reading
-STATED = 0.05  # share of the references that must speak of an attribute
-CLOSE = 0.1  # a number is true within this many standard deviations of the training entities' values
+TRUE = 0.9  # precision that the statements of the reference texts must reach under a reading
+STATED = 0.05  # share of the reference texts that must mention an attribute
+CLOSE = 0.1  # tolerance of a number, in standard deviations of the training entities' values
 
 Values = set[Any]
 READINGS: dict[str, Callable[[Values, Values], Values]] = {
@@ -26,28 +26,29 @@ READINGS: dict[str, Callable[[Values, Values], Values]] = {
 }
 
 
-def claims(given: TaskTexts, facts: Facts) -> Iterator[Figure]:
-    """Check what texts state against the metadata: precision, and recall of what the reference speaks of.
+def claims(task_texts: TaskTexts, facts: Facts) -> Iterator[Figure]:
+    """Check the statements of texts against the metadata, and yield their precision and recall.
 
-    A statement is a value of an attribute, as the suite reads it. The reference texts tell which attributes can be
-    checked on a task and, where it has two slots, of which entity a statement must be true: the strictest of `READINGS`
-    under which the references' own statements are true at 0.9.
+    A statement is a value of an attribute, as the suite reads the text. Recall counts the attributes that the reference
+    text mentions. The reference texts decide which attributes can be checked on a task. If the task has two slots, the
+    reference texts also decide for which of the two entities a statement must be true: the function uses the strictest
+    of `READINGS` under which the statements of the reference texts have a precision of at least 0.9.
     """
-    readers = [(space, r) for space in dict.fromkeys(given.task.slots.values()) for r in _readers(space, facts)]
-    checks = [check for space, reader in readers if (check := Check.of(given, space, reader)) is not None]
+    readers = [(space, r) for space in dict.fromkeys(task_texts.task.slots.values()) for r in _readers(space, facts)]
+    checks = [check for space, reader in readers if (check := Check.of(task_texts, space, reader)) is not None]
     if not checks:
         return
     precision, recall = {}, {}
-    for condition, texts in given.texts.items():
-        said, true, met, wanted = np.sum([check.counts(texts) for check in checks], axis=0)
-        precision[condition], recall[condition] = ratio(true, said), ratio(met, wanted)
-        given.scores.setdefault("true", {})[condition] = divided(true, said)
-    yield from given.figures("claims_precision", precision)
-    yield from given.figures("claims_recall", recall)
+    for condition, texts in task_texts.texts.items():
+        stated, true, recalled, expected = np.sum([check.counts(texts) for check in checks], axis=0)
+        precision[condition], recall[condition] = ratio(true, stated), ratio(recalled, expected)
+        task_texts.scores.setdefault("true", {})[condition] = divided(true, stated)
+    yield from task_texts.figures("claims_precision", precision)
+    yield from task_texts.figures("claims_recall", recall)
 
 
 def ratio(part: np.ndarray, of: np.ndarray) -> Statistic:
-    """Return the sum of counts [n] over the sum of others; NaN where there are none."""
+    """Return the sum of counts [n] over the sum of other counts [n]; NaN if the other counts sum to zero."""
     return joined(divided, mean_of(part), mean_of(of))
 
 
@@ -55,8 +56,8 @@ class Check:
     """One attribute that can be checked on a task.
 
     Args:
-        reader: reads what a text states.
-        truth: for each example the values that are true; None where they are not known.
+        reader: reads the stated values from a text.
+        truth: for each example the true values; None if they are not known.
         references: the reference texts.
     """
 
@@ -66,34 +67,37 @@ class Check:
         self.spoken = [bool(reader.stated(text)) for text in references]
 
     @classmethod
-    def of(cls, given: TaskTexts, space: str, reader: AttributeReader) -> Check | None:
-        """Return the check of an attribute of a space under the strictest reading that the references bear, or None."""
-        slots = [slot for slot, name in given.task.slots.items() if name == space]
-        known = [[_values(reader, int(row)) for row in given.rows(slot)] for slot in slots]
+    def of(cls, task_texts: TaskTexts, space: str, reader: AttributeReader) -> Check | None:
+        """Return the check of an attribute under the strictest reading that the reference texts satisfy, or None."""
+        slots = [slot for slot, name in task_texts.task.slots.items() if name == space]
+        known = [[_values(reader, int(row)) for row in task_texts.rows(slot)] for slot in slots]
         for name, reading in READINGS.items():
             if len(slots) == 1 and name != "either":
                 continue
             truth = [
                 None if a is None or b is None else reading(a, b) for a, b in zip(known[0], known[-1], strict=True)
             ]
-            check = cls(reader, truth, given.references)
-            said, true, *_ = check.counts(given.references).sum(axis=1)
-            if np.mean(check.spoken) >= STATED and said and true / said >= TRUE:
+            check = cls(reader, truth, task_texts.references)
+            stated, true, *_ = check.counts(task_texts.references).sum(axis=1)
+            if np.mean(check.spoken) >= STATED and stated and true / stated >= TRUE:
                 return check
         return None
 
     def counts(self, texts: Sequence[str]) -> np.ndarray:
-        """Return [4, n]: statements made, true ones, true ones of what was to be said, and what was to be said."""
-        found = np.zeros((4, len(texts)))
+        """Return [4, n]: stated values, true stated values, recalled values, and values that the text should state.
+
+        Only attributes that the reference text mentions count for the last two rows.
+        """
+        counts = np.zeros((4, len(texts)))
         for i, (text, truth, spoken) in enumerate(zip(texts, self.truth, self.spoken, strict=True)):
             if truth is not None:
-                said = {self._as_known(value, truth) for value in self.reader.stated(text)}
-                right = len(said & truth)
-                found[:, i] = len(said), right, right * spoken, len(truth) * spoken
-        return found
+                stated = {self._as_known(value, truth) for value in self.reader.stated(text)}
+                right = len(stated & truth)
+                counts[:, i] = len(stated), right, right * spoken, len(truth) * spoken
+        return counts
 
     def _as_known(self, value: Any, truth: Values) -> Any:
-        """Return the true number that a stated one is close to, else the value as it is."""
+        """Return the true number that is close to a stated number; else return the stated value."""
         return next((t for t in truth if self.close and abs(t - value) <= self.close), value)
 
 

@@ -1,4 +1,4 @@
-"""Consistency: is the vector that a text reads back as the one that was asked about?"""
+"""Consistency: is the vector that a text reads back as close to the vector of the question?"""
 
 from __future__ import annotations
 
@@ -14,26 +14,29 @@ from vectalk.space.split import TEST
 
 
 def consistency(
-    given: TaskTexts, found: Mapping[str, np.ndarray], readback: ReadBack | SameEncoder
+    task_texts: TaskTexts, read_vectors: Mapping[str, np.ndarray], readback: ReadBack | SameEncoder
 ) -> Iterator[Figure]:
-    """Compare what each text reads back as with the vector that was asked about.
+    """Compare the vector that each text reads back as with the vector of the question.
 
     Args:
-        given: the texts of a task that is about a vector.
-        found: condition -> the vectors [n, D] that its texts read back as.
-        readback: what read them.
+        task_texts: the texts of a task that is about a vector.
+        read_vectors: condition -> vectors [n, D] that the texts of the condition read back as.
+        readback: the read-back map that computed these vectors.
     """
-    space, task, centre = readback.space, given.task, readback.centre
-    own = about_vectors(given.examples, task.about, space) - centre
+    space, task, centre = readback.space, task_texts.task, readback.centre
+    own = about_vectors(task_texts.examples, task.about, space) - centre
     if task.about in task.slots:
-        rivals = np.asarray(space.vectors[space.rows(TEST)], np.float32)
+        candidates = np.asarray(space.vectors[space.rows(TEST)], np.float32)
     else:
-        rivals = about_vectors(list(given.corpus.examples(TEST, task.name)), task.about, space)
-    given.scores["sc"] = {condition: cosines(vectors - centre, own) for condition, vectors in found.items()}
-    sc = {condition: mean_of(values) for condition, values in given.scores["sc"].items()}
-    yield from given.figures("sc", sc)
+        candidates = about_vectors(list(task_texts.corpus.examples(TEST, task.name)), task.about, space)
+    task_texts.scores["sc"] = {condition: cosines(vectors - centre, own) for condition, vectors in read_vectors.items()}
+    sc = {condition: mean_of(values) for condition, values in task_texts.scores["sc"].items()}
+    yield from task_texts.figures("sc", sc)
     share = {condition: joined(corrected, own_sc, sc["shuffled"], sc["own_text"]) for condition, own_sc in sc.items()}
-    yield from given.figures("nsc", share, rivals=("copy_text",))
-    ranks = {condition: retrieval_ranks(vectors - centre, own, rivals - centre) for condition, vectors in found.items()}
+    yield from task_texts.figures("nsc", share, baselines=("copy_text",))
+    ranks = {
+        condition: retrieval_ranks(vectors - centre, own, candidates - centre)
+        for condition, vectors in read_vectors.items()
+    }
     for name, gain in (("recall@1", lambda r: r <= 1), ("recall@10", lambda r: r <= 10), ("mrr", lambda r: 1 / r)):
-        yield from given.figures(name, {c: mean_of(gain(r).astype(float)) for c, r in ranks.items()}, rivals=())
+        yield from task_texts.figures(name, {c: mean_of(gain(r).astype(float)) for c, r in ranks.items()}, baselines=())

@@ -1,4 +1,4 @@
-"""Distinctness: does each vector get a text of its own?"""
+"""Distinctness: do different vectors get different texts?"""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ from vectalk.space.letters import tokens_in
 ORDER = 4
 
 
-def distinctness(given: TaskTexts) -> Iterator[Figure]:
-    """Measure the share of distinct texts, and how alike they are (self-BLEU), for each condition."""
+def distinctness(task_texts: TaskTexts) -> Iterator[Figure]:
+    """Yield the share of distinct texts and their mean similarity (self-BLEU) for each condition."""
     alike = {}
-    for condition, texts in given.texts.items():
-        # A random vector stands for several examples; its text counts once.
+    for condition, texts in task_texts.texts.items():
+        # Several examples share one random vector; its text counts once.
         own = texts[:GAUSSIANS] if condition == "gaussian" else texts
         yield "distinct", condition, Estimate(len(set(own)) / len(own), None, None, len(own))
         scores = np.full(len(texts), np.nan)
         scores[: len(own)] = self_bleu(own)
         alike[condition] = mean_of(scores)
-    yield from given.figures("self_bleu", alike, rivals=("own_text",))
+    yield from task_texts.figures("self_bleu", alike, baselines=("own_text",))
 
 
 def self_bleu(texts: Sequence[str]) -> np.ndarray:
-    """Return for each text [n] its BLEU-4 against all others: 1 where another says just the same.
+    """Return the BLEU-4 [n] of each text with all other texts as references: 1 if another text is identical.
 
-    After Zhu et al. 2018 (Texygen): the mean over texts says how alike they are. Not smoothed; a text shorter than
-    four tokens is compared by the n-grams that it has. It rises with n, so compare sets of equal size.
+    The measure is that of Zhu et al. 2018 (Texygen), without smoothing: the mean over texts says how similar the texts
+    are. A text of fewer than four tokens is compared by its shorter n-grams. Self-BLEU rises with n, so compare sets of
+    equal size.
 
-    Instead of comparing pairs of texts, the two largest counts of each n-gram are kept, and of which text the larger
-    is: the largest count among all other texts is then one of the two.
+    The function does not compare pairs of texts. For each n-gram it stores the two largest counts, and which text has
+    the largest count. The largest count among all other texts is always one of these two counts.
     """
     tokens = [tokens_in(text.lower()) for text in texts]
     logs, orders = np.zeros(len(texts)), np.zeros(len(texts))
@@ -50,20 +51,20 @@ def self_bleu(texts: Sequence[str]) -> np.ndarray:
         for i, count in enumerate(counts):
             if not count:
                 continue
-            found = 0
+            matches = 0
             for gram, times in count.items():
                 first, holder, second = most[gram]
-                found += min(times, second if holder == i else first)
+                matches += min(times, second if holder == i else first)
             with np.errstate(divide="ignore"):
-                logs[i] += np.log(found / count.total())
+                logs[i] += np.log(matches / count.total())
             orders[i] += 1
     score = np.exp(logs / np.maximum(orders, 1)) * _brevity([len(words) for words in tokens])
-    score[orders == 0] = float((orders == 0).sum() > 1)  # a text without words is like another without words
+    score[orders == 0] = float((orders == 0).sum() > 1)  # two texts without words are identical
     return score
 
 
 def _brevity(lengths: Sequence[int]) -> np.ndarray:
-    """Return BLEU's penalty [n] for texts that are shorter than the other one nearest to them in length."""
+    """Return BLEU's brevity penalty [n] for each text; the reference length is that of the text closest in length."""
     ordered, penalties = sorted(lengths), np.ones(len(lengths))
     for i, length in enumerate(lengths):
         at = bisect_left(ordered, length)

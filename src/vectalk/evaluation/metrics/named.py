@@ -1,4 +1,4 @@
-"""Named titles: do they exist, are they the ones that the reference may name, do they lie near the vector?"""
+"""Named titles: do the titles in a text exist, are they correct, and are they near the vector of the question?"""
 
 from __future__ import annotations
 
@@ -15,55 +15,54 @@ from vectalk.space import VectorSpace
 from vectalk.space.neighbors import similarity
 from vectalk.space.split import TRAIN
 
-TITLES = ("titles", "neighbors")  # kinds of attributes that are made of titles
-MOST_ROWS = 20_000  # training entities that a named one is compared with
+TITLES = ("titles", "neighbors")  # kinds of attributes whose values are titles
+MOST_ROWS = 20_000  # most training entities that a named entity is compared with
 _NAMED = re.compile("“([^”]+)”")
 
 
-def named_titles(given: TaskTexts, facts: Facts) -> Iterator[Figure]:
-    """Check the titles in “quotes”, on tasks whose references name some; the titles asked about do not count.
+def named_titles(task_texts: TaskTexts, facts: Facts) -> Iterator[Figure]:
+    """Check the titles in “quotes” on tasks whose reference texts name titles; titles in the question do not count.
 
-    `titles_unknown`: share of the named titles that no space of the corpus has. `titles_true`: share that are among
-    those that the facts know (neighbours, favourites), where the references keep to these. `titles_percentile`: share
-    of training entities, in percent, that are less similar to the vector than the named one; known ones only.
+    `titles_unknown`: share of the named titles that are in no space of the corpus. `titles_true`: share of the named
+    titles that the facts list for the entity (neighbours, favourites); only on tasks whose reference texts name titles
+    from these lists. `titles_percentile`: percentage of training entities that are less similar to the vector of the
+    question than the named entity; only for named titles of the same space.
     """
-    own = [{given.corpus.spaces[s].title(row) for s, row in e.slots.values()} for e in given.examples]
-    references = _named(given.references, own)
+    own = [{task_texts.corpus.spaces[s].title(row) for s, row in e.slots.values()} for e in task_texts.examples]
+    references = _named(task_texts.references, own)
     if np.mean([bool(titles) for titles in references]) < STATED:
         return
-    named = {condition: _named(texts, own) for condition, texts in given.texts.items()}
-    counts = {condition: np.array([len(titles) for titles in found], float) for condition, found in named.items()}
-    known = _known_titles(given, facts)
-    strange = {c: np.array([len(titles - known) for titles in found], float) for c, found in named.items()}
-    yield from given.figures("titles_unknown", {c: ratio(strange[c], counts[c]) for c in named})
-    true = _true_titles(given, facts)
-    kept = sum(len(titles & right) for titles, right in zip(references, true, strict=True))
-    if kept >= TRUE * sum(map(len, references)):
-        right = {
-            c: np.array([len(a & b) for a, b in zip(found, true, strict=True)], float) for c, found in named.items()
-        }
-        yield from given.figures("titles_true", {c: ratio(right[c], counts[c]) for c in named})
-    spaces = set(given.task.slots.values())
-    if given.task.about is not None and len(spaces) == 1:
-        near = _Nearness(given, given.corpus.spaces[spaces.pop()])
+    named = {condition: _named(texts, own) for condition, texts in task_texts.texts.items()}
+    counts = {condition: np.array([len(titles) for titles in each], float) for condition, each in named.items()}
+    known = _known_titles(task_texts, facts)
+    unknown = {c: np.array([len(titles - known) for titles in each], float) for c, each in named.items()}
+    yield from task_texts.figures("titles_unknown", {c: ratio(unknown[c], counts[c]) for c in named})
+    true = _true_titles(task_texts, facts)
+    correct = sum(len(titles & right) for titles, right in zip(references, true, strict=True))
+    if correct >= TRUE * sum(map(len, references)):
+        right = {c: np.array([len(a & b) for a, b in zip(each, true, strict=True)], float) for c, each in named.items()}
+        yield from task_texts.figures("titles_true", {c: ratio(right[c], counts[c]) for c in named})
+    spaces = set(task_texts.task.slots.values())
+    if task_texts.task.about is not None and len(spaces) == 1:
+        near = _Nearness(task_texts, task_texts.corpus.spaces[spaces.pop()])
         if any(near.row_of.keys() & titles for titles in references):
-            places = {condition: near(found) for condition, found in named.items()}
-            yield from given.figures("titles_percentile", {c: ratio(*places[c]) for c in named})
+            places = {condition: near(each) for condition, each in named.items()}
+            yield from task_texts.figures("titles_percentile", {c: ratio(*places[c]) for c in named})
 
 
 class _Nearness:
-    """How near to the vectors that were asked about named entities lie."""
+    """Measures how near the named entities are to the vectors of the questions."""
 
-    def __init__(self, given: TaskTexts, space: VectorSpace) -> None:
+    def __init__(self, task_texts: TaskTexts, space: VectorSpace) -> None:
         self.space = space
-        self.vectors = about_vectors(given.examples, given.task.about, space)
+        self.vectors = about_vectors(task_texts.examples, task_texts.task.about, space)
         rows = space.rows(TRAIN)
         rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(np.int64)]
         self.known = np.sort(similarity(self.vectors, space.vectors[rows], space.metric), axis=1)
         self.row_of = {title: row for row, title in reversed(list(enumerate(_titles(space))))}
 
     def __call__(self, named: Sequence[set[str]]) -> tuple[np.ndarray, np.ndarray]:
-        """Return for each text [n] the sum of the percentiles of the known titles that it names, and their number."""
+        """Return for each text the sum [n] of the percentiles of its known titles, and the number [n] of them."""
         total, count = np.zeros(len(named)), np.zeros(len(named))
         for i, titles in enumerate(named):
             rows = [self.row_of[title] for title in titles if title in self.row_of]
@@ -75,28 +74,28 @@ class _Nearness:
 
 
 def _named(texts: Sequence[str], own: Sequence[set[str]]) -> list[set[str]]:
-    return [set(_NAMED.findall(text)) - asked for text, asked in zip(texts, own, strict=True)]
+    return [set(_NAMED.findall(text)) - titles for text, titles in zip(texts, own, strict=True)]
 
 
 def _titles(space: VectorSpace) -> list[str]:
     return space.column("title" if "title" in space.column_names else "id").to_pylist()
 
 
-def _known_titles(given: TaskTexts, facts: Facts) -> set[str]:
-    """Return the titles of all spaces, and those in columns of titles."""
-    known = {title for space in given.corpus.spaces.values() for title in _titles(space)}
-    for space in set(given.task.slots.values()):
+def _known_titles(task_texts: TaskTexts, facts: Facts) -> set[str]:
+    """Return the titles of all entities, and the titles in columns that hold titles."""
+    known = {title for space in task_texts.corpus.spaces.values() for title in _titles(space)}
+    for space in set(task_texts.task.slots.values()):
         for reader in facts.teacher.readers[space].values():
             if reader.kind == "titles" and reader.present:
                 known.update(title for row in range(len(reader.space)) for title in reader.value(row) or ())
     return known
 
 
-def _true_titles(given: TaskTexts, facts: Facts) -> list[set[str]]:
-    """Return for each example the titles that the facts know of its entities."""
-    true: list[set[str]] = [set() for _ in given.examples]
-    for slot, space in given.task.slots.items():
-        rows = given.rows(slot)
+def _true_titles(task_texts: TaskTexts, facts: Facts) -> list[set[str]]:
+    """Return for each example the titles that the facts list for its entities."""
+    true: list[set[str]] = [set() for _ in task_texts.examples]
+    for slot, space in task_texts.task.slots.items():
+        rows = task_texts.rows(slot)
         for reader in facts.teacher.readers[space].values():
             if reader.kind in TITLES:
                 reader.prepare(rows.tolist())

@@ -1,4 +1,4 @@
-"""Behavioural consistency of users: can a profile, read by itself, rank what the user will rate?"""
+"""Behavioural consistency of users: does the text about a user predict the held-out ratings of the user?"""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from vectalk.space.split import SPLITS, TRAIN
 from vectalk.tasks import Example
 
 POPULARITY = "popularity"
-BEATEN = ("shuffled", "copy_text")  # whom the model is compared with; a probe ranks no items
+USER_BASELINES = ("shuffled", "copy_text")  # a probe reads attributes, so it cannot rank items
 TOP = 10
-MOST_ITEMS = 5000  # that a user's texts are scored for
+MOST_ITEMS = 5000  # most items that are ranked for a user
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class ItemTexts:
     """Reference texts of items, encoded.
 
     Attributes:
-        rows: [M] rows of the items that have a text.
-        items: [M, E] their texts' embeddings.
-        profiles: condition -> [n, E] embeddings of the texts about users, by the same encoder.
+        rows: [M] rows of the items that have a reference text.
+        items: [M, E] embeddings of these reference texts.
+        profiles: condition -> embeddings [n, E] of the texts about users, from the same encoder.
     """
 
     rows: np.ndarray
@@ -39,21 +39,21 @@ class ItemTexts:
 
 
 def item_texts(
-    given: TaskTexts, references: Sequence[Example], ratings: Ratings, encoder: TextEncoder | str, most_texts: int
+    task_texts: TaskTexts, references: Sequence[Example], ratings: Ratings, encoder: TextEncoder | str, most_texts: int
 ) -> ItemTexts | None:
-    """Encode the reference texts of the items that the users' held-out ratings are of, and the texts about the users.
+    """Encode the texts about users, and the reference texts of the items in the users' held-out ratings.
 
     Args:
-        given: the texts of a task about one user.
-        references: its training examples.
-        ratings: of the space's users.
-        encoder: a frozen encoder, or `tfidf`: fitted on training references of items and users then.
-        most_texts: training references to fit on at most.
+        task_texts: the texts of a task about one user.
+        references: training examples of the task.
+        ratings: ratings of the users of the space.
+        encoder: a frozen encoder, or `tfidf`, which is fitted to training reference texts of items and users.
+        most_texts: most training reference texts for the fit.
 
     Returns:
-        None where the corpus has no task about one item.
+        The embeddings, or None if the corpus has no task about one item.
     """
-    corpus = given.corpus
+    corpus = task_texts.corpus
     tasks = [t for t in corpus.suite.tasks if list(t.slots.values()) == [ratings.items] and t.about in t.slots]
     if not tasks:
         return None
@@ -61,58 +61,62 @@ def item_texts(
     for split_name in SPLITS:
         for example in corpus.examples(split_name, tasks[0].name):
             first.setdefault(example.slots[slot][1], example)
-    held = np.unique(ratings.test.item[np.isin(ratings.test.user, given.rows(str(given.task.about)))])
+    held = np.unique(ratings.test.item[np.isin(ratings.test.user, task_texts.rows(str(task_texts.task.about)))])
     rows = np.array([row for row in held.tolist() if row in first], np.int64)
     if isinstance(encoder, str):
         known = [*(e for e in first.values() if e.split == TRAIN), *references]
-        texts = [example.target for example in sampled(known, most_texts, given.seed)]
-        encoder = TfidfEncoder().fit(texts, seed=given.seed)
-    embedded = {condition: encoder.encode(texts) for condition, texts in given.texts.items()}
+        texts = [example.target for example in sampled(known, most_texts, task_texts.seed)]
+        encoder = TfidfEncoder().fit(texts, seed=task_texts.seed)
+    embedded = {condition: encoder.encode(texts) for condition, texts in task_texts.texts.items()}
     return ItemTexts(rows, encoder.encode([first[row].target for row in rows.tolist()]), embedded)
 
 
 def user_behaviour(
-    given: TaskTexts,
-    found: Mapping[str, np.ndarray],
+    task_texts: TaskTexts,
+    read_vectors: Mapping[str, np.ndarray],
     ratings: Ratings,
     texts: ItemTexts | None,
     notes: list[str],
 ) -> Iterator[Figure]:
-    """Rank the items of a user's held-out ratings by a text about the user alone, and compare with the ratings.
+    """Rank items for a user by the text about the user alone, and compare the ranking with the held-out ratings.
 
-    Two ways to rank: `readback`, by the product of what the text reads back as with the items' vectors, and `text`, by
-    the similarity of the text to the items' reference texts. NDCG at 10 (gain 2^rating - 1) and Spearman's correlation,
-    averaged over users whose held-out ratings differ. `bc_auc` parts, by the first way, the items of the held-out
-    ratings from items that the user never rated. Beside the conditions: `popularity` (number of training ratings), and
-    `factors` (the user's own vector).
+    Items are ranked in two ways. `readback`: by the product of the vector that the text reads back as with the vector
+    of the item. `text`: by the similarity of the text to the reference text of the item. The metrics are NDCG at 10
+    (gain 2^rating - 1) and Spearman's correlation, averaged over users whose held-out ratings differ. `bc_auc` measures
+    how well the `readback` scores separate items with a held-out rating from items that the user never rated.
+
+    Two more conditions need no text: `popularity` ranks by the number of training ratings, and `factors` uses the
+    user's own vector.
 
     Args:
-        given: the texts of a task about one user.
-        found: condition -> the vectors [n, D] that its texts read back as.
-        ratings: of the space's users.
-        texts: for the second way, where the corpus has texts about items.
-        notes: is told what was not measured, and why.
+        task_texts: the texts of a task about one user.
+        read_vectors: condition -> vectors [n, D] that the texts of the condition read back as.
+        ratings: ratings of the users of the space.
+        texts: embeddings for the ranking by `text`; None if the corpus has no texts about items.
+        notes: a list; the function appends what was not measured, and why.
     """
-    rows = given.rows(given.task.about or "")
-    items = _candidates(rows, ratings, given.seed)
-    users = {**found, FACTORS: ratings.user_vectors[rows]}
+    rows = task_texts.rows(task_texts.task.about or "")
+    items = _candidates(rows, ratings, task_texts.seed)
+    users = {**read_vectors, FACTORS: ratings.user_vectors[rows]}
     scores = {condition: vectors @ ratings.item_vectors[items].T for condition, vectors in users.items()}
-    scores[POPULARITY] = _popularity(given.n, items, ratings)
-    yield from _ranked(given, "readback", scores, items, rows, ratings, notes)
+    scores[POPULARITY] = _popularity(task_texts.n, items, ratings)
+    yield from _ranked(task_texts, "readback", scores, items, rows, ratings, notes)
     held, seen = (part.matrix(items, rows).T for part in (ratings.test, ratings.train))
     if held.any(axis=1).sum() > 1:
-        yield from areas(given, scores, held, ~held & ~seen, rivals=BEATEN)
+        yield from areas(task_texts, scores, held, ~held & ~seen, baselines=USER_BASELINES)
     if texts is None:
-        notes.append(f"task {given.task.name!r}: the corpus has no texts about items to rank by their words")
+        notes.append(
+            f"task {task_texts.task.name!r}: the corpus has no texts about items, so items are not ranked by texts"
+        )
         return
     by_words = {condition: embedded @ texts.items.T for condition, embedded in texts.profiles.items()}
     by_words[FACTORS] = ratings.user_vectors[rows] @ ratings.item_vectors[texts.rows].T
-    by_words[POPULARITY] = _popularity(given.n, texts.rows, ratings)
-    yield from _ranked(given, "text", by_words, texts.rows, rows, ratings, notes)
+    by_words[POPULARITY] = _popularity(task_texts.n, texts.rows, ratings)
+    yield from _ranked(task_texts, "text", by_words, texts.rows, rows, ratings, notes)
 
 
 def _candidates(rows: np.ndarray, ratings: Ratings, seed: int) -> np.ndarray:
-    """Return the items that are ranked: those of the users' held-out ratings, and a sample of the others."""
+    """Return the rows of the items to rank: all with held-out ratings of the users, and a sample of the others."""
     count = len(ratings.item_vectors)
     if count <= MOST_ITEMS:
         return np.arange(count)
@@ -121,13 +125,13 @@ def _candidates(rows: np.ndarray, ratings: Ratings, seed: int) -> np.ndarray:
 
 
 def _popularity(n: int, items: np.ndarray, ratings: Ratings) -> np.ndarray:
-    """Return the number of training ratings of each item, the same for all users [n, M]."""
+    """Return the number of training ratings of each item, repeated for all users [n, M]."""
     counts = np.bincount(ratings.train.item, minlength=len(ratings.item_vectors))[items]
     return np.tile(counts.astype(float), (n, 1))
 
 
 def _ranked(
-    given: TaskTexts,
+    task_texts: TaskTexts,
     way: str,
     scores: Mapping[str, np.ndarray],
     items: np.ndarray,
@@ -135,35 +139,37 @@ def _ranked(
     ratings: Ratings,
     notes: list[str],
 ) -> Iterator[Figure]:
-    """Yield NDCG and Spearman of scores [n, M] of items [M]."""
+    """Yield NDCG and Spearman's correlation of the scores [n, M] of items [M] with the held-out ratings."""
     place = np.full(len(ratings.item_vectors), -1)
     place[items] = np.arange(len(items))
     tested: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     for i, user in enumerate(rows):
         own = (ratings.test.user == user) & (place[ratings.test.item] >= 0)
         values = ratings.test.rating[own]
-        if len(np.unique(values)) > 1:  # else every order is right
+        if len(np.unique(values)) > 1:  # equal ratings: every ranking is correct
             tested[i] = place[ratings.test.item[own]], values
     if len(tested) < 2:
-        notes.append(f"task {given.task.name!r}: {len(tested)} test users have held-out ratings that differ ({way})")
+        notes.append(
+            f"task {task_texts.task.name!r}: {len(tested)} test users have held-out ratings that differ ({way})"
+        )
         return
     gains: dict[str, Statistic] = {}
     correlations: dict[str, Statistic] = {}
     for condition, score in scores.items():
-        gain, correlated = np.full((2, given.n), np.nan)
+        gain, correlated = np.full((2, task_texts.n), np.nan)
         for i, (columns, values) in tested.items():
             gain[i], correlated[i] = ndcg(2.0**values - 1, score[i, columns]), spearman(score[i, columns], values)
         gains[condition], correlations[condition] = mean_of(gain), mean_of(correlated)
     for name, statistics in ((f"bc_ndcg@{TOP}", gains), ("bc_spearman", correlations)):
-        for metric, condition, figure in given.figures(f"{name}/{way}", statistics, BEATEN):
+        for metric, condition, figure in task_texts.figures(f"{name}/{way}", statistics, USER_BASELINES):
             yield metric, condition, figure._replace(n=len(tested))
 
 
 def ndcg(gains: np.ndarray, scores: np.ndarray, top: int = TOP) -> float:
     """Return the normalised discounted cumulative gain of ranking by scores [M].
 
-    Items of equal score share the mean gain of their places (McSherry and Najork 2008), so that a constant score is as
-    good as chance.
+    Items of equal score share the mean gain of their ranks (McSherry and Najork 2008). So a constant score has the
+    expected value of a random ranking.
     """
     discounts = 1 / np.log2(np.arange(2, len(gains) + 2))
     discounts[top:] = 0.0
@@ -175,7 +181,7 @@ def ndcg(gains: np.ndarray, scores: np.ndarray, top: int = TOP) -> float:
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the rank correlation of two columns [M]; zero where one is constant."""
+    """Return the rank correlation of two columns [M]; zero if a column is constant."""
     x, y = rankdata(a) - (len(a) + 1) / 2, rankdata(b) - (len(b) + 1) / 2
     norm = np.sqrt((x @ x) * (y @ y))
     return float(x @ y / norm) if norm > 0 else 0.0

@@ -1,4 +1,4 @@
-"""Scores of values, vectors and texts, entity by entity; `bootstrap` makes figures with intervals of them."""
+"""Scores of values, vectors and texts for each entity; `bootstrap` turns the scores into figures with intervals."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 from vectalk.evaluation.metrics.bootstrap import Statistic, mean_of, rank_correlation
 from vectalk.tasks.attributes import AttributeReader
 
-COMMON_SETS = 30  # constant answers tried for a list attribute
+COMMON_SETS = 30  # constant answers that are tried for a list attribute
 
 
 # ---- attributes
 
 
 def sample_f1(predicted: Sequence[str] | None, true: Sequence[str]) -> float:
-    """Return the F1 of one entity's values; two empty sets agree."""
+    """Return the F1 of the predicted values of one entity; 1 if both sets are empty."""
     a, b = set(predicted or ()), set(true)
     return 2.0 * len(a & b) / (len(a) + len(b)) if a or b else 1.0
 
@@ -28,9 +28,9 @@ def attribute_score(kind: str, predicted: Sequence[Any], true: Sequence[Any], de
 
     Args:
         kind: `list` (mean sample F1 over all values), `number` (Spearman), anything else (accuracy).
-        predicted: a value an entity, None where nothing is said.
-        true: the values; None where the truth is not known, which leaves the entity out.
-        default: stands for a number that is not said.
+        predicted: one value for each entity; None if the text states none.
+        true: the true values; None if the value is not known, and the entity is then left out.
+        default: number that replaces a missing predicted number.
     """
     pairs = list(zip(predicted, true, strict=True))
     if kind == "number":
@@ -43,10 +43,10 @@ def attribute_score(kind: str, predicted: Sequence[Any], true: Sequence[Any], de
 
 
 def majority(reader: AttributeReader, train: Sequence[Any], validation: Sequence[Any]) -> Any:
-    """Return the best answer that knows no vector.
+    """Return the best constant prediction, which uses no vector.
 
-    Lists: of the commonest sets, the one with the best F1 on validation. Numbers: the mean. Else the
-    commonest value.
+    For lists: the set, among the most frequent sets, with the best F1 on validation. For numbers: the mean. For other
+    kinds: the most frequent value.
     """
     if reader.kind == "number":
         return float(np.mean(train))
@@ -60,28 +60,28 @@ def majority(reader: AttributeReader, train: Sequence[Any], validation: Sequence
 
 
 def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the cosine [n] of each row of a and b [n, D]; zero for zero vectors."""
+    """Return the cosine [n] of each row of a [n, D] with the same row of b [n, D]; zero for zero vectors."""
     norm = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return np.divide((a * b).sum(1), norm, out=np.zeros(len(a)), where=norm > 1e-12)
 
 
-def retrieval_ranks(found: np.ndarray, own: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """Return the rank [n], from 1, of each own vector among candidates [m, D] by cosine to found [n, D].
+def retrieval_ranks(queries: np.ndarray, own: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """Return the rank [n], from 1, of each own vector [n, D] among candidates [m, D] by cosine to the queries [n, D].
 
-    Equal similarities share the middle rank, so that a constant answer gains nothing by ties.
+    Equal similarities share the middle rank, so a constant query gains nothing from ties.
     """
-    ranks = np.empty(len(found))
-    for start in range(0, len(found), 512):
+    ranks = np.empty(len(queries))
+    for start in range(0, len(queries), 512):
         block = slice(start, start + 512)
-        scores = _unit(found[block]) @ _unit(candidates).T
-        mine = cosines(found[block], own[block])[:, None]
-        ties = (np.abs(scores - mine) <= 1e-6).sum(1)
-        ranks[block] = 1 + (scores > mine + 1e-6).sum(1) + np.maximum(ties - 1, 0) / 2
+        scores = _unit(queries[block]) @ _unit(candidates).T
+        own_scores = cosines(queries[block], own[block])[:, None]
+        ties = (np.abs(scores - own_scores) <= 1e-6).sum(1)
+        ranks[block] = 1 + (scores > own_scores + 1e-6).sum(1) + np.maximum(ties - 1, 0) / 2
     return ranks
 
 
 def distinct_share(texts: Sequence[str]) -> float:
-    """Return the share of texts that are distinct."""
+    """Return the number of different texts over the number of texts."""
     return len(set(texts)) / len(texts)
 
 

@@ -1,1 +1,1 @@
-"""Probes: what can be read from a vector directly, without an LLM."""
+"""Probes: small models that read attributes from a vector, without an LLM."""

@@ -1,4 +1,4 @@
-"""What can be told of vectors without a model: probes, votes and constants, and texts that spell them out."""
+"""Predictions from vectors without a model (probes, votes, constants), and texts written from the predictions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class NotRunError(EvaluationError):
 
 
 class Facts:
-    """What can be told of vectors, attribute by attribute; fitted when first asked for, predicted once.
+    """Predictions for each attribute. A probe is fitted at its first use; each prediction is computed once.
 
     Args:
         corpus: tasks and spaces.
@@ -31,8 +31,8 @@ class Facts:
         progress: called with what is fitted, how much of it is done, how much there is.
 
     Attributes:
-        teacher: spells values out.
-        notes: (space, attribute) -> why it cannot be probed.
+        teacher: writes texts from values.
+        notes: (space, attribute) -> reason why no probe can be fitted.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Facts:
         return self.teacher.readers[space][attribute]
 
     def probe(self, space: str, attribute: str, source: str = "probe_text") -> Probe | None:
-        """Return the fixed probe (or the vote alone, for `vote_text`), or None where none can be fitted."""
+        """Return the fixed probe (for `vote_text`, only the vote), or None if none can be fitted."""
         key, reader = (space, attribute, source), self.reader(space, attribute)
         if key not in self.probes and (reader.kind in UNREAD or not reader.present):
             self.probes[key] = None
@@ -63,7 +63,7 @@ class Facts:
         return self.probes[key]
 
     def majority(self, space: str, attribute: str) -> Any:
-        """Return the best constant value; None where a probe cannot be fitted either."""
+        """Return the best constant value, or None if no probe can be fitted."""
         key = (space, attribute)
         if key not in self._majorities:
             reader, constant = self.reader(space, attribute), None
@@ -73,9 +73,9 @@ class Facts:
         return self._majorities[key]
 
     def predict(self, source: str, space: str, attribute: str, rows: np.ndarray) -> list[Any]:
-        """Return a value for each row's vector, by `majority`, `vote_text` or `probe_text`; None for unknown.
+        """Return one value for the vector of each row, from `majority`, `vote_text` or `probe_text`; None if unknown.
 
-        What lies around a vector is what does: rivals see the vector, so they see its neighbours.
+        Attributes of the neighbourhood need no prediction: a baseline that has the vector can look up its neighbours.
         """
         reader = self.reader(space, attribute)
         if reader.kind in SURROUNDINGS and source != "majority":
@@ -93,26 +93,26 @@ class Facts:
         return [known[row] for row in rows.tolist()]
 
     def spell(self, source: str, task: Task, examples: Sequence[Example]) -> list[str]:
-        """Write a text for each example from predicted values; what is not known is left out."""
+        """Return a text for each example, written from predicted values; unknown values are left out."""
         if not task.facts:
-            raise NotRunError(f"task {task.name!r} has no `facts` to spell values with")
+            raise NotRunError(f"task {task.name!r} has no `facts`, so no text can be written from values")
         values: list[dict[str, dict[str, Any]]] = [{} for _ in examples]
         for slot, space in task.slots.items():
             rows = np.array([example.slots[slot][1] for example in examples])
-            used = sorted(self.teacher.used(task)[slot])  # no probe is fitted for what no sentence says
+            used = sorted(self.teacher.used(task)[slot])  # attributes in no sentence need no probe
             columns = {name: self.predict(source, space, name, rows) for name in used}
             for i, value in enumerate(values):
                 value[slot] = {name: column[i] for name, column in columns.items()}
         if task.between is not None and source != "majority":
             around = self.teacher.about(task, [{slot: row for slot, (_, row) in e.slots.items()} for e in examples])
-            for value, found in zip(values, around, strict=True):
-                value[ABOUT] = found
+            for value, neighborhood in zip(values, around, strict=True):
+                value[ABOUT] = neighborhood
         return [self.teacher.spell(task, v, f"{self.seed}/{i}") or "" for i, v in enumerate(values)]
 
     def spell_at(self, task: Task, vectors: np.ndarray) -> list[str]:
-        """Write a text for each of any vectors [n, D] from what the probes read there, for a task about one entity."""
+        """Return a text for each vector [n, D], written from the values that probes read; the task has one slot."""
         if not task.facts:
-            raise NotRunError(f"task {task.name!r} has no `facts` to spell values with")
+            raise NotRunError(f"task {task.name!r} has no `facts`, so no text can be written from values")
         slot, space = next(iter(task.slots.items()))
         around: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         columns = {}

@@ -17,14 +17,14 @@ DROPOUT = 0.3
 
 
 class Ensemble(nn.Module):
-    """M networks of equal shape: linear (`hidden` 0), or with one hidden layer.
+    """M networks of the same shape: linear (`hidden` 0), or with one hidden layer.
 
     Args:
         dim: vector dimension D.
         outputs: number of outputs C.
         hidden: hidden width H.
         members: number of networks M.
-        target: what the outputs are: logits of several values, logits of one value, or a number.
+        target: meaning of the outputs: `list` (a logit for each value), `category` (softmax logits), or `number`.
     """
 
     def __init__(self, dim: int, outputs: int, hidden: int, members: int, target: Target) -> None:
@@ -43,7 +43,7 @@ class Ensemble(nn.Module):
         for depth, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             if depth:
                 x = F.gelu(x)
-                if self.training:  # one mask for all members: drawing it would cost as much as the products
+                if self.training:  # one mask for all members: a mask for each would cost as much as the products
                     x = x * (torch.rand(x.shape[1:]) >= DROPOUT) / (1 - DROPOUT)
             x = torch.baddbmm(bias, x, weight)
         return x
@@ -60,7 +60,7 @@ class Ensemble(nn.Module):
 
     @torch.no_grad()
     def scores(self, x: np.ndarray) -> np.ndarray:
-        """Return scores [B, C] of vectors [B, D]: mean probabilities of the members, or mean numbers."""
+        """Return scores [B, C] of vectors [B, D]: the mean probability or number over the members."""
         self.eval()
         out = self(torch.from_numpy(np.ascontiguousarray(x, np.float32))[None])
         if self.target == "list":
@@ -79,14 +79,14 @@ def fit_ensemble(
     members: int,
     seed: int,
 ) -> Ensemble:
-    """Fit on (x [N, D], y [N, C]); each member keeps the weights of its best epoch on validation."""
+    """Fit on (x [N, D], y [N, C]); each member gets the weights of its best epoch on validation."""
     x, y, x_val, y_val = (torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in (*train, *validation))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         nets = Ensemble(x.shape[1], y.shape[1], hidden, members, target)
         optimizer = torch.optim.AdamW(nets.parameters(), lr=2e-3 if hidden else 1e-2, weight_decay=0.05)
         best, stale = torch.full((members,), float("inf")), 0
-        kept = copy.deepcopy(nets.state_dict())
+        best_weights = copy.deepcopy(nets.state_dict())
         for _ in range(EPOCHS):
             nets.train()
             order = torch.stack([torch.randperm(len(x)) for _ in range(members)])
@@ -100,9 +100,9 @@ def fit_ensemble(
             better = loss < best - 1e-5
             best = torch.where(better, loss, best)
             for name, value in nets.state_dict().items():
-                kept[name][better] = value[better]  # every tensor has the members first
+                best_weights[name][better] = value[better]  # the first axis of every tensor is the member
             stale = 0 if bool(better.any()) else stale + 1
             if stale == PATIENCE:
                 break
-        nets.load_state_dict(kept)
+        nets.load_state_dict(best_weights)
     return nets.eval()

@@ -1,4 +1,4 @@
-"""The fixed probe: how well an attribute can be read from the vector alone, without any language."""
+"""The fixed probe: how well an attribute can be read from the vector alone, without a language model."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from vectalk.tasks.attributes import UNREAD, AttributeReader
 
 CANDIDATES = ("linear", "vote", "mlp")
 NEIGHBORS = 15
-MOST_ROWS, MOST_VALUES = 50_000, 500  # what a probe is fitted on at most
-FEWEST = 10  # known validation entities without which nothing can be chosen
+MOST_ROWS, MOST_VALUES = 50_000, 500  # most training entities and most values of an attribute for a fit
+FEWEST = 10  # fewest validation entities with a known value
 THRESHOLDS = np.linspace(0.04, 0.72, 35)
 
 Scorer = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Maps vectors [Q, D] and a row to leave out for each [Q] (-1: none) to scores [Q, C]."""
+"""Maps vectors [Q, D] and excluded rows [Q], one for each vector (-1: none), to scores [Q, C]."""
 
 
 class Coding:
-    """Values of an attribute as numbers [N, C], and back."""
+    """Converts values of an attribute to numbers [N, C], and back."""
 
     def __init__(self, reader: AttributeReader, known: Sequence[Any]) -> None:
         self.target: Target = reader.kind if reader.kind in ("list", "number") else "category"
@@ -38,7 +38,7 @@ class Coding:
             self.place = _places(known, self.index)
 
     def encode(self, values: Sequence[Any]) -> np.ndarray:
-        """Return values as [N, C] float32: indicators, or the standardised number."""
+        """Return values as float32 [N, C]: an indicator for each value, or the standardised number."""
         if self.target == "number":
             return ((np.array(values, np.float32) - self.mean) / self.scale)[:, None]
         y = np.zeros((len(values), len(self.classes)), np.float32)
@@ -49,25 +49,25 @@ class Coding:
         return y
 
     def decode(self, scores: np.ndarray, thresholds: np.ndarray | None) -> list[Any]:
-        """Return the values that scores [N, C] mean; a list holds at least its likeliest value."""
+        """Return the values for scores [N, C]; a list holds at least its most likely value."""
         if self.target == "number":
             return [float(x) for x in scores[:, 0] * self.scale + self.mean]
         if self.target == "category":
             return [self.classes[i] for i in scores.argmax(1)]
-        # In the order that the metadata name them, so that a text spelled from them reads like a reference.
-        chosen = chosen_values(scores, thresholds)
-        return [[self.classes[i] for i in sorted(np.flatnonzero(row), key=lambda i: self.place[i])] for row in chosen]
+        # In the order of the metadata, so a text written from these values reads like a reference text.
+        selected = chosen_values(scores, thresholds)
+        return [[self.classes[i] for i in sorted(np.flatnonzero(row), key=lambda i: self.place[i])] for row in selected]
 
 
 class Probe:
-    """Reads one attribute from vectors; make one with `fit`.
+    """Reads one attribute from vectors. `Probe.fit` creates one.
 
     Attributes:
         reader: the attribute.
-        kind: its kind.
-        name: the candidate that was best on validation.
-        validation_score: its score there: sample F1, accuracy or Spearman.
-        scores: the validation score of every candidate.
+        kind: the kind of the attribute.
+        name: the candidate with the best validation score.
+        validation_score: validation score of this candidate: sample F1, accuracy or Spearman's correlation.
+        scores: candidate -> validation score.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Probe:
 
     @property
     def validation_score(self) -> float:
-        """The validation score of the chosen candidate."""
+        """The validation score of the best candidate."""
         return self.scores[self.name]
 
     @classmethod
@@ -91,12 +91,12 @@ class Probe:
         candidates: Sequence[str] = CANDIDATES,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Probe:
-        """Fit the candidates on training entities and keep the best on validation.
+        """Fit the candidates on training entities and return the one with the best validation score.
 
         Args:
             reader: an attribute bound to its space.
-            seed: decides the networks' starts.
-            candidates: of `linear`, `vote` (15 nearest training entities), `mlp` (an ensemble of four).
+            seed: seed of the initial weights of the networks.
+            candidates: any of `linear`, `vote` (15 nearest training entities), `mlp` (an ensemble of four).
             progress: called with candidates fitted and candidates in all.
 
         Raises:
@@ -111,7 +111,7 @@ class Probe:
                 f"and {len(validation[0])} validation entities; a probe needs {2 * NEIGHBORS} and {FEWEST}"
             )
         coding = Coding(reader, train[1])
-        kept: Probe | None = None
+        best: Probe | None = None
         scores: dict[str, float] = {}
         for number, name in enumerate(candidates):
             progress(number, len(candidates))
@@ -119,20 +119,22 @@ class Probe:
             predicted = scorer(reader.space.vectors[validation[0]], np.full(len(validation[0]), -1))
             thresholds, score = tune(reader.kind, coding, predicted, validation[1])
             scores[name] = score
-            if kept is None or score > scores[kept.name]:
-                kept = cls(reader, coding, name, scorer, thresholds)
-        if kept is None:
-            raise EvaluationError(f"no candidates to probe {reader.name!r} with; take of {', '.join(CANDIDATES)}")
-        kept.scores = scores
+            if best is None or score > scores[best.name]:
+                best = cls(reader, coding, name, scorer, thresholds)
+        if best is None:
+            raise EvaluationError(
+                f"no candidates for the probe of {reader.name!r}; allowed are {', '.join(CANDIDATES)}"
+            )
+        best.scores = scores
         progress(len(candidates), len(candidates))
-        return kept
+        return best
 
     def predict(self, vectors: np.ndarray, exclude: np.ndarray | None = None) -> list[Any]:
-        """Return a value (list of strings, string or float) for each vector [Q, D].
+        """Return one value (list of strings, string or float) for each vector [Q, D].
 
         Args:
-            vectors: where to read.
-            exclude: [Q] a row that may not vote for each (-1: none), for vectors of training entities.
+            vectors: [Q, D] the vectors.
+            exclude: [Q] one row for each vector that must not vote (-1: none): a training entity excludes itself.
         """
         vectors = np.asarray(vectors, np.float32)
         exclude = np.full(len(vectors), -1) if exclude is None else np.asarray(exclude)
@@ -140,13 +142,13 @@ class Probe:
 
 
 def known_values(reader: AttributeReader, split_name: str) -> tuple[np.ndarray, list[Any]]:
-    """Return the rows [n] of a split whose value is known, and the values; of very many, an even sample."""
+    """Return the rows [n] of a split with a known value, and the values; an even sample of a very large split."""
     rows = reader.space.rows(split_name)
     if len(rows) > MOST_ROWS:
         rows = rows[np.linspace(0, len(rows) - 1, MOST_ROWS).astype(np.int64)]
-    reader.prepare(rows.tolist())  # what lies around them is looked up for all of them at once
-    found = [(int(row), value) for row in rows if (value := reader.value(int(row))) is not None]
-    return np.array([row for row, _ in found], np.int64), [value for _, value in found]
+    reader.prepare(rows.tolist())  # finds the neighbours of all rows at once
+    pairs = [(int(row), value) for row in rows if (value := reader.value(int(row))) is not None]
+    return np.array([row for row, _ in pairs], np.int64), [value for _, value in pairs]
 
 
 Known = tuple[np.ndarray, list[Any]]
@@ -157,13 +159,13 @@ def _scorer(name: str, reader: AttributeReader, coding: Coding, train: Known, va
     if name == "vote":
 
         def vote(vectors: np.ndarray, exclude: np.ndarray) -> np.ndarray:
-            found, _ = nearest(vectors, space.vectors, NEIGHBORS, space.metric, rows=train[0], exclude=exclude)
-            return y[np.searchsorted(train[0], found)].mean(axis=1)  # rows of a split are in order
+            neighbors, _ = nearest(vectors, space.vectors, NEIGHBORS, space.metric, rows=train[0], exclude=exclude)
+            return y[np.searchsorted(train[0], neighbors)].mean(axis=1)  # rows of a split are sorted
 
         return vote
     shapes = {"linear": (0, 1), "mlp": (128, 4)}
     if name not in shapes:
-        raise EvaluationError(f"unknown probe {name!r}; take of {', '.join(CANDIDATES)}")
+        raise EvaluationError(f"unknown probe {name!r}; allowed are {', '.join(CANDIDATES)}")
     hidden, members = shapes[name]
     x, x_val = (space.normalizer(np.asarray(space.vectors[rows], np.float32)) for rows in (train[0], validation[0]))
     nets = fit_ensemble(
@@ -176,10 +178,10 @@ def _scorer(name: str, reader: AttributeReader, coding: Coding, train: Known, va
 
 
 def chosen_values(scores: np.ndarray, thresholds: np.ndarray | None) -> np.ndarray:
-    """Return which values [N, C] pass their thresholds [C]; the likeliest of each row always does."""
-    chosen = scores >= (0.5 if thresholds is None else thresholds)
-    chosen[np.arange(len(scores)), scores.argmax(1)] = True
-    return chosen
+    """Return which values [N, C] reach their thresholds [C]; the most likely value of each row always does."""
+    selected = scores >= (0.5 if thresholds is None else thresholds)
+    selected[np.arange(len(scores)), scores.argmax(1)] = True
+    return selected
 
 
 def tune(kind: str, coding: Coding, scores: np.ndarray, true: list[Any]) -> tuple[np.ndarray | None, float]:
@@ -187,21 +189,21 @@ def tune(kind: str, coding: Coding, scores: np.ndarray, true: list[Any]) -> tupl
     thresholds = None
     if coding.target == "list":
         y = coding.encode(true)
-        # Where validation is small, a threshold for each value fits noise: it must win on halves that it was
-        # not tuned on.
+        # With few validation entities, a threshold for each value overfits. So it is used only if it is better on
+        # the half of the entities that it was not tuned on.
         halves = [np.arange(start, len(y), 2) for start in (0, 1)]
 
         def held_out(tune: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> float:
-            chosen = [chosen_values(scores[b], tune(scores[a], y[a])) for a, b in (halves, halves[::-1])]
-            return _f1(np.concatenate(chosen), np.concatenate([y[halves[1]], y[halves[0]]]))
+            selected = [chosen_values(scores[b], tune(scores[a], y[a])) for a, b in (halves, halves[::-1])]
+            return _f1(np.concatenate(selected), np.concatenate([y[halves[1]], y[halves[0]]]))
 
         thresholds = max((_one_threshold, _threshold_per_value), key=held_out)(scores, y)
-    found = coding.decode(scores, thresholds)
-    return thresholds, whole(attribute_score(kind, found, true), len(true))
+    values = coding.decode(scores, thresholds)
+    return thresholds, whole(attribute_score(kind, values, true), len(true))
 
 
-def _f1(chosen: np.ndarray, y: np.ndarray) -> float:
-    return float((2 * (chosen & (y > 0)).sum(1) / np.maximum(chosen.sum(1) + y.sum(1), 1)).mean())
+def _f1(selected: np.ndarray, y: np.ndarray) -> float:
+    return float((2 * (selected & (y > 0)).sum(1) / np.maximum(selected.sum(1) + y.sum(1), 1)).mean())
 
 
 def _one_threshold(scores: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -210,7 +212,7 @@ def _one_threshold(scores: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _threshold_per_value(scores: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Start from the best common threshold and move one value's at a time, commonest values first."""
+    """Start with the best common threshold, then tune the threshold of one value at a time, most frequent first."""
     thresholds = _one_threshold(scores, y)
     for value in range(min(y.shape[1], 100)):
         tried = np.repeat(thresholds[None], len(THRESHOLDS), 0)
@@ -222,7 +224,7 @@ def _threshold_per_value(scores: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _places(known: Sequence[list[str]], index: dict[str, int]) -> np.ndarray:
-    """Return the mean relative place [C] at which training lists name each value."""
+    """Return the mean relative position [C] of each value in the training lists."""
     total, count = np.zeros(len(index)), np.zeros(len(index))
     for values in known:
         for place, value in enumerate(values):

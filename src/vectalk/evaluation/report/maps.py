@@ -1,4 +1,4 @@
-"""The map: test entities in the plane in which the space varies most, and walks through it."""
+"""The map of a space: test entities in the plane of the largest variance, and walks between entities."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ import numpy as np
 
 View = dict[str, Any]
 WIDTH, HEIGHT, EDGE = 760, 520, 16
-GROUPS = 5  # values that have a colour of their own
+GROUPS = 5  # most frequent values, each with its own colour
 OTHER = "other"
 WALKS = 3
 LETTER = 14  # height of a label
 STOPS = (0.0, 0.3, 0.5, 0.7, 1.0)
 
 
-def maps(spaces: dict[str, Any], told: Sequence[dict[str, Any]]) -> list[View]:
+def maps(spaces: dict[str, Any], answers: Sequence[dict[str, Any]]) -> list[View]:
     """Return the map of each space.
 
     Args:
-        spaces: what `map.json` holds.
-        told: rows of `curves_answers.jsonl`; the walks between entities are drawn.
+        spaces: the content of `map.json`.
+        answers: rows of `curves_answers.jsonl`; some walks between entities are drawn.
     """
-    return [_map(name, space, _walks(name, told)) for name, space in spaces.items() if len(space["places"]) > 2]
+    return [_map(name, space, _walks(name, answers)) for name, space in spaces.items() if len(space["places"]) > 2]
 
 
-def _walks(space: str, told: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Return the longest of the walks on paper whose answers change: there is something to see."""
-    rows = [r for r in told if r["space"] == space and r["curve"] == "interpolation" and r["condition"] == "elm"]
-    by: dict[tuple[str, str], list[dict[str, Any]]] = {}
+def _walks(space: str, answers: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Return the walks that are longest on the map; walks whose answers change are preferred."""
+    rows = [r for r in answers if r["space"] == space and r["curve"] == "interpolation" and r["condition"] == "elm"]
+    by_pair: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:
-        by.setdefault((row["task"], row["subject"]), []).append(row)
-    walks = [sorted(walk, key=lambda r: r["x"]) for walk in by.values()]
+        by_pair.setdefault((row["task"], row["subject"]), []).append(row)
+    walks = [sorted(walk, key=lambda r: r["x"]) for walk in by_pair.values()]
     changing = [walk for walk in walks if walk[0]["answer"] != walk[-1]["answer"]] or walks
     return sorted(changing, key=lambda w: -float(np.hypot(*np.subtract(w[-1]["at"], w[0]["at"]))))[:WALKS]
 
@@ -57,13 +57,13 @@ def _map(name: str, space: dict[str, Any], walks: list[list[dict[str, Any]]]) ->
     for place, group, title in sorted(zip(places, groups, space["titles"], strict=True), key=lambda p: p[1] != OTHER):
         x, y = at(place)
         colour = f"g{order.index(group)}" if group in order else "go"
-        said = f"{title} · {group}" if group != OTHER else title
+        label = f"{title} · {group}" if group != OTHER else title
         parts.append(
-            f'<circle class="{colour}" cx="{x:.1f}" cy="{y:.1f}" r="3.2"><title>{escape(said)}</title></circle>'
+            f'<circle class="{colour}" cx="{x:.1f}" cy="{y:.1f}" r="3.2"><title>{escape(label)}</title></circle>'
         )
     labels: list[tuple[float, float]] = []
     for number, walk in enumerate(walks):
-        parts += _drawn(walk, number, at, labels)
+        parts += _walk_svg(walk, number, at, labels)
     share = space["share"]
     return {
         "space": name,
@@ -73,18 +73,18 @@ def _map(name: str, space: dict[str, Any], walks: list[list[dict[str, Any]]]) ->
         "attribute": attribute,
         "explained": None if explained is None else f"{100 * explained:.0f}",
         "groups": [(f"g{i}", group) for i, group in enumerate(order)] + ([("go", OTHER)] if OTHER in groups else []),
-        "walks": [_told(walk, number) for number, walk in enumerate(walks)],
+        "walks": [_walk_view(walk, number) for number, walk in enumerate(walks)],
     }
 
 
-def _drawn(walk: list[dict[str, Any]], number: int, at: Any, labels: list[tuple[float, float]]) -> list[str]:
-    """Return the straight way of a walk, and where its ends and stops lie; `labels` are places that are taken."""
+def _walk_svg(walk: list[dict[str, Any]], number: int, at: Any, labels: list[tuple[float, float]]) -> list[str]:
+    """Return the SVG of a walk: its line, its stops and its ends; the positions of its labels join `labels`."""
     points = [at(row["at"]) for row in walk]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     parts = [f'<polyline class="way" points="{line}"/>']
     for (x, y), row in zip(points, walk, strict=True):
-        said = f"{row['x']:g}: {row['answer']}"
-        parts.append(f'<circle class="stop" cx="{x:.1f}" cy="{y:.1f}" r="3.4"><title>{escape(said)}</title></circle>')
+        label = f"{row['x']:g}: {row['answer']}"
+        parts.append(f'<circle class="stop" cx="{x:.1f}" cy="{y:.1f}" r="3.4"><title>{escape(label)}</title></circle>')
     for end, (x, y) in zip("ab", (points[0], points[-1]), strict=True):
         left = x > WIDTH - 60
         anchor, shift = ("end", -8) if left else ("start", 8)
@@ -97,8 +97,8 @@ def _drawn(walk: list[dict[str, Any]], number: int, at: Any, labels: list[tuple[
     return parts
 
 
-def _told(walk: list[dict[str, Any]], number: int) -> View:
-    """Return what is told of a few stops of a walk."""
+def _walk_view(walk: list[dict[str, Any]], number: int) -> View:
+    """Return the answers at a few stops of a walk, for the report."""
     stops = [min(walk, key=lambda row: abs(row["x"] - alpha)) for alpha in STOPS]
     ends = walk[0]["ends"]
     return {
@@ -110,7 +110,7 @@ def _told(walk: list[dict[str, Any]], number: int) -> View:
 
 
 def _coloured(values: dict[str, list[Any]], places: np.ndarray) -> tuple[str | None, list[str], float | None]:
-    """Return the attribute that explains most of the plane, each point's group by it, and that share."""
+    """Return the attribute that explains most variance of the plane, the group of each point, and this share."""
     best: tuple[str | None, list[str], float | None] = (None, [OTHER] * len(places), None)
     for name, column in values.items():
         groups = _groups(column)
@@ -121,10 +121,10 @@ def _coloured(values: dict[str, list[Any]], places: np.ndarray) -> tuple[str | N
 
 
 def _groups(column: Sequence[Any]) -> list[str]:
-    """Return the group of each value: itself where it is among the commonest; a list counts as its rarest of these."""
+    """Return the group of each value: the value if it is frequent, else `other`; of a list its rarest such value."""
     sets = [set(map(str, v)) if isinstance(v, list) else set() if v is None else {str(v)} for v in column]
-    common = [value for value, _ in Counter(value for found in sets for value in found).most_common(GROUPS)]
-    return [next((value for value in reversed(common) if value in found), OTHER) for found in sets]
+    common = [value for value, _ in Counter(value for values in sets for value in values).most_common(GROUPS)]
+    return [next((value for value in reversed(common) if value in values), OTHER) for values in sets]
 
 
 def _between(groups: Sequence[str], places: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Figures as views: headline cards, a verdict in words, and a panel for each metric."""
+"""Views of the figures for the report: headline cards, a verdict in words, and a panel for each metric."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from vectalk.evaluation.report.figures import HEADLINE, MAIN, MODEL, Figure, Fig
 from vectalk.evaluation.report.words import CONDITIONS, LOWER_IS_BETTER, METRICS
 
 View = dict[str, Any]
-CHANCE = 0.1  # share of tasks that lie above by chance, generously: 2.5 % of independent ones would
+CHANCE = 0.1  # share of tasks that may be above by chance; 2.5 % of independent tasks are expected
 MARKED = ("shuffled", "copy_text", "probe_text", "own_text", "popularity", "factors", "text_llm", "stage1")
 
 
 def cards(figures: Figures) -> list[View]:
-    """Return the headline cards: the model's mean over tasks on a scale, beside controls and rivals."""
-    found = []
+    """Return the headline cards: the mean of the model over tasks on a scale, with controls and baselines."""
+    views = []
     for metric in HEADLINE:
         mean = figures.mean(metric)
         if mean is None:
             continue
         others = {c: f for c in MARKED if (f := figures.mean(metric, c)) is not None}
         tasks = len(figures.of(metric))
-        found.append(
+        views.append(
             {
                 "metric": metric,
                 "name": METRICS[metric][0],
@@ -32,50 +32,45 @@ def cards(figures: Figures) -> list[View]:
                 "beside": [(CONDITIONS[c][0], f, _compared(figures, metric, c)) for c, f in others.items()],
             }
         )
-    return found
+    return views
 
 
-def _compared(figures: Figures, metric: str, rival: str) -> str:
-    counted = figures.against(metric, rival)
-    if counted is None:
+def _compared(figures: Figures, metric: str, baseline: str) -> str:
+    counts = figures.against(metric, baseline)
+    if counts is None:
         return ""
-    above, below, level = counted
+    above, below, level = counts
     parts = [f"above on {above}" if above else "", f"level on {level}" if level else ""]
     parts.append(f"below on {below}" if below else "")
     return ", ".join(part for part in parts if part)
 
 
 def verdict(figures: Figures) -> list[View]:
-    """Return what the main figure says, in the order in which it should be read."""
+    """Return the sentences on the main metric, in reading order."""
     metric = next((m for m in ("sc", "recovery", "claims_precision") if figures.against(m, "shuffled")), None)
     if metric is None:
         return []
     name, lines = METRICS[metric][0], []
     above, below, level = figures.against(metric, "shuffled") or (0, 0, 0)
     total = above + below + level
+    clear = f"{name} is significantly above the shuffled control"
     if above == total:
-        lines.append(("good", f"The answers use the vector: {name} is clear of the shuffled control on {_all(total)}."))
+        lines.append(("good", f"The answers use the vector: {clear} on {_all(total)}."))
     elif above > CHANCE * total:
-        lines.append(
-            (
-                "mixed",
-                f"On {above} of {total} tasks the answers use the vector: {name} is clear of the shuffled control.",
-            )
-        )
+        lines.append(("mixed", f"On {above} of {total} tasks the answers use the vector: {clear}."))
     elif above:
-        lines.append(
-            ("bad", f"On {above} of {total} tasks alone {name} is clear of the shuffled control: chance may do that.")
-        )
+        lines.append(("bad", f"{clear} on only {above} of {total} tasks: this may be chance."))
     else:
-        lines.append(
-            ("bad", f"Nothing shows that the answers use the vector: {name} is not clear of the shuffled control.")
-        )
-    for rival, what in (("copy_text", "copying the nearest text"), ("probe_text", "spelling out a probe")):
-        counted = figures.against(metric, rival)
-        if counted is not None:
-            above, below, level = counted
+        no_evidence = f"{name} is not significantly above the shuffled control"
+        lines.append(("bad", f"There is no evidence that the answers use the vector: {no_evidence}."))
+    for baseline, what in (("copy_text", "a copy of the nearest text"), ("probe_text", "a text written from a probe")):
+        counts = figures.against(metric, baseline)
+        if counts is not None:
+            above, below, level = counts
             kind = "good" if above > below else "bad" if below > above else "mixed"
-            lines.append((kind, f"Against {what}: better on {above}, as good on {level}, worse on {below}."))
+            lines.append(
+                (kind, f"Compared with {what}: better on {above}, no clear difference on {level}, worse on {below}.")
+            )
     return [{"kind": kind, "text": text} for kind, text in lines]
 
 
@@ -84,17 +79,17 @@ def _all(total: int) -> str:
 
 
 def panels(figures: Figures) -> list[View]:
-    """Return for each metric one row a task, and the conditions that stand beside the model in a table."""
-    made = []
+    """Return a panel for each metric: one row for each task, and a table of all conditions."""
+    views = []
     for metric in [*MAIN, "distinct", "self_bleu"]:
-        found = figures.of(metric)
-        if not found:
+        by_task = figures.of(metric)
+        if not by_task:
             continue
-        scale = _scale(list(found.values()))
-        conditions = dict.fromkeys(c for of_task in found.values() for c in of_task)
+        scale = _scale(list(by_task.values()))
+        conditions = dict.fromkeys(c for of_task in by_task.values() for c in of_task)
         ordered = [c for c in CONDITIONS if c in conditions] + [c for c in conditions if c not in CONDITIONS]
         name, question, how = METRICS[metric]
-        made.append(
+        views.append(
             {
                 "metric": metric,
                 "name": name,
@@ -104,34 +99,34 @@ def panels(figures: Figures) -> list[View]:
                 "lower": metric in LOWER_IS_BETTER,
                 "folded": metric not in HEADLINE,
                 "ticks": [(f"{_at(tick, scale):.2f}", f"{tick:g}") for tick in _ticks(scale)],
-                "rows": [_row(task, of_task, scale) for task, of_task in found.items()],
+                "rows": [_row(task, of_task, scale) for task, of_task in by_task.items()],
                 "conditions": ordered,
-                "table": [(task, [of_task.get(c) for c in ordered]) for task, of_task in found.items()],
+                "table": [(task, [of_task.get(c) for c in ordered]) for task, of_task in by_task.items()],
                 "marked": {c for c in (MODEL, *MARKED) if c in conditions},
             }
         )
-    return made
+    return views
 
 
 def _left_out(figures: Figures) -> str:
-    """Say which attributes recovery does not count."""
+    """Return a sentence that names the attributes that recovery does not count."""
     if not figures.left_out:
         return ""
     each = "; ".join(f"{task}: {', '.join(attributes)}" for task, attributes in figures.left_out.items())
-    return f"Not counted, since a probe of the vector is not surely better there than a constant guess – {each}."
+    return f"Not counted, because the probe is not significantly better than the majority baseline: {each}."
 
 
-def marked(shown: list[View]) -> list[str]:
-    """Return the conditions that have a mark in some panel."""
-    return [c for c in (MODEL, *MARKED) if any(c in panel["marked"] for panel in shown)]
+def marked(views: list[View]) -> list[str]:
+    """Return the conditions that have a mark in at least one panel."""
+    return [c for c in (MODEL, *MARKED) if any(c in panel["marked"] for panel in views)]
 
 
-def _row(task: str, found: dict[str, Figure], scale: tuple[float, float]) -> View:
-    own = found[MODEL]
+def _row(task: str, figures: dict[str, Figure], scale: tuple[float, float]) -> View:
+    own = figures[MODEL]
     marks = [
-        {"condition": c, "at": f"{_at(found[c].value, scale):.2f}", "title": f"{CONDITIONS[c][0]}: {found[c]}"}
+        {"condition": c, "at": f"{_at(figures[c].value, scale):.2f}", "title": f"{CONDITIONS[c][0]}: {figures[c]}"}
         for c in (*MARKED, MODEL)
-        if c in found
+        if c in figures
     ]
     bar = None
     if own.low is not None and own.high is not None:
@@ -141,9 +136,11 @@ def _row(task: str, found: dict[str, Figure], scale: tuple[float, float]) -> Vie
 
 
 def _scale(rows: list[dict[str, Figure]]) -> tuple[float, float]:
-    """Return the ends of a scale that holds what is drawn, and the span from 0 to 1 where that is not far off."""
+    """Return the ends of a scale that contains all marks and 0, and also 1 if the marks come near 1."""
     values = [f.value for row in rows for c, f in row.items() if c == MODEL or c in MARKED]
-    values += [end for row in rows for end in row[MODEL][1:] if end is not None]  # others' intervals are not drawn
+    values += [
+        end for row in rows for end in row[MODEL][1:] if end is not None
+    ]  # only the interval of the model is drawn
     low, high = min(0.0, *values), max(values)
     return low, max(high, 1.0 if high > 0.4 else high * 1.1, low + 0.1)
 

@@ -10,7 +10,7 @@ from typing import Any
 from vectalk.errors import EvaluationError
 from vectalk.evaluation.records import card_of, rows_of
 from vectalk.evaluation.report import curves, maps, panels, words
-from vectalk.evaluation.report.figures import Figures, said
+from vectalk.evaluation.report.figures import Figures, as_text
 from vectalk.evaluation.report.samples import Answers
 from vectalk.files import write_text
 
@@ -95,5 +95,5 @@ def _template() -> Any:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["figure"] = said
+    environment.filters["figure"] = as_text
     return environment.from_string((files(__package__) / "report.html").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Which answers are shown: the best, the middling and the worst by their own figures, never by hand."""
+"""The answers in the report: the best, the middle and the worst by their scores, without manual selection."""
 
 from __future__ import annotations
 
@@ -11,53 +11,55 @@ FAILURES = 6
 
 
 class Answers:
-    """The rows of `answers.jsonl`, question by question.
+    """The rows of `answers.jsonl`, grouped by question.
 
     Attributes:
-        questions: task -> a row for each condition, one dictionary a test example.
-        scored: whether answers carry figures of their own.
+        questions: task -> one dictionary for each test example: condition -> row.
+        scored: whether the rows have scores.
     """
 
     def __init__(self, rows: Sequence[dict[str, Any]]) -> None:
         self.questions: dict[str, list[dict[str, dict[str, Any]]]] = {}
-        counted: dict[tuple[str, str], int] = {}
+        last_place: dict[tuple[str, str], int] = {}
         for row in rows:
             task, condition = row["task"], row["condition"]
-            place = counted[task, condition] = counted.get((task, condition), -1) + 1
-            asked = self.questions.setdefault(task, [])
-            if place == len(asked):
-                asked.append({})
-            asked[place][condition] = row
+            place = last_place[task, condition] = last_place.get((task, condition), -1) + 1
+            questions = self.questions.setdefault(task, [])
+            if place == len(questions):
+                questions.append({})
+            questions[place][condition] = row
         self.scored = any(_score(row) is not None for row in rows)
 
     def picked(self, task: str) -> list[View]:
         """Return the best, the middle and the two worst answers of a task."""
-        asked = [q for q in self.questions.get(task, []) if "elm" in q]
-        ranked = sorted((q for q in asked if _score(q["elm"]) is not None), key=lambda q: -(_score(q["elm"]) or 0.0))
+        questions = [q for q in self.questions.get(task, []) if "elm" in q]
+        ranked = sorted(
+            (q for q in questions if _score(q["elm"]) is not None), key=lambda q: -(_score(q["elm"]) or 0.0)
+        )
         if len(ranked) < 4:
-            return [_view(q, "") for q in asked[:3]]
-        chosen = {"best": 0, "middle": len(ranked) // 2, "second worst": len(ranked) - 2, "worst": len(ranked) - 1}
-        return [_view(ranked[place], why) for why, place in chosen.items()]
+            return [_view(q, "") for q in questions[:3]]
+        places = {"best": 0, "middle": len(ranked) // 2, "second worst": len(ranked) - 2, "worst": len(ranked) - 1}
+        return [_view(ranked[place], why) for why, place in places.items()]
 
     def failures(self) -> list[View]:
-        """Return the answers, of all tasks, that fall furthest short of their entity's own reference text."""
-        short = [
+        """Return the answers of all tasks with the largest gap in SC to the entity's own reference text."""
+        gaps = [
             (gap, question)
-            for asked in self.questions.values()
-            for question in asked
+            for questions in self.questions.values()
+            for question in questions
             if (gap := _gap(question)) is not None and gap > 0
         ]
-        short.sort(key=lambda pair: -pair[0])
+        gaps.sort(key=lambda pair: -pair[0])
         seen: set[str] = set()
-        found = []
-        for gap, question in short:
+        views = []
+        for gap, question in gaps:
             title = _title(question["elm"])
-            if title not in seen:  # one failure an entity tells more than one entity's failures
+            if title not in seen:  # one failure for each entity, for variety
                 seen.add(title)
-                found.append(_view(question, f"SC {gap:.2f} below its reference"))
-            if len(found) == FAILURES:
+                views.append(_view(question, f"SC {gap:.2f} below its reference text"))
+            if len(views) == FAILURES:
                 break
-        return found
+        return views
 
 
 def _score(row: dict[str, Any]) -> float | None:

@@ -1,103 +1,125 @@
-"""What the report says in plain words: metrics, conditions, curves, limits."""
+"""Texts of the report: explanations of metrics, conditions, curves and limits."""
 
 from __future__ import annotations
 
-METRICS = {  # metric -> (name, question that it answers, how it is measured)
+METRICS = {  # metric -> (name, question that the metric answers, how it is measured)
     "sc": (
         "Semantic consistency (SC)",
-        "Does the answer speak of the vector that was asked about?",
-        "A frozen map, fitted on reference texts alone, reads the answer back into a vector; SC is the cosine between "
-        "that one and the one asked about. 1 is the same direction, 0 is no relation.",
+        "Does the answer describe the vector of the question?",
+        "A frozen map, fitted only on reference texts, maps the answer back to a vector. SC is the cosine between this "
+        "vector and the vector of the question. 1 means the same direction, 0 means no relation.",
     ),
     "nsc": (
         "Normalised SC",
-        "How much of what the reference text would reach?",
-        "SC where the shuffled control is 0 and the entity's own reference text is 1, so that text encoders compare.",
+        "How close is the answer to the entity's own reference text?",
+        "SC on a scale where the shuffled control is 0 and the entity's own reference text is 1. On this scale, "
+        "results with different text encoders can be compared.",
     ),
     "recall@10": (
-        "Found again (R@10)",
-        "Could one pick the entity out by its answer?",
-        "Share of answers whose read-back has its own vector among the 10 nearest of all test vectors.",
+        "Retrieval (R@10)",
+        "Can the answer identify the entity?",
+        "Share of answers whose read-back vector has the right entity among its 10 nearest test vectors.",
     ),
     "bc_auc": (
         "Behaviour (AUC)",
-        "Does the answer predict what people do?",
-        "How often someone who did (held-out ratings) is scored above someone who did not, by the answer alone; 0.5 is "
-        "chance. What the vector itself gives is the ceiling.",
+        "Does the answer predict what users do?",
+        "Area under the ROC curve: how often a pair with a held-out rating scores above a pair without a rating, when "
+        "only the answer is used. 0.5 is chance. The score of the vector itself is the ceiling.",
     ),
     "recovery": (
         "Recovery",
         "How many of the facts in the vector reach the answer?",
-        "How well attributes can be read from the answer: 0 is the best constant guess, 1 is a probe fitted directly "
-        "to the vectors. Mean over attributes; those that the probe does not surely read better than the guess are not "
-        "counted, since the vector may not hold them.",
+        "How well attributes can be read from the answer: 0 is the majority baseline, 1 is a probe fitted directly to "
+        "the vectors. The value is a mean over attributes. It counts an attribute only if the probe significantly "
+        "beats the majority baseline, because the vector may not contain other attributes.",
     ),
     "claims_precision": (
-        "True statements",
-        "Is what it says true?",
-        "Share of the checkable statements in the answers that the metadata bear out.",
+        "Precision of statements",
+        "Are the statements of the answer true?",
+        "Share of the checked statements that agree with the metadata.",
     ),
     "claims_recall": (
-        "Told",
-        "Does it say what there is to say?",
-        "Share of the true values told, of the attributes that the reference text speaks of.",
+        "Recall of statements",
+        "Does the answer state what the reference text states?",
+        "Share of the true values that the answer states, for attributes that the reference text mentions.",
     ),
     "titles_unknown": (
         "Invented titles",
-        "Do the titles that it names exist?",
+        "Do the titles in the answer exist?",
         "Share of the named titles that are in no space of the corpus. Lower is better.",
     ),
-    "distinct": ("Distinct answers", "Does it say the same of everything?", "Share of texts that no other has."),
+    "distinct": (
+        "Distinct answers",
+        "Do different vectors get different answers?",
+        "Number of different texts over all texts.",
+    ),
     "self_bleu": (
-        "Alike",
+        "Similarity of answers (self-BLEU)",
         "How formulaic are the answers?",
-        "Mean overlap (BLEU-4) of each text with all others; compare with the reference texts. Lower is more varied.",
+        "Mean BLEU-4 of each text against all others; compare it with the reference texts. Lower means more variety.",
     ),
 }
 LOWER_IS_BETTER = ("titles_unknown", "self_bleu")
 CONDITIONS = {
-    "elm": ("the model", "asked about the right vector"),
-    "shuffled": ("another vector", "the same model and question, another entity's vector: what fluency is worth"),
-    "mean": ("the mean vector", "the same model, the mean of the space: what habit is worth"),
-    "gaussian": ("nobody", "the same model, random vectors with the space's mean and covariance"),
-    "majority": ("constant guess", "the best constant values, spelled out"),
-    "copy_text": ("nearest text", "the reference text of the nearest training entity, copied"),
-    "vote_text": ("vote", "values voted by the 15 nearest training entities, spelled out"),
-    "probe_text": ("probe", "values that a probe reads from the vector, spelled out: no language model"),
-    "own_text": ("reference", "the entity's own reference text, which is written from the facts, not from the vector"),
-    "stage1": ("first stage", "the model as the first stage of training left it"),
-    "text_llm": ("told the title", "a language model that is told titles instead of vectors"),
-    "probe": ("probe's values", "values that the probe reads from the vector, never spelled out"),
-    "popularity": ("popularity", "how many rated each item, the same for everybody"),
-    "factors": ("the vector itself", "no text between: the ceiling of this measure"),
-    "random": ("random concept", "the same, along directions fitted to random entities"),
-    "vector": ("the vector itself", "no text between"),
+    "elm": ("the model", "the model and the right vector"),
+    "shuffled": (
+        "another vector",
+        "control: the same model and question with the vector of another entity; shows what fluent text alone reaches",
+    ),
+    "mean": (
+        "the mean vector",
+        "control: the same model with the mean vector of the space; shows what typical answers reach",
+    ),
+    "gaussian": (
+        "random vector",
+        "control: the same model with random vectors of the same mean and covariance as the space",
+    ),
+    "majority": ("majority", "baseline: a text written from the best constant values"),
+    "copy_text": ("nearest text", "baseline: a copy of the reference text of the nearest training entity"),
+    "vote_text": ("vote", "baseline: a text written from the votes of the 15 nearest training entities"),
+    "probe_text": (
+        "probe",
+        "baseline: a text written from the values that a probe reads; no language model",
+    ),
+    "own_text": (
+        "reference",
+        "the entity's own reference text, written from the facts, not from the vector",
+    ),
+    "stage1": ("first stage", "the model after the first stage of training"),
+    "text_llm": ("LLM with titles", "baseline: a language model that reads titles instead of vectors"),
+    "probe": ("values of the probe", "values that the probe reads from the vector, scored without writing a text"),
+    "popularity": ("popularity", "baseline: the number of ratings of each item, the same for all users"),
+    "factors": ("the vector itself", "ceiling: the metric computed from the vector, without a text"),
+    "random": ("random concept", "control: directions fitted to randomly chosen entities"),
+    "vector": ("the vector itself", "the metric computed from the vector, without a text"),
 }
 CURVES = {
     "interpolation": (
         "Between two entities",
-        "The model is asked about points on the straight line between two test entities, none of which anybody has "
-        "seen. Its answers should let go of one end and take hold of the other, and speak of each point on the way.",
+        "The model is asked about points on the straight line between two test entities. The model has seen neither "
+        "these entities nor the points. Its answers should describe each point, and change from one end to the other.",
     ),
     "shift": (
         "Along a concept",
-        "Test entities are moved along a direction that means something, in steps of a standard deviation. What the "
-        "direction names should come and go in the answers, and other attributes should stay. Directions fitted to "
-        "random entities show what moving does by itself.",
+        "Test entities are moved along the direction of a concept, in steps of one standard deviation. Answers should "
+        "gain or lose the value of the concept, and keep the other values. Directions fitted to random entities show "
+        "the effect of moving alone.",
     ),
     "cold_start": (
-        "As ratings come in",
-        "Test users are folded into the space from a few of their ratings only. The profile written from this little "
-        "is judged by all that is known of them.",
+        "With the first ratings of a user",
+        "The vector of a test user is computed from only a few of the user's ratings. The profile that the model "
+        "writes from this vector is compared with all known data of the user.",
     ),
 }
 LIMITS = (
-    "All figures are of held-out test entities, greedy decoding and one answer a question, with bootstrap 95 % "
-    "intervals over these entities. Another seed of training moves figures too, and no interval here says by how much.",
-    "Fluent text proves nothing. What counts is the distance to answers about another vector, and whether copying the "
-    "nearest text or spelling out a probe would have done as well.",
-    "The read-back sees what its encoder and the reference texts hold; where its R2 is small, SC can say little.",
-    "Checked statements are those that the suite can read; what else a text says is not checked.",
-    "A vector says nothing of what did not shape it: plot, names and opinions in an answer are habit, not knowledge.",
-    "Far from real entities the model still answers with confidence; look at the support of such points.",
+    "All figures use held-out test entities, greedy decoding and one answer per question. The 95 % bootstrap intervals "
+    "are over these entities. Another training seed also changes the figures; the intervals do not include that.",
+    "Fluent text proves nothing. Compare the model with answers about another vector, with a copy of the nearest text "
+    "and with texts written from a probe.",
+    "The read-back only measures what its encoder and the reference texts contain. If the R2 of the read-back is "
+    "small, SC says little.",
+    "Only statements that the suite can read are checked. Other content of a text is not checked.",
+    "A vector contains only what its training data contain. Plots, names and opinions in an answer usually come from "
+    "the language model, not from the vector.",
+    "The model also answers with confidence when a vector is out of distribution. Check the support of such points.",
 )

@@ -61,8 +61,15 @@ def shape_of(path: Path, encoding: str, layout: Layout, tell: Tell = lambda mess
         tell: hears what was guessed.
 
     Raises:
-        SpaceError: the file is empty, or has another number of columns than was said.
+        SpaceError: the file is empty, is no table of text, or has another number of columns than was said.
     """
+    try:
+        return _shape_of(path, encoding, layout, tell)
+    except csv.Error as error:
+        raise SpaceError(f"{path} cannot be read as a table of text: {error}") from None
+
+
+def _shape_of(path: Path, encoding: str, layout: Layout, tell: Tell) -> Shape:
     with open_text(path, encoding) as file:
         head = file.read(HEAD)
     lines = io.StringIO(head, newline="").readlines()

@@ -1,4 +1,4 @@
-"""The rival that is told: an LLM that reads the titles instead of the vectors."""
+"""The baseline `text_llm`: an LLM that reads the titles of entities instead of their vectors."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Protocol
 import numpy as np
 
 from vectalk.errors import TeacherError
-from vectalk.evaluation.answers import Kept
+from vectalk.evaluation.answers import AnswerCache
 from vectalk.evaluation.probes.facts import NotRunError
 from vectalk.llm import ChatClient
 from vectalk.tasks import Corpus, Example, Task
 from vectalk.tasks.suite import pieces_of
 
-SHOTS = 3  # training examples that show how long an answer is, and in which words
+SHOTS = 3  # training examples in the prompt, which show the length and style of an answer
 Messages = list[dict[str, str]]
 
 
 class Chat(Protocol):
-    """An LLM behind a chat interface, asked without sampling."""
+    """An LLM with a chat interface, used without sampling."""
 
     def __call__(self, conversations: Sequence[Messages]) -> Sequence[str]:
         """Return a reply to each conversation, a list of `{role, content}`."""
@@ -29,13 +29,13 @@ class Chat(Protocol):
 
 
 class ClientChat:
-    """A `Chat` that asks through a client, which keeps what it has paid for.
+    """A `Chat` that uses a client; the client caches its replies.
 
     Args:
         client: the client; it should not sample.
 
     Attributes:
-        identity: tells the LLM, its weights and its settings from any other.
+        identity: identifies the LLM, its weights and its settings.
     """
 
     def __init__(self, client: ChatClient) -> None:
@@ -46,15 +46,15 @@ class ClientChat:
         """Return the text of each reply.
 
         Raises:
-            TeacherError: the endpoint does not answer, reply after reply is empty, or one is not in the cache which
-                alone may be asked.
+            TeacherError: the endpoint does not answer, too many replies are empty, or a reply is not in the cache and
+                the client may only use the cache.
         """
         return self.client.map(self._ask, conversations)
 
     async def _ask(self, messages: Messages) -> str:
         reply = await self.client.chat(messages, version="text_llm")
         if reply is None:
-            raise TeacherError(f"a reply of {self.name} is not in the cache; leave --cached-only away to ask for it")
+            raise TeacherError(f"a reply of {self.name} is not in the cache; run without --cached-only to request it")
         text = reply.text.strip()
         if text:
             self.client.rejections.accept()
@@ -64,24 +64,24 @@ class ClientChat:
 
 
 def identity_of(chat: Chat) -> str:
-    """Return what tells an LLM from any other: its `identity`, or else its `name`, or else the name of its class."""
+    """Return the string that identifies an LLM: its `identity`, else its `name`, else the name of its class."""
     return str(getattr(chat, "identity", None) or getattr(chat, "name", None) or type(chat).__name__)
 
 
-class Told:
-    """Asks an LLM the questions of a task with titles in the slots.
+class TextLLM:
+    """Asks an LLM the questions of a task, with titles in the slots instead of vectors.
 
-    It sees a few training examples, told in the same way, so that it knows the kind of answer that is wanted; that it
-    knows the titles is up to it.
+    The prompt contains a few training examples in the same form, which show the expected kind of answer. What the LLM
+    knows about the titles comes from its own training.
 
     Args:
         chat: the LLM.
-        corpus: where the titles are.
-        kept: where answers are kept.
+        corpus: the corpus, whose spaces hold the titles.
+        cache: stores the answers.
     """
 
-    def __init__(self, chat: Chat, corpus: Corpus, kept: Kept) -> None:
-        self.chat, self.corpus, self.kept, self.identity = chat, corpus, kept, identity_of(chat)
+    def __init__(self, chat: Chat, corpus: Corpus, cache: AnswerCache) -> None:
+        self.chat, self.corpus, self.cache, self.identity = chat, corpus, cache, identity_of(chat)
 
     def __call__(self, task: Task, examples: Sequence[Example], references: Sequence[Example]) -> list[str]:
         """Return a text for each example.
@@ -92,13 +92,13 @@ class Told:
         return self._ask(task, [self._turn(example) for example in examples], references)
 
     def mixed(self, task: Task, slot: str, ends: np.ndarray, share: float, references: Sequence[Example]) -> list[str]:
-        """Return a text about the mix of each pair of entities, which is told by both titles and the shares.
+        """Return a text about the mix of each pair of entities; the prompt names both titles and their shares.
 
         Args:
             task: a task about one entity.
-            slot: its slot.
-            ends: [n, 2] rows.
-            share: of the second.
+            slot: the slot of the task.
+            ends: [n, 2] rows of the two entities of each pair.
+            share: share of the second entity, from 0 to 1.
             references: training examples of the task.
 
         Raises:
@@ -109,28 +109,30 @@ class Told:
         for a, b in ends:
             whole, other = (f"“{space.title(int(row))}”" for row in (a, b))
             mix = f"something that is {first} % {whole} and {100 - first} % {other}"
-            turns.append(self._said(task.prompts[0], {slot: whole if first == 100 else other if first == 0 else mix}))
+            turns.append(
+                self._message(task.prompts[0], {slot: whole if first == 100 else other if first == 0 else mix})
+            )
         return self._ask(task, turns, references)
 
     def _ask(self, task: Task, turns: Sequence[dict[str, str]], references: Sequence[Example]) -> list[str]:
         for space in task.slots.values():
             if "title" not in self.corpus.spaces[space].column_names:
-                raise NotRunError(f"space {space!r} has no titles to tell")
-        shown: Messages = []
+                raise NotRunError(f"space {space!r} has no column `title`, so there is nothing for the LLM to read")
+        shots: Messages = []
         for example in references[:: max(1, len(references) // SHOTS)][:SHOTS]:
-            shown += self._turn(example), {"role": "assistant", "content": example.target}
-        conversations = [[*shown, turn] for turn in turns]
+            shots += self._turn(example), {"role": "assistant", "content": example.target}
+        conversations = [[*shots, turn] for turn in turns]
         keys = [hashlib.sha256(json.dumps([self.identity, c]).encode()).hexdigest() for c in conversations]
 
         def answer(places: list[int], progress: Callable[[int, int], None]) -> Sequence[str]:
             return self.chat([conversations[i] for i in places])
 
-        return self.kept(keys, f"{task.name}: text_llm", answer)
+        return self.cache(keys, f"{task.name}: text_llm", answer)
 
     def _turn(self, example: Example) -> dict[str, str]:
         titles = {slot: f"“{self.corpus.spaces[space].title(row)}”" for slot, (space, row) in example.slots.items()}
-        return self._said(example.prompt, titles)
+        return self._message(example.prompt, titles)
 
-    def _said(self, prompt: str, names: dict[str, str]) -> dict[str, str]:
-        told = "".join(names[text] if is_slot else text for text, is_slot in pieces_of(prompt))
-        return {"role": "user", "content": told}
+    def _message(self, prompt: str, names: dict[str, str]) -> dict[str, str]:
+        text = "".join(names[piece] if is_slot else piece for piece, is_slot in pieces_of(prompt))
+        return {"role": "user", "content": text}
