@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import torch
 
 from vectalk.concepts import Concept, shelf
-from vectalk.evaluation.answers import Kept
+from vectalk.evaluation.answers import AnswerCache
 from vectalk.evaluation.curves.cold_start import RatingsOf
 from vectalk.evaluation.judges import QUESTIONS, Sheet, score, write_sheet
 from vectalk.evaluation.ratings import find_ratings
@@ -250,7 +250,7 @@ def use_begun(folder: Path) -> None:
 
 def use_evaluation(folder: Path) -> None:
     write_report(folder)
-    Kept(folder / "answers.partial.jsonl", lambda what, done, total: None)
+    AnswerCache(folder / "answers.partial.jsonl", lambda what, done, total: None)
     for name in ROWS:
         assert isinstance(rows_of(folder, name), list)
     for name in CARDS:
