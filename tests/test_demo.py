@@ -208,6 +208,7 @@ def test_from_a_wheel_the_demo_invents_its_world_and_says_so(tmp_path: Path) -> 
     assert {row["space"] for row in json.loads(done.stdout)["metrics"]} == {"island"}
 
 
+@pytest.mark.slow
 def test_from_a_wheel_films_that_are_asked_for_are_missed(tmp_path: Path) -> None:
     done = installed(tmp_path, "demo", "--world", "films", "--out", "demo")
     assert (done.returncode, done.stdout) == (2, "")

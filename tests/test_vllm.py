@@ -195,7 +195,7 @@ def test_what_is_no_export_and_who_does_not_answer_is_told(exported: Path, tmp_p
 # ---- a real vLLM
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # like the run, so that nothing is trained for tests that are skipped
 def vllm_python() -> str:
     named = os.environ.get("VECTALK_VLLM_PYTHON")
     if not named:
@@ -204,7 +204,7 @@ def vllm_python() -> str:
 
 
 @pytest.mark.slow
-def test_a_real_server_says_what_transformers_says(run: Run, exported: Path, vllm_python: str) -> None:
+def test_a_real_server_says_what_transformers_says(vllm_python: str, run: Run, exported: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -251,7 +251,7 @@ json.dump(made, open(place, "w"))
 
 
 @pytest.mark.slow
-def test_vllm_in_process_says_what_transformers_says(run: Run, exported: Path, vllm_python: str) -> None:
+def test_vllm_in_process_says_what_transformers_says(vllm_python: str, run: Run, exported: Path) -> None:
     elm = vt.ELM.from_pretrained(run.path, device="cpu")
     questions, slots = asked(elm.spaces["island"])
     expected = elm.engine.generate(questions, slots, SHORT)
