@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ tasks:
     facts: [["Someone who loves {{ user.taste }}, and nothing else at all."]]
 """
 RUN = """
-import os, signal, sys
+import os, sys, time
 from vectalk.tasks import Corpus
 from vectalk.training import TrainConfig, checkpoint, trainer
 import json
@@ -50,7 +51,8 @@ write = checkpoint.write_json
 
 def write_json(path, state):
     if state["total"] == int(kill):
-        os.killpg(0, signal.SIGKILL)
+        open(out + ".reached", "w").close()
+        time.sleep(600)  # until it is killed
     write(path, state)
 
 checkpoint.write_json = write_json
@@ -84,8 +86,13 @@ def launch(corpus: Corpus, llm: Path, out: Path, settings: dict[str, Any], *, re
         arguments = [str(corpus.path), str(llm), str(out), json.dumps(settings), str(int(resume)), str(kill)]
         made.append(Forked(*arguments, code=RUN, environment=environment))
     if kill >= 0:
-        made[0].wait()
-        os.killpg(made[1].pid, signal.SIGKILL)  # it waits for the other
+        reached = Path(f"{out}.reached")
+        while not reached.exists() and made[0].poll() is None:
+            time.sleep(0.02)
+        # The waiting one first: it would notice the death of the other, and end by itself with an error.
+        for process in reversed(made):
+            os.killpg(process.pid, signal.SIGKILL)
+        reached.unlink()
     errors = [process.communicate()[1] for process in made]
     codes = [process.returncode for process in made]
     assert kill >= 0 or codes == [0, 0], errors
