@@ -86,7 +86,7 @@ def test_all_mistakes_of_the_facts_are_named_at_once(tmp_path: Path, capsys: pyt
         (18, "tasks.0.facts.1"),
         (19, "tasks.1.name"),
     ]
-    for said in ("'genre' must be an attribute", "never read back", "did you mean genres", "No filter named 'lsted'"):
+    for said in ("'genre' must be an attribute", "cannot be read back", "did you mean genres", "No filter named 'lsted'"):
         assert said in told
 
 
@@ -94,7 +94,7 @@ def test_all_mistakes_of_the_facts_are_named_at_once(tmp_path: Path, capsys: pyt
     ("text", "line", "said"),
     [
         ("name: a\ntasks: [", 2, "not valid YAML"),
-        ("name: a\nname: b\ntasks: []\n", 2, "stands twice, in lines 1 and 2"),
+        ("name: a\nname: b\ntasks: []\n", 2, "appears twice, in lines 1 and 2"),
         ("name: a\ntasks:\n  - name: b\n    nmae: c\n", 4, "Extra inputs"),
         ("name: a\ntasks: []\n", 2, "at least 1"),
         (MISTAKEN.replace("decades", "decade").replace("      - Summarise it.\n", "    colour: red\n"), 12, "Extra"),
@@ -160,7 +160,7 @@ def test_a_stated_attribute_that_cannot_be_read_is_told(
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
     code, _, err = call(["suite", "check", str(tmp_path / "mine.yaml"), "--space", f"film={films}"], capsys)
     assert code == 0
-    assert "states 'genres', but it is read back from 0% of the texts only" in err
+    assert "states 'genres', but only 0% of the texts are read back correctly" in err
     assert "'decade', but" not in err
 
 

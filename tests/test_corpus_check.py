@@ -127,7 +127,7 @@ def test_too_few_examples(made: Corpus) -> None:
     made = plant(made, "train", lambda rows: rows.clear())
     assert [f.message for f in check_corpus(made).problems] == [
         "there is no training example",
-        "1 validation examples; training needs two at least, to know when to stop",
+        "1 validation examples; training needs at least two to decide when to stop",
     ]
 
 

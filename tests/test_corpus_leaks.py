@@ -44,7 +44,7 @@ def test_a_training_entity_in_a_test_example(made: Corpus) -> None:
 
     report = check_corpus(plant(made, "test", change))
     assert [f.message for f in report.problems if f.kind == "leak"] == [
-        "1 validation or test examples are about training entities alone"
+        "1 validation or test examples are only about training entities"
     ]
 
 
@@ -129,7 +129,7 @@ def test_one_text_for_many(made: Corpus) -> None:
 
     report = check_corpus(plant(made, "train", change))
     said = [f.message for f in report.warnings if f.kind == "duplicate"]
-    assert said == ["task 'summary': 13% of the targets are identical to one about something else"]
+    assert said == ["task 'summary': 13% of the targets are identical to a target about other entities"]
 
 
 def test_signatures_tell_how_alike_texts_are() -> None:

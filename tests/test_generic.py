@@ -52,14 +52,14 @@ def test_what_a_column_is(values: Any, kind: str) -> None:
 @pytest.mark.parametrize(
     ("values", "name", "why"),
     [
-        ([None] * 59 + ["gold"], "x", "known for 1 of 60"),
+        ([None] * 59 + ["gold"], "x", "only 1 of 60"),
         (["EUR"] * 60, "x", "'EUR' for all"),
-        ([f"text {n}" for n in range(60)], "x", "names entities"),
+        ([f"text {n}" for n in range(60)], "x", "identifies entities"),
         (list(range(60)), "x", "counts up"),
         ([n * 7 % 60 for n in range(60)], "imdbId", "identifier"),
         (["a|b", "b|c"] * 30, "x", "--list-column 'x:|'"),
-        ([[0.1, 0.2]] * 60, "x", "nothing is known of saying that"),
-        ([[f"tag {n}"] for n in range(60)], "x", "name entities"),
+        ([[0.1, 0.2]] * 60, "x", "which the generic suite cannot put into words"),
+        ([[f"tag {n}"] for n in range(60)], "x", "identify entities"),
         ([["a", "b"]] * 60, "x", "all the same"),
         ([0.0] * 59 + [1.5], "x", "too many of its numbers are the same"),
         (np.array(["2001-01-01", "2002-01-01"] * 30, "datetime64[D]"), "x", r"--extract 'year=x:"),
@@ -80,7 +80,7 @@ def test_years_are_told_from_other_numbers_by_name_where_they_could_be_either() 
 def test_there_are_only_so_many_attributes_and_lists_come_first() -> None:
     derived = derive_attributes(wine_space(), most=3)
     assert [a.kind for a in derived.attributes.values()] == ["list", "category", "category"]
-    assert "there are 3 attributes already" in derived.left_out["vintage"]
+    assert "there are already 3 attributes" in derived.left_out["vintage"]
 
 
 def test_how_columns_and_nouns_are_called() -> None:
@@ -172,13 +172,13 @@ def test_a_space_that_says_nothing_and_a_space_that_is_not_there() -> None:
     bare = VectorSpace.create("thing", vectors, {"id": [str(n) for n in range(40)], "sku": list(range(40))})
     with pytest.raises(SuiteError, match=r"no column that the generic suite .*sku: it counts up.*--metadata"):
         load_suite("generic:thing", {"thing": bare})
-    with pytest.raises(SuiteError, match=r"made from a space, and none is given .*generic:SPACE"):
+    with pytest.raises(SuiteError, match=r"generated from a space, but there is none; .*generic:SPACE"):
         load_suite("generic")
-    with pytest.raises(SuiteError, match=r"asks for space 'beer'; there are wine"):
+    with pytest.raises(SuiteError, match=r"names the unknown space 'beer'; the spaces are wine"):
         load_suite("generic:beer", {"wine": WINES})
-    with pytest.raises(SuiteError, match=r"names no space; there are a, b"):
+    with pytest.raises(SuiteError, match=r"names no space; the spaces are a, b"):
         load_suite("generic", {"a": bare, "b": bare})
-    with pytest.raises(SuiteError, match=r"calls itself 'wine'; give it .* --space wine=DIR"):
+    with pytest.raises(SuiteError, match=r"has the name 'wine'; pass it .* --space wine=DIR"):
         load_suite("generic:item", {"item": WINES})
 
 

@@ -97,9 +97,9 @@ def test_neither_is_that_of_a_run_to_start_from(corpus: Corpus, tried: list[str]
 def test_nor_is_a_space(run: Run, corpus: Corpus, tried: list[str]) -> None:
     with pytest.raises(SpaceError, match=r"\(no such folder\).* on the hub as hf://owner/name"):
         VectorSpace.load("spaces/film")
-    with pytest.raises(RunError, match="where nothing is"):
+    with pytest.raises(RunError, match="but nothing is there"):
         run.spaces({"island": "spaces/film"})
-    with pytest.raises(VectalkError, match="where nothing is"):
+    with pytest.raises(VectalkError, match="but nothing is there"):
         Corpus.load(corpus.path, {"island": "spaces/film"})
     assert tried == []
 

@@ -69,7 +69,7 @@ def test_other_columns_are_facts_too_and_can_be_chosen(tmp_path: Path) -> None:
         with teacher_of(fake, films, tmp_path / "c", columns=["year", "genres"]) as teacher:
             assert dict(teacher.describers["film"].facts(3)) == {"genres": "drama, crime", "year": "1963"}
         with (
-            pytest.raises(TeacherError, match="no space has 'plto'; did you mean plot"),
+            pytest.raises(TeacherError, match="no space has an attribute or column 'plto'; did you mean plot"),
             teacher_of(fake, films, tmp_path / "c", columns=["plto"]),
         ):
             pass

@@ -156,7 +156,7 @@ def test_the_key_is_nowhere_on_disk_nor_in_messages(films: VectorSpace, tmp_path
         (["--teacher", "facts", "--max-cost", "3"], "--max-cost does not fit --teacher facts; it is for openai or hf"),
         (["--teacher", "texts:title", "--dry-run"], "--dry-run does not fit"),
         (["--teacher", "openai:m", "--max-cost", "3"], "a budget in money needs prices"),
-        (["--teacher", "openai:m", "--fact", "genre"], "no space has 'genre'; did you mean genres"),
+        (["--teacher", "openai:m", "--fact", "genre"], "no space has an attribute or column 'genre'; did you mean"),
         (["--teacher", "openai:m", "--api-key-env", "NO_SUCH", "--base-url", "https://x.org/v1"], "no key for x.org"),
         (["--teacher", "hf:m", "--base-url", "https://x.org/v1"], "--base-url does not fit --teacher hf:m"),
         (["--teacher", "openai:m", "--column", "plot"], "--column does not fit --teacher openai:m; it is for texts"),

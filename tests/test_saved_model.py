@@ -79,6 +79,6 @@ def test_a_run_on_a_llm_of_another_width_is_refused(run: Run, tokenizer, tmp_pat
 def test_a_run_that_moved_says_so(run: Run, tmp_path: Path) -> None:
     shutil.copytree(run.path, tmp_path / "deep" / "down" / "run")
     moved = Run.load(tmp_path / "deep" / "down" / "run")
-    with pytest.raises(RunError, match=r"looks for its space 'island' at .* one of the two moved; .*--space"):
+    with pytest.raises(RunError, match=r"looks for its space 'island' at .* one of the two was moved; .*--space"):
         moved.spaces()
     assert moved.spaces({"island": run.path / run.card.spaces["island"].path})

@@ -74,7 +74,7 @@ def test_joining_and_choosing() -> None:
     assert [task.name for task in both.only(["user_profile", "summary"]).tasks] == ["user_profile", "summary"]
     with pytest.raises(SuiteError, match=r"no task 'sumary'; it has summary"):
         both.only(["sumary"])
-    with pytest.raises(SuiteError, match=r"'summary' stands more than once"):
+    with pytest.raises(SuiteError, match=r"task name 'summary' is used more than once"):
         Suite.join([load_suite("movies"), load_suite("movies")])
 
 
@@ -107,7 +107,7 @@ def put(name: str, value: Any) -> Callable[[dict[str, Any]], Any]:
         (put("facts", ["{{ film }}."]), r"facts\[0\].*film"),
         (put("facts", ["fine", "{{ film.genres | listed"]), r"facts\[1\] .*(end of|unexpected)"),
         (put("facts", ["{{ film.genres | liste }}"]), r"facts\[0\] .*[Nn]o filter named 'liste'"),
-        (lambda s: s["tasks"].append(s["tasks"][0]), r"'summary' stands more than once"),
+        (lambda s: s["tasks"].append(s["tasks"][0]), r"task name 'summary' is used more than once"),
         (lambda s: s["attributes"]["film"]["genres"].update(kind="lists"), r"attributes\.film\.genres\.kind"),
         (lambda s: s["attributes"]["film"].update(x={"kind": "band", "labels": ["a"]}), r"attributes\.film\.x: .*two"),
         (

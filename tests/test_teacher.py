@@ -85,7 +85,7 @@ def test_no_text_states_what_the_metadata_lack(column: str, nothing: Any, island
         ("list", ["Comedy|Drama"], r"holds string, .*'x' of kind 'list' needs lists of text; .*--list-column 'x:\|'"),
         ("titles", ["Alien"], r"holds string, .* needs lists of text; .*--list-column"),
         ("list", [[1.5]], r"holds list<.*double>, .* needs lists of text"),
-        ("category", [["Drama"]], r"holds list<.*string>, .* needs one value an entity"),
+        ("category", [["Drama"]], r"holds list<.*string>, .* needs one value per entity"),
         ("decade", [datetime.date(1995, 5, 1)], r"holds date32\[day\], .* needs numbers; .*--extract 'year=x:"),
         ("band", [["Drama"]], r"holds list<.*string>, .* needs numbers"),
         ("number", [True], r"holds bool, .* needs numbers"),
@@ -315,5 +315,5 @@ def test_a_category_keeps_its_case_and_a_list_does_not() -> None:
 def test_a_column_that_is_not_there_is_told_with_the_nearest_name() -> None:
     teacher = FactsTeacher(Suite.model_validate(SUITE), {"film": space_of(genre=[["Drama"]] * 5, year=[1990] * 5)})
     assert teacher.absent() == [
-        "film has no column 'genres' (did you mean 'genre'?): 'genres' is left out of all texts"
+        "space 'film' has no column 'genres' (did you mean 'genre'?): no text states 'genres'"
     ]

@@ -55,7 +55,7 @@ def test_each_task_may_have_its_column(films: VectorSpace, tmp_path: Path) -> No
         (["summary"], {"": "plto"}, r"no column 'plto'; did you mean 'plot'"),
         (["summary"], {"": "genres"}, r"'genres' holds list<.*>, not texts"),
         (["summary", "alike"], {"": "plot"}, "task 'alike' is about two entities.*--task"),
-        (["summary"], {}, "no column is given for the texts of task 'summary'; say --column summary=COLUMN"),
+        (["summary"], {}, "task 'summary' has no column of texts; add --column summary=COLUMN"),
         (["summary"], {"": "plot", "sumary": "plot"}, "no task 'sumary'"),
     ],
 )
@@ -79,7 +79,7 @@ def test_the_command_line(films: VectorSpace, tmp_path: Path, capsys) -> None:
     assert code == 2
     code, out, err = call([*start, "--out", str(tmp_path / "c"), "--teacher", "texts"], capsys)
     assert code == 2
-    assert "no column is given" in err
+    assert "has no column of texts" in err
 
 
 # ---- a model in this process

@@ -100,7 +100,7 @@ def test_a_pattern_that_is_none_is_named(pattern: str) -> None:
 
 def test_a_pattern_within_which_is_read_has_a_group() -> None:
     values = with_attribute(kind="list", within="Of .*")
-    with pytest.raises(SuiteError, match="within has no group"):
+    with pytest.raises(SuiteError, match="`within` has no group"):
         Suite.parse(values, "x")
 
 

@@ -1,4 +1,4 @@
-"""What may be asked, what writes the answers to learn from, and the corpora made of both."""
+"""Tasks (questions), teachers (which write target texts), and corpora of both."""
 
 from vectalk.tasks.corpus.build import build_corpus
 from vectalk.tasks.corpus.corpus import Corpus, Example

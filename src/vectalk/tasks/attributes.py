@@ -1,6 +1,6 @@
-"""Attributes: what a suite knows about the entities of a space, how it is said, and how it is read back.
+"""Attributes: facts about the entities of a space, how texts state them, and how they are read back from texts.
 
-One object does all three, so that what a text states and what is read from a text cannot drift apart.
+One object does all three, so that writing and reading always follow the same rules.
 """
 
 import math
@@ -25,9 +25,9 @@ Kind = Literal[
     "list", "category", "decade", "band", "number", "titles",  # from a column
     "neighbors", "around", "density", "relative", "rarest", "rarity",  # from the space, or from another attribute
 ]  # fmt: skip
-MADE = ("neighbors", "around", "density", "relative", "rarest", "rarity")  # not from a column of its own
-SURROUNDINGS = ("neighbors", "around", "density")  # known of any vector, whatever its metadata
-DERIVED = ("rarest", "rarity")  # follow from the value of another attribute, known or predicted
+COMPUTED = ("neighbors", "around", "density", "relative", "rarest", "rarity")  # no column of their own
+SURROUNDINGS = ("neighbors", "around", "density")  # known for any vector, even without metadata
+DERIVED = ("rarest", "rarity")  # computed from the value of another attribute, which may be known or predicted
 UNREAD = ("titles", "neighbors", "around", *DERIVED)  # never read back
 NEEDS_LABELS = ("band", "density", "relative")
 NEEDS_OF = ("around", *DERIVED)
@@ -37,32 +37,32 @@ _DECADE = regex.compile(rf"(?V1)(?<!{APART}|-)-?\d*0s(?!{APART})")
 
 
 class Attribute(BaseModel):
-    """How one attribute is made from the metadata.
+    """Definition of one attribute.
 
     Attributes:
-        kind: from a column: `list` (several values), `category` (one), `decade` (a year, said as "1990s"), `band` (a
-            number, said as the label of its quantile band among training entities), `number`, `titles` (a column of
-            titles). From the space: `neighbors` (titles of the nearest training entities), `around` (values that
-            these hold more often than the catalogue does), `density` (a band: how near they lie), `relative` (a band:
-            a number against that of the nearest training entities). From another attribute: `rarest` (its values,
-            the one that fewest training entities have first), `rarity` (one training entity in how many has the
-            rarest of them).
-        column: metadata column; the attribute's own name when omitted.
-        words: how values are said, where not as they are (`category`) or in lower case (`list`).
+        kind: from a column: `list` (several values), `category` (one), `decade` (a year, written as "1990s"), `band` (a
+            number, written as the label of its quantile band among training entities), `number`, `titles` (a column
+            of titles). From the space: `neighbors` (titles of the nearest training entities), `around` (values that
+            are more frequent among the nearest training entities than in the catalogue), `density` (a band: the mean
+            similarity of the nearest training entities), `relative` (a band: a number minus its mean among the
+            nearest training entities). From another attribute: `rarest` (its values, rarest among training entities
+            first), `rarity` (N where one training entity in N has its rarest value).
+        column: metadata column; by default the name of the attribute.
+        words: value -> its words in a text. Other values are written unchanged (`category`) or in lower case (`list`).
         labels: names of the bands, lowest first.
-        count: how many titles or values at most.
-        of: the attribute whose values `around`, `rarest` and `rarity` are about.
+        count: the most titles or values.
+        of: the attribute whose values `around`, `rarest` and `rarity` use.
         near: how many of the nearest training entities count as the surroundings.
-        lean: whether `around` takes the values that the surroundings hold `more` often than chance explains, or `less`
-            than half as often as the catalogue.
+        lean: which values `around` takes: `more` frequent in the surroundings than chance explains, or `less` than
+            half as frequent as in the catalogue.
         where: take only training entities that have these values: attribute -> value.
-        without: leave out training entities that have these values.
-        order: how a list is said: `given` as the metadata have it, or `common`: the value that most training entities
-            have comes first. A greedy reader of vectors can then still add what is rarer, while after a rare value
-            it could not go back; the lists of MovieLens are alphabetical, which means nothing.
-        within: a pattern whose first group is the part of a text that states this attribute, for texts that
-            name values of several attributes.
-        pattern: what a number looks like in a text.
+        without: leave out training entities that have these values: attribute -> value.
+        order: order of a list: `given` as in the metadata, or `common`: values that more training entities have come
+            first. A model that decodes greedily can then still add rarer values; after a rare value it could not go
+            back. (The lists of MovieLens are alphabetical, which carries no information.)
+        within: a pattern whose first group is the part of a text that states this attribute; needed if a text names
+            values of several attributes.
+        pattern: pattern of a number in a text.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -86,7 +86,7 @@ class Attribute(BaseModel):
         if self.kind in NEEDS_LABELS and len(self.labels) < 2:
             raise ValueError(f"kind {self.kind!r} needs at least two labels, lowest first")
         if self.kind in NEEDS_OF and self.of is None:
-            raise ValueError(f"kind {self.kind!r} needs `of`: the attribute whose values it is about")
+            raise ValueError(f"kind {self.kind!r} needs `of`: the attribute whose values it uses")
         if (self.where or self.without) and self.kind not in ("neighbors", "around"):
             raise ValueError(f"`where` and `without` are for the kinds 'neighbors' and 'around', not for {self.kind!r}")
         for field in ("within", "pattern"):
@@ -95,58 +95,58 @@ class Attribute(BaseModel):
             except (re.error, OverflowError, RecursionError) as error:
                 raise ValueError(f"{field} is not a valid pattern: {error}") from None
             if field == "within" and self.within is not None and not groups:
-                raise ValueError("within has no group: its first group is the part of a text that is read")
+                raise ValueError("`within` has no group; put the part of the text to read into its first group, in ( )")
         return self
 
 
 def is_missing(raw: Any) -> bool:
-    """Return whether a metadata entry says nothing: null, a blank, or a number that is none (NaN, infinity)."""
+    """Return whether a metadata entry has no value: null, blank text, NaN or infinity."""
     if isinstance(raw, str):
         return not raw.strip()
     return raw is None or (isinstance(raw, float) and not math.isfinite(raw))
 
 
 class AttributeReader:
-    """An attribute bound to a space: values of rows, their words, and what a text says of them.
+    """An attribute bound to a space: returns values of rows, their words, and values stated in texts.
 
     Values are lists of strings (`list`, `titles`, `neighbors`), strings (`category`, `decade`, `band`) or floats
-    (`number`); None where the metadata lack them.
+    (`number`); None if the metadata have no value.
     """
 
     def __init__(self, name: str, attribute: Attribute, space: VectorSpace) -> None:
         self.name, self.attribute, self.space = name, attribute, space
         self.column = attribute.column or name
         self.kind = attribute.kind
-        self.apart: list[AttributeReader] = []  # what says values of this attribute, but not of the entity
-        self.present = self.kind not in MADE and self.column in space.column_names
+        self.apart: list[AttributeReader] = []  # attributes that state values of this one about the surroundings
+        self.present = self.kind not in COMPUTED and self.column in space.column_names
         if self.present:
             self._check_type(space.column(self.column).type)
 
-    def _check_type(self, found: pa.DataType) -> None:
-        """Raise a CorpusError where the column cannot hold what this kind of attribute is made from."""
-        inner = found.value_type if is_list(found) else found
+    def _check_type(self, column_type: pa.DataType) -> None:
+        """Raise a CorpusError if this kind of attribute cannot use a column of this type."""
+        inner = column_type.value_type if is_list(column_type) else column_type
         inner = inner.value_type if pa.types.is_dictionary(inner) else inner
         plain = is_text(inner) or pa.types.is_null(inner)
         number = pa.types.is_integer(inner) or pa.types.is_floating(inner) or pa.types.is_decimal(inner)
         if self.kind in ("list", "titles"):
-            fits, needed = is_list(found) and plain, "lists of text"
+            fits, needed = is_list(column_type) and plain, "lists of text"
             fix = f"split text with --list-column '{self.column}:|' when the space is imported"
         elif self.kind == "category":
-            fits, needed = not pa.types.is_nested(found), "one value an entity"
-            fix = "name another column in the suite, or say kind: list"
+            fits, needed = not pa.types.is_nested(column_type), "one value per entity"
+            fix = "name another column in the suite, or set `kind: list`"
         else:
-            fits, needed = not is_list(found) and (plain or number), "numbers"
+            fits, needed = not is_list(column_type) and (plain or number), "numbers"
             fix = f"{_EXTRACT.format(self.column)}, and name that column in the suite"
-        if not fits and not pa.types.is_null(found):
+        if not fits and not pa.types.is_null(column_type):
             raise CorpusError(
-                f"space {self.space.name!r}: column {self.column!r} holds {found}, but attribute {self.name!r} of kind "
-                f"{self.kind!r} needs {needed}; {fix}"
+                f"space {self.space.name!r}: column {self.column!r} holds {column_type}, but attribute {self.name!r} "
+                f"of kind {self.kind!r} needs {needed}; {fix}"
             )
 
     # ---- from metadata
 
     def value(self, row: int) -> Any:
-        """Return the value of a row, or None where it is missing."""
+        """Return the value of a row, or None if it is missing."""
         if not self.present:
             return None
         raw = self._raw(row)
@@ -156,7 +156,7 @@ class AttributeReader:
         return self.space.column(self.column)[row].as_py()
 
     def from_metadata(self, raw: Any, row: int | None = None) -> Any:
-        """Return the value that a metadata entry stands for; `row` is where it stands, for an error."""
+        """Return the value of a metadata entry; an error names `row`, the row of the entry."""
         if self.kind in ("list", "titles"):
             return [str(item) for item in raw if not is_missing(item)] or None
         if self.kind == "decade":
@@ -179,11 +179,11 @@ class AttributeReader:
         )
 
     def prepare(self, rows: Iterable[int]) -> None:
-        """Do once, for many rows, what is dear for one."""
+        """Look up many rows at once if single look-ups are expensive, before `value` reads them."""
 
     @cached_property
     def edges(self) -> np.ndarray:
-        """Quantiles of the training entities that part the bands."""
+        """Boundaries between the bands: quantiles among training entities."""
         raw = {row: self._raw(row) for row in map(int, self.space.rows(TRAIN))}
         bands = len(self.attribute.labels)
         known = [self._number(value, row) for row, value in raw.items() if not is_missing(value)]
@@ -191,7 +191,7 @@ class AttributeReader:
 
     @cached_property
     def _counts(self) -> tuple[dict[str, int], int]:
-        """How many training entities hold each value, and how many hold any."""
+        """Number of training entities with each value, most frequent first, and number with any value."""
         counts: Counter[str] = Counter()
         known = 0
         if self.present and self.kind not in ("number", *UNREAD):
@@ -203,23 +203,23 @@ class AttributeReader:
 
     @cached_property
     def vocabulary(self) -> list[str]:
-        """All values of training entities, commonest first; empty for numbers and titles."""
+        """All values of training entities, most frequent first; empty for numbers and titles."""
         return list(self._counts[0])
 
     def share(self, value: str) -> float:
-        """Return the share of training entities with known values that hold this one."""
+        """Return how many of the training entities with known values have this value, as a share."""
         counts, known = self._counts
         return counts.get(value, 0) / max(known, 1)
 
     @cached_property
     def rank(self) -> dict[str, int]:
-        """Place of each value, commonest first."""
+        """Rank of each value; 0 is the most frequent."""
         return {value: place for place, value in enumerate(self.vocabulary)}
 
     # ---- to and from words
 
     def words(self, value: Any) -> Any:
-        """Return how a value is said: a list of strings in its order, a string, or a number as it is."""
+        """Return a value in words: strings in the order of the attribute, one string, or an unchanged number."""
         if isinstance(value, list):
             if self.attribute.order == "common":
                 value = sorted(value, key=lambda v: self.rank.get(v, len(self.rank)))
@@ -227,7 +227,7 @@ class AttributeReader:
         return self.say(value) if isinstance(value, str) else value
 
     def say(self, value: str) -> str:
-        """Return how one value is written in a text."""
+        """Return one value as it is written in a text."""
         if self.kind in ("titles", "decade", "band"):
             return value
         return self.attribute.words.get(value, value.lower() if self.kind == "list" else value)
@@ -238,26 +238,26 @@ class AttributeReader:
         return ValueFinder(values), values
 
     def read(self, text: str) -> Any:
-        """Read this attribute from a text, by fixed rules: the inverse of what the facts teacher writes.
+        """Read this attribute from a text by fixed rules, the inverse of how the facts teacher writes it.
 
-        Quoted titles are skipped, since they may hold any word, and so is what a text says of the surroundings
-        (`apart`). Returns a list of values (`list`), one value, a float, or None where the text says nothing.
+        Quoted titles are skipped, since a title may contain any word. Statements about the surroundings (`apart`) are
+        skipped too. Returns a list of values (`list`), one value, a float, or None if the text states no value.
         """
-        found = self.stated(text)
+        values = self.stated(text)
         if self.kind in ("list", "around"):
-            return list(dict.fromkeys(found))
-        return found[0] if found else None
+            return list(dict.fromkeys(values))
+        return values[0] if values else None
 
     def stated(self, text: str) -> list[Any]:
-        """Return all values of this attribute that a text states, in its order, by the rules of `read`."""
+        """Return all values of this attribute that a text states, in the order of the text, by the rules of `read`."""
         text = _QUOTED.sub("", text)
         for other in self.apart:
             text = re.sub(str(other.attribute.within), "", text)
         if self.attribute.within is not None:
             text = " ".join(m.group(1) for m in re.finditer(self.attribute.within, text))
         if self.kind == "number":
-            return [float(found.group()) for found in re.finditer(self.attribute.pattern, text)]
+            return [float(match.group()) for match in re.finditer(self.attribute.pattern, text)]
         if self.kind == "decade":  # any decade, not only those of training entities
             return _DECADE.findall(text)
         finder, values = self._spoken
-        return [values[said] for said in finder.find(text.lower())]
+        return [values[word] for word in finder.find(text.lower())]

@@ -1,4 +1,4 @@
-"""Attributes that nobody wrote: what the metadata columns of a space are, and how they can be said."""
+"""Derive attributes from the metadata columns of a space, for suites without attributes of their own."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ from vectalk.space.split import TRAIN
 from vectalk.tasks.attributes import Attribute, is_missing
 
 SKIPPED = ("id", "title", "split")
-MOST = 8  # attributes stated: more make a text that nobody learns
+MOST = 8  # attributes in a text; longer texts are too hard to learn
 SAMPLE = 20_000  # training entities looked at
-KNOWN = 0.05  # a column known for fewer entities is left out
-REPEATED = 3.0  # entities that a value must have on average, else the column names entities instead of describing them
-CATEGORIES, VALUES = 100, 2_000  # different values of a category and of a list at most
-FEW = 10  # whole numbers with at most so many values are categories
+KNOWN = 0.05  # share of entities with a value, below which a column is left out
+REPEATED = 3.0  # mean number of entities per value, below which a column identifies entities instead of describing them
+CATEGORIES, VALUES = 100, 2_000  # the most different values of a category, of a list
+FEW = 10  # a column of whole numbers with at most this many values is a category
 BANDS = ("very low", "rather low", "rather high", "very high")
 LIKELY_YEARS, POSSIBLE_YEARS = (1500, 2100), (1000, 2200)
 _YEAR = re.compile(r"year|date|vintage|founded|released?|published|born|built|since|settled|decade", re.I)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _YEAR_HINT = r"; make a year of it with --extract 'year={}:(\d{{4}})'"
 _IDENTIFIER = re.compile(r"(^|[_\W])(id|ids|uuid|guid|key|index|url|uri|href|link|path)$|[a-z]Id$", re.I)
-_INTRODUCED = r"(?:^|[;:.?!] |\b(?:with|has|wants) )"  # what stands before `label:` in the generic texts
+_INTRODUCED = r"(?:^|[;:.?!] |\b(?:with|has|wants) )"  # text before `label:` in the generic texts
 
 
 @dataclass
 class Derived:
-    """What was found out about the columns of a space.
+    """Attributes derived from the columns of a space.
 
     Attributes:
-        attributes: name -> attribute, the most telling first.
-        labels: name -> how the attribute is called in a text.
-        left_out: column -> why nothing is said of it.
-        counted: names of the categories that are whole numbers.
+        attributes: name -> attribute, the most informative first.
+        labels: name -> name of the attribute in a text.
+        left_out: column -> why it becomes no attribute.
+        counted: names of the categories whose values are whole numbers.
     """
 
     attributes: dict[str, Attribute] = field(default_factory=dict)
@@ -55,34 +55,34 @@ class Derived:
 
     @property
     def numbers(self) -> list[str]:
-        """Names of the attributes made from numbers."""
+        """Names of the attributes that are bands of numbers."""
         return [name for name, attribute in self.attributes.items() if attribute.kind == "band"]
 
 
 def derive_attributes(space: VectorSpace, *, most: int = MOST) -> Derived:
-    """Find out what the metadata columns of a space are, from its training entities, and how they can be said.
+    """Derive attributes from the metadata columns of a space, by looking at its training entities.
 
     Lists of text become `list`, text and flags with few values `category`, years `decade`, other numbers `band`.
-    What names entities instead of describing them (ids, titles, free text), says the same of all, or is known of
-    hardly any is left out, with the reason.
+    A column is left out, with the reason, if it identifies entities instead of describing them (ids, titles, free
+    text), if all entities have the same value, or if few entities have a value.
 
     Args:
         space: the space.
-        most: attributes at most; lists and categories come before years, and these before other numbers.
+        most: the most attributes; lists come first, then categories, years and other numbers.
     """
-    found: list[tuple[int, str, Attribute]] = []
+    candidates: list[tuple[int, str, Attribute]] = []
     derived = Derived()
     for column in space.column_names:
         if column in SKIPPED:
             continue
-        made = _derive(space, column)
-        if isinstance(made, str):
-            derived.left_out[column] = made
+        outcome = _derive(space, column)
+        if isinstance(outcome, str):
+            derived.left_out[column] = outcome
         else:
-            found.append((("list", "category", "decade", "band").index(made.kind), column, made))
-    for place, (_, column, attribute) in enumerate(sorted(found, key=lambda item: item[0])):
+            candidates.append((("list", "category", "decade", "band").index(outcome.kind), column, outcome))
+    for place, (_, column, attribute) in enumerate(sorted(candidates, key=lambda item: item[0])):
         if place >= most:
-            derived.left_out[column] = f"there are {most} attributes already"
+            derived.left_out[column] = f"there are already {most} attributes"
             continue
         name = _name(column, derived.attributes)
         label = label_of(column)
@@ -96,23 +96,23 @@ def derive_attributes(space: VectorSpace, *, most: int = MOST) -> Derived:
 
 
 def label_of(column: str) -> str:
-    """Return how a column is called in a text: `alcoholPct` and `alcohol_pct` become "alcohol pct"."""
-    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", column)
-    return " ".join(regex.sub(rf"[^{IN_WORD}]|_", " ", parted).split()).lower() or "value"
+    """Return the name of a column in a text: `alcoholPct` and `alcohol_pct` become "alcohol pct"."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", column)
+    return " ".join(regex.sub(rf"[^{IN_WORD}]|_", " ", spaced).split()).lower() or "value"
 
 
 def _name(column: str, taken: Iterable[str]) -> str:
     name = re.sub(r"\W+", "_", label_of(column)).strip("_")
     if not name or not name[0].isalpha() or keyword.iskeyword(name) or not name.isascii():
         name = f"column_{re.sub(r'[^a-z0-9]+', '_', name).strip('_')}".rstrip("_")
-    number, wanted = 2, name
+    number, base = 2, name
     while name in (*taken, "place", "similar"):
-        name, number = f"{wanted}_{number}", number + 1
+        name, number = f"{base}_{number}", number + 1
     return name
 
 
 def _derive(space: VectorSpace, column: str) -> Attribute | str:
-    """Return the attribute that a column makes, or why it makes none."""
+    """Return the attribute of a column, or the reason why it becomes none."""
     kind = space.column(column).type
     rows = space.rows(TRAIN)
     rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), SAMPLE)).astype(np.int64)]
@@ -120,11 +120,11 @@ def _derive(space: VectorSpace, column: str) -> Attribute | str:
     inner = kind.value_type if is_list(kind) or pa.types.is_dictionary(kind) else kind
     known = [value for value in values if not is_missing(value) and value != []]
     if len(known) < max(2, KNOWN * len(values)):
-        return f"known for {len(known)} of {len(values)} training entities only"
+        return f"only {len(known)} of {len(values)} training entities have a value"
     if is_list(kind):
-        return _list(known) if is_text(inner) else f"holds {kind}, and nothing is known of saying that"
+        return _list(known) if is_text(inner) else f"holds {kind}, which the generic suite cannot put into words"
     if _IDENTIFIER.search(column):
-        return "its name is that of an identifier"
+        return "its name is the name of an identifier"
     if pa.types.is_boolean(inner):
         return _category(known, {"True": "yes", "False": "no"})
     if pa.types.is_integer(inner) or pa.types.is_floating(inner) or pa.types.is_decimal(inner):
@@ -133,7 +133,7 @@ def _derive(space: VectorSpace, column: str) -> Attribute | str:
         numbers = _as_numbers(known)
         return _numbers(column, numbers) if numbers is not None else _text(column, known)
     hint = _YEAR_HINT.format(column) if pa.types.is_temporal(inner) else ""
-    return f"holds {kind}, and nothing is known of saying that{hint}"
+    return f"holds {kind}, which the generic suite cannot put into words{hint}"
 
 
 def _list(known: list[list[Any]]) -> Attribute | str:
@@ -141,19 +141,19 @@ def _list(known: list[list[Any]]) -> Attribute | str:
     if not counts:
         return "its lists are empty"
     if len(counts) > VALUES or sum(counts.values()) < REPEATED * len(counts):
-        return f"its lists hold {len(counts)} different values, most of them seldom: they name entities"
+        return f"its lists hold {len(counts)} different values, most of them rare: they identify entities"
     if all(count == len(known) for count in counts.values()):
         return "its lists are all the same"
     return Attribute(kind="list", order="common", words=_words(counts, str.lower))
 
 
 def _text(column: str, known: list[str]) -> Attribute | str:
-    shares = {"|": 0.25, ";": 0.5}  # a semicolon may also stand in a name
+    shares = {"|": 0.25, ";": 0.5}  # a semicolon may also be part of a name
     signs = [sign for sign, share in shares.items() if sum(sign in value for value in known) > share * len(known)]
     if all(_DATE.match(value) for value in known):
-        return f"it holds dates, and nothing is known of saying these{_YEAR_HINT.format(column)}"
+        return f"it holds dates, which the generic suite cannot put into words{_YEAR_HINT.format(column)}"
     if signs:
-        return f"its text looks like lists; part them with --list-column '{column}:{signs[0]}' at import"
+        return f"its text looks like lists; split them with --list-column '{column}:{signs[0]}' at import"
     return _category(known, {})
 
 
@@ -162,12 +162,12 @@ def _category(known: list[Any], words: dict[str, str]) -> Attribute | str:
     if len(counts) < 2:
         return f"it is {next(iter(counts))!r} for all"
     if len(counts) > CATEGORIES or len(known) < REPEATED * len(counts):
-        return f"it has {len(counts)} different values for {len(known)} entities: it names entities"
+        return f"it has {len(counts)} different values for {len(known)} entities: it identifies entities"
     return Attribute(kind="category", words={**_words(counts, str), **words})
 
 
 def _words(counts: Counter[str], say: Any) -> dict[str, str]:
-    """Return how the values are said that cannot stand in a text as they are: marks that part clauses, blanks."""
+    """Return the words of values that would break a text: values with clause separators, full stops or extra blanks."""
 
     def cleaned(value: str) -> str:
         value = re.sub(r"[“”\"]", "'", value)
@@ -178,7 +178,7 @@ def _words(counts: Counter[str], say: Any) -> dict[str, str]:
 
 
 def _as_numbers(known: list[str]) -> list[float] | None:
-    """Return texts as numbers where all are; codes such as 01067 are none."""
+    """Return texts as numbers if all are numbers, else None; a code such as 01067 is no number."""
     if any(re.search(CODE, value) for value in known):
         return None
     numbers = []
@@ -202,10 +202,10 @@ def _numbers(column: str, known: list[float]) -> Attribute | str:
     if whole and len(different) <= FEW:
         return _category([int(value) for value in values], {f"{value:.1f}": f"{value:.0f}" for value in different})
     if whole and len(different) == len(values) and (np.diff(values) > 0).all():
-        return "it counts up from entity to entity: it names them"
-    for bands in (4, 3, 2):  # ties may leave no room for as many
+        return "it counts up from entity to entity: it identifies them"
+    for bands in (4, 3, 2):  # with many ties, fewer bands are possible
         edges = np.quantile(values, np.arange(1, bands) / bands)
         if len(np.unique(edges)) == bands - 1 and edges[0] > values.min():
-            chosen = {4: BANDS, 3: ("low", "middling", "high"), 2: ("low", "high")}[bands]
-            return Attribute(kind="band", labels=list(chosen))
+            labels = {4: BANDS, 3: ("low", "middling", "high"), 2: ("low", "high")}[bands]
+            return Attribute(kind="band", labels=list(labels))
     return "too many of its numbers are the same"

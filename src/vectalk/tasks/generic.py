@@ -1,4 +1,4 @@
-"""The generic suite: questions about the entities of any space, made from its own metadata columns."""
+"""The generic suite: questions about the entities of any space, generated from its metadata columns."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from vectalk.tasks.derive import Derived, derive_attributes
 from vectalk.tasks.packaged import GENERIC, packaged_text
 from vectalk.tasks.suite import Suite
 
-HOW = f"write {GENERIC}:SPACE, or {GENERIC}:SPACE=NOUN/PLURAL where its entities are called otherwise"
+HOW = f"write {GENERIC}:SPACE, or {GENERIC}:SPACE=NOUN/PLURAL to name its entities differently"
 _CLAUSES = re.compile(r"\[\[(each|numbers): (.*?)\]\]")
 
 
 def generic_suite(space: VectorSpace, noun: str | None = None, plural: str | None = None) -> Suite:
-    """Make the generic suite of a space.
+    """Generate the generic suite of a space.
 
     Args:
-        space: whose metadata columns become attributes.
-        noun: what one entity is called; the name of the space when omitted.
-        plural: what several are called; made from the noun by rule when omitted.
+        space: the space; its metadata columns become attributes.
+        noun: noun for one entity; the name of the space when omitted.
+        plural: noun for several entities; the regular plural of `noun` when omitted.
 
     Raises:
-        SuiteError: no column of the space says anything that could be put into words.
+        SuiteError: no column of the space can be put into words.
     """
     derived = derive_attributes(space)
     if not derived.attributes:
         reasons = "; ".join(f"{column}: {reason}" for column, reason in derived.left_out.items())
         raise SuiteError(
-            f"space {space.name!r} has no column that the generic suite could put into words "
-            f"({reasons or 'there are none beside id and title'}); import it with --metadata"
+            f"space {space.name!r} has no column that the generic suite can put into words "
+            f"({reasons or 'it has no columns but id and title'}); import it with --metadata"
         )
     noun = " ".join((noun or space.name.replace("_", " ")).split())
     plural = " ".join((plural or plural_of(noun)).split())
@@ -52,7 +52,7 @@ def generic_suite(space: VectorSpace, noun: str | None = None, plural: str | Non
 
 
 def parse_name(name: str) -> tuple[str | None, str | None, str | None]:
-    """Read `generic:SPACE=NOUN/PLURAL`; return space, noun and plural, each None where it is not given."""
+    """Read `generic:SPACE=NOUN/PLURAL`; return space, noun and plural, each None if it is missing."""
     _, _, rest = name.partition(":")
     space, _, nouns = rest.partition("=")
     noun, _, plural = nouns.partition("/")
@@ -60,23 +60,25 @@ def parse_name(name: str) -> tuple[str | None, str | None, str | None]:
 
 
 def load_generic(name: str, spaces: Mapping[str, VectorSpace] | None) -> Suite:
-    """Make the suite that a name such as `generic:wine` asks for.
+    """Generate the suite of a name such as `generic:wine`.
 
     Raises:
-        SuiteError: the space is not given.
+        SuiteError: `spaces` lacks the space.
     """
     space, noun, plural = parse_name(name)
     if not spaces:
-        raise SuiteError(f"the suite {GENERIC!r} is made from a space, and none is given (--space NAME=DIR); {HOW}")
+        raise SuiteError(
+            f"the suite {GENERIC!r} is generated from a space, but there is none; add --space NAME=DIR; {HOW}"
+        )
     if space is None and len(spaces) == 1:
         space = next(iter(spaces))
     if space is None or space not in spaces:
-        asked = "names no space" if space is None else f"asks for space {space!r}"
-        raise SuiteError(f"suite {name!r} {asked}; there are {', '.join(spaces)}; {HOW}")
+        fault = "names no space" if space is None else f"names the unknown space {space!r}"
+        raise SuiteError(f"suite {name!r} {fault}; the spaces are {', '.join(spaces)}; {HOW}")
     if spaces[space].name != space:
         raise SuiteError(
-            f"suite {name!r}: the space given as {space!r} calls itself {spaces[space].name!r}; "
-            f"give it under that name: --space {spaces[space].name}=DIR"
+            f"suite {name!r}: the space passed as {space!r} has the name {spaces[space].name!r}; "
+            f"pass it under that name: --space {spaces[space].name}=DIR"
         )
     return generic_suite(spaces[space], noun, plural)
 
@@ -89,27 +91,27 @@ def plural_of(noun: str) -> str:
 
 
 def _attributes(derived: Derived, plural: str) -> dict[str, Any]:
-    """Return all attributes as values of a suite: those of columns, and what the space says beside them."""
-    made: dict[str, Attribute] = dict(derived.attributes)
+    """Return all attributes as values of a suite: those of columns and those computed from the space."""
+    attributes: dict[str, Attribute] = dict(derived.attributes)
     for name, attribute in derived.attributes.items():
-        made[f"{name}_rarest"] = Attribute(kind="rarest", of=name)
-        made[f"{name}_around"] = Attribute(kind="around", of=name)
-        made[f"{name}_odd"] = Attribute(kind="around", of=name, lean="less", count=20)
+        attributes[f"{name}_rarest"] = Attribute(kind="rarest", of=name)
+        attributes[f"{name}_around"] = Attribute(kind="around", of=name)
+        attributes[f"{name}_odd"] = Attribute(kind="around", of=name, lean="less", count=20)
         if attribute.kind == "band":
             labels = ["below average", "average", "above average"]
-            made[f"{name}_beside"] = Attribute(kind="relative", column=attribute.column, labels=labels)
+            attributes[f"{name}_beside"] = Attribute(kind="relative", column=attribute.column, labels=labels)
     places = [f"far from other {plural}", f"at some distance from other {plural}", f"near other {plural}"]
-    made["place"] = Attribute(kind="density", near=10, labels=[*places, f"in a crowd of {plural}"])
-    made["similar"] = Attribute(kind="neighbors")
-    return {name: attribute.model_dump(exclude_defaults=True) for name, attribute in made.items()}
+    attributes["place"] = Attribute(kind="density", near=10, labels=[*places, f"in a crowd of {plural}"])
+    attributes["similar"] = Attribute(kind="neighbors")
+    return {name: attribute.model_dump(exclude_defaults=True) for name, attribute in attributes.items()}
 
 
 def _fill(value: Any, words: Mapping[str, str], derived: Derived) -> Any:
-    """Return the template with its marks filled in."""
+    """Return the template with its placeholders filled in."""
     if isinstance(value, str):
         if value == "<attributes>":
             return list(derived.attributes)
-        value = _CLAUSES.sub(lambda found: _clauses(found.group(1), found.group(2), derived), value)
+        value = _CLAUSES.sub(lambda match: _clauses(match.group(1), match.group(2), derived), value)
         for mark, word in words.items():
             value = value.replace(f"<{mark}>", word)
         return value
@@ -119,10 +121,8 @@ def _fill(value: Any, words: Mapping[str, str], derived: Derived) -> Any:
             if isinstance(item, list) and item[:1] == ["each"]:
                 for text in item[1:]:
                     filled += [[_fill(one, words, derived)] for one in _each(text, list(derived.attributes), derived)]
-            elif not isinstance(item, str) or "[[]]" not in (made := _fill(item, words, derived)):
+            elif not isinstance(item, str) or "[[]]" not in _fill(item, words, derived):  # "[[]]": no clauses to write
                 filled.append(_fill(item, words, derived))
-            else:
-                del made  # there are no clauses to write
         return [item for item in filled if item != []]
     if isinstance(value, dict):
         return {_fill(key, words, derived): _fill(item, words, derived) for key, item in value.items()}
@@ -135,16 +135,16 @@ def _clauses(which: str, clause: str, derived: Derived) -> str:
 
 
 def _each(text: str, names: list[str], derived: Derived) -> list[str]:
-    made = []
+    texts = []
     for name in names:
         label, unit = derived.labels[name], _unit(name, derived)
         if unit is not None or "<unit>" not in text:
-            made.append(text.replace("<x>", name).replace("<label>", label).replace("<unit>", unit or ""))
-    return made
+            texts.append(text.replace("<x>", name).replace("<label>", label).replace("<unit>", unit or ""))
+    return texts
 
 
 def _unit(name: str, derived: Derived) -> str | None:
-    """Return what a value needs behind it to be understood alone; None where nothing helps."""
+    """Return the words after a value that make it understandable alone; None if no words can."""
     attribute = derived.attributes[name]
     if set(attribute.words.values()) >= {"yes", "no"}:
         return None

@@ -2,7 +2,7 @@
 
 from importlib import resources
 
-GENERIC = "generic"  # a template, filled in for a space; the other suites are complete
+GENERIC = "generic"  # a template that is filled in for a space; the other suites are complete
 
 
 def packaged_suites() -> list[str]:

@@ -1,4 +1,4 @@
-"""Tasks and suites: what may be asked of a space, in how many wordings, and what a true answer states."""
+"""Tasks and suites: the questions about a space, their wordings, and the attributes that a correct answer states."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,12 +12,12 @@ from vectalk.errors import SuiteError
 from vectalk.files import read_text as read_file
 from vectalk.reading.yaml_text import YamlError, compose, construct
 from vectalk.space.titles import closest
-from vectalk.tasks.attributes import MADE, SURROUNDINGS, UNREAD, Attribute
-from vectalk.tasks.suite_file import Misplaced, Problem, Several, dump, problems_of, repeated_keys
+from vectalk.tasks.attributes import COMPUTED, SURROUNDINGS, UNREAD, Attribute
+from vectalk.tasks.suite_file import FieldError, FieldErrors, Problem, dump, problems_of, repeated_keys
 from vectalk.tasks.teachers import grammar
 
-ABOUT = "about"  # in `facts`: the point that a two-slot task is about, of which only its surroundings are known
-SHOWN = 5  # mistakes named in one error
+ABOUT = "about"  # in `facts`: the point that a two-slot task is about; only its surroundings are known
+SHOWN = 5  # the most mistakes that one error names
 SLOT = re.compile(r"(?<!\{)\{([A-Za-z_]\w*)\}(?!\})")  # {film} is a slot, {{film}} is the text "{film}"
 
 
@@ -41,14 +41,14 @@ class Task(BaseModel):
     Attributes:
         name: e.g. `summary`.
         slots: name of each slot -> space it takes vectors of.
-        prompts: wordings; each holds every slot once or more. The first is the one that evaluation uses.
-        about: the expression that the answer is about (`film`, `lerp(a, b, 0.5)`), or None where there is none.
-        states: attributes that a reference text states, and that can be read back from an answer.
-        pairs: how the second entity of a two-slot task is found: `any`, or `neighbor` (nearest training one).
+        prompts: wordings of the question; each holds every slot at least once. Evaluation uses the first wording.
+        about: the expression of the point that the answer is about (`film`, `lerp(a, b, 0.5)`), or None.
+        states: attributes that a reference text states and that can be read back from an answer.
+        pairs: how the second entity of a two-slot task is selected: `any`, or `neighbor` (the nearest training entity).
         facts: the facts teacher's grammar: sentences, each a list of wordings (see `grammar`).
-        most: how many sentences are written at most: the first ones that can be.
+        most: the most sentences of a text; sentences are tried in order until the text has this many.
         numbered: write the sentences as a numbered list.
-        teacher: what an LLM teacher is told to write; made from the first wording when omitted.
+        teacher: the instruction for an LLM teacher; when omitted, the first wording is used.
         names_title: whether a target may name the title of an entity in a slot.
     """
 
@@ -75,31 +75,31 @@ class Task(BaseModel):
     def _slots_agree(self) -> "Task":
         problems = []
         for number, prompt in enumerate(self.prompts):
-            found = set(slots_in(prompt))
-            if found != set(self.slots):
-                said = f"{prompt!r} holds the slots {sorted(found)}, the task declares {sorted(self.slots)}"
-                problems.append(Misplaced(("prompts", number), said))
+            slots = set(slots_in(prompt))
+            if slots != set(self.slots):
+                message = f"{prompt!r} holds the slots {sorted(slots)}, the task declares {sorted(self.slots)}"
+                problems.append(FieldError(("prompts", number), message))
         if self.about is not None and not any(re.search(rf"\b{re.escape(slot)}\b", self.about) for slot in self.slots):
-            said = f"{self.about!r} names none of the slots {sorted(self.slots)}"
-            problems.append(Misplaced(("about",), said))
+            message = f"{self.about!r} names none of the slots {sorted(self.slots)}"
+            problems.append(FieldError(("about",), message))
         if problems:
-            raise Several(problems)
+            raise FieldErrors(problems)
         return self
 
     @property
     def between(self) -> str | None:
-        """The space of the point that the task is about, where that point is none of its slots."""
+        """The space of the point that the task is about, if that point is not one of the slots; else None."""
         spaces = set(self.slots.values())
         return spaces.pop() if self.about is not None and self.about not in self.slots and len(spaces) == 1 else None
 
 
 class Suite(BaseModel):
-    """A set of tasks over some spaces, with the attributes that their texts are made of.
+    """A set of tasks over some spaces, with the attributes that the texts of the tasks state.
 
     Attributes:
         name: name of the suite.
-        attributes: space -> attribute name -> how it is made.
-        tasks: the tasks, by unique names.
+        attributes: space -> attribute name -> definition of the attribute.
+        tasks: the tasks; each name is unique.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -110,57 +110,57 @@ class Suite(BaseModel):
     tasks: list[Task] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _whole(self) -> "Suite":
+    def _fields_agree(self) -> "Suite":
         problems = list(self._attribute_problems())
         names = [task.name for task in self.tasks]
         for place, task in enumerate(self.tasks):
             if task.name in names[:place]:
-                problems.append(Misplaced(("tasks", place, "name"), f"{task.name!r} stands more than once"))
+                problems.append(FieldError(("tasks", place, "name"), f"task name {task.name!r} is used more than once"))
             for problem in self._task_problems(task):
                 problem.path = ("tasks", place, *problem.path)
                 problems.append(problem)
         if problems:
-            raise Several(problems)
+            raise FieldErrors(problems)
         return self
 
-    def _attribute_problems(self) -> Iterator[Misplaced]:
+    def _attribute_problems(self) -> Iterator[FieldError]:
         for space, attributes in self.attributes.items():
-            plain = [name for name, attribute in attributes.items() if attribute.kind not in MADE]
+            plain = [name for name, attribute in attributes.items() if attribute.kind not in COMPUTED]
             for name, attribute in attributes.items():
                 named = [("of", attribute.of)] if attribute.of is not None else []
                 named += [("where", key) for key in attribute.where] + [("without", key) for key in attribute.without]
                 for field, other in named:
                     if other not in plain:
-                        yield Misplaced(
+                        yield FieldError(
                             ("attributes", space, name, field),
-                            f"{other!r} must be an attribute of {space!r} that is made from a column; there are "
+                            f"{other!r} must be an attribute of {space!r} that has a column; such attributes are "
                             f"{', '.join(plain) or 'none'}",
                         )
 
-    def _task_problems(self, task: Task) -> Iterator[Misplaced]:
+    def _task_problems(self, task: Task) -> Iterator[FieldError]:
         unknown = [space for space in task.slots.values() if self.attributes and space not in self.attributes]
         if unknown and (task.facts or task.states):
-            there = ", ".join(self.attributes)
-            said = f"task {task.name!r}: no attributes are given for space {unknown[0]!r}; there are some for {there}"
-            yield Misplaced(("slots",), said)
+            spaces = ", ".join(self.attributes)
+            message = f"task {task.name!r}: the suite has attributes for {spaces}, but not for space {unknown[0]!r}"
+            yield FieldError(("slots",), message)
             return
         known = {slot: self.attributes.get(space, {}) for slot, space in task.slots.items()}
         for number, name in enumerate(task.states):
             kinds = [attributes[name].kind for attributes in known.values() if name in attributes]
             if not kinds:
-                said = f"task {task.name!r}: states {name!r}, which no attribute of its spaces is called"
-                yield Misplaced(("states", number), said)
+                message = f"task {task.name!r}: states {name!r}, but its spaces have no attribute of that name"
+                yield FieldError(("states", number), message)
             elif kinds[0] in UNREAD:
-                said = f"task {task.name!r}: states {name!r}, but kind {kinds[0]!r} is never read back"
-                yield Misplaced(("states", number), said)
+                message = f"task {task.name!r}: states {name!r}, but kind {kinds[0]!r} cannot be read back"
+                yield FieldError(("states", number), message)
         if task.between is not None:
             known[ABOUT] = {n: a for n, a in self.attributes.get(task.between, {}).items() if a.kind in SURROUNDINGS}
         for number, wordings in enumerate(task.facts):
             for wording in (w for w in wordings if w != grammar.OTHERWISE):
-                wrong = _wording_problem(wording, known)
-                if wrong is not None:
+                problem = _wording_problem(wording, known)
+                if problem is not None:
                     place = f"task {task.name!r}: facts[{number}] {wording!r}"
-                    yield Misplaced(("facts", number), f"{place}: {wrong}", wording)
+                    yield FieldError(("facts", number), f"{place}: {problem}", wording)
 
     @property
     def spaces(self) -> list[str]:
@@ -183,16 +183,16 @@ class Suite(BaseModel):
         """Load a suite from a YAML file; `load_suite` also takes the names of packaged and generic suites.
 
         Raises:
-            SuiteError: there is no such file, or it is malformed; names file, line and field.
+            SuiteError: the file does not exist or is malformed; the message names file, line and field.
         """
         return cls.parse(read_text(Path(path)), str(path))
 
     @classmethod
     def parse(cls, text: str, source: str) -> "Suite":
-        """Read a suite from YAML text; `source` is named in errors.
+        """Read a suite from YAML text; error messages call it `source`.
 
         Raises:
-            SuiteError: it is malformed; names line and field of each of the first mistakes.
+            SuiteError: the text is malformed; the message names line and field of the first mistakes.
         """
         suite, problems = cls.check(text)
         if suite is None:
@@ -202,7 +202,7 @@ class Suite(BaseModel):
 
     @classmethod
     def check(cls, text: str) -> tuple["Suite | None", list[Problem]]:
-        """Read a suite from YAML text; return it, or None and all that is wrong with it, with lines and fields."""
+        """Read a suite from YAML text; return (suite, []), or (None, problems with line and field)."""
         root = None
         try:
             root = compose(text)
@@ -215,7 +215,11 @@ class Suite(BaseModel):
 
     @classmethod
     def join(cls, suites: list["Suite"]) -> "Suite":
-        """Merge several suites into one; the same task or attribute twice is an error."""
+        """Merge several suites into one.
+
+        Raises:
+            SuiteError: two suites define the same task, or the same attribute differently.
+        """
         if len(suites) == 1:
             return suites[0]
         attributes: dict[str, dict[str, Attribute]] = {}
@@ -224,7 +228,8 @@ class Suite(BaseModel):
                 for name, attribute in known.items():
                     if attributes.setdefault(space, {}).setdefault(name, attribute) != attribute:
                         raise SuiteError(
-                            f"suites {', '.join(s.name for s in suites)}: attribute {space}.{name} is defined twice"
+                            f"suites {', '.join(s.name for s in suites)}: attribute {space}.{name} has two "
+                            "different definitions; rename one of the two attributes"
                         )
         try:
             return cls(
@@ -241,18 +246,26 @@ class Suite(BaseModel):
 
 
 def _wording_problem(wording: str, known: Mapping[str, Mapping[str, Attribute]]) -> str | None:
-    """Say what is wrong with a wording whose slots have these attributes; None where nothing is."""
+    """Return what is wrong with a wording whose slots have these attributes, or None."""
     try:
         used = grammar.facts_used(wording)
     except jinja2.TemplateSyntaxError as error:
         return str(error.message)
-    except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError) as error:  # it becomes Python
+    except (
+        SyntaxError,
+        ValueError,
+        ArithmeticError,
+        RecursionError,
+        MemoryError,
+    ) as error:  # Jinja2 compiles it to Python
         return f"it cannot be read: {error}"
     for slot, attribute in sorted(used, key=str):
         if slot not in known:
             return f"{slot!r} is not a slot; slots are {sorted(known)}"
         if attribute is None:
-            return f"{slot!r} alone says nothing; write e.g. {slot}.{next(iter(known[slot]), 'ATTRIBUTE')}"
+            return (
+                f"{slot!r} without an attribute has no value; write e.g. {slot}.{next(iter(known[slot]), 'ATTRIBUTE')}"
+            )
         if attribute not in known[slot]:
             near = closest(attribute, list(known[slot])) or sorted(known[slot])
             return f"no attribute {attribute!r}; did you mean {', '.join(near)}?"
@@ -262,5 +275,7 @@ def _wording_problem(wording: str, known: Mapping[str, Mapping[str, Attribute]])
 def read_text(path: Path) -> str:
     """Return the text of a suite's file, or raise a SuiteError."""
     if not path.is_file():
-        raise SuiteError(f"suite file {path} does not exist" if not path.exists() else f"{path} is a folder, no suite")
+        raise SuiteError(
+            f"suite file {path} does not exist" if not path.exists() else f"{path} is a folder, not a suite file"
+        )
     return read_file(path, SuiteError)

@@ -1,4 +1,4 @@
-"""Suites as YAML text: where in the file each value stands, so that a mistake is named with its line."""
+"""Suites as YAML text: the line of each value, so that an error can name the line of a mistake."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pydantic import ValidationError
 Path = tuple[str | int, ...]
 
 
-class Misplaced(ValueError):  # noqa: N818 - pydantic takes any ValueError for a message to the user
-    """Something that a validator found wrong, with where it lies below the model that is validated."""
+class FieldError(ValueError):
+    """A mistake that a validator reports, with its path below the model that is validated."""
 
     def __init__(self, path: Path, message: str, wording: str | None = None) -> None:
         super().__init__(message)
         self.path, self.wording = path, wording
 
 
-class Several(ValueError):  # noqa: N818
-    """All that one validator found wrong."""
+class FieldErrors(ValueError):  # noqa: N818
+    """All mistakes that one validator reports."""
 
-    def __init__(self, problems: Sequence[Misplaced]) -> None:
+    def __init__(self, problems: Sequence[FieldError]) -> None:
         super().__init__("; ".join(map(str, problems)))
         self.problems = list(problems)
 
@@ -33,9 +33,9 @@ class Problem:
     """One mistake in a suite.
 
     Attributes:
-        line: where it stands in the file, from 1 on; None where the suite is no file.
+        line: line of the mistake, counted from 1; None if the suite was not read from text.
         field: the field, e.g. `tasks.3.prompts`.
-        message: what is wrong, and what is allowed.
+        message: what is wrong and what is allowed.
     """
 
     line: int | None
@@ -47,26 +47,26 @@ class Problem:
 
 
 def problems_of(error: ValidationError, root: yaml.Node | None = None) -> list[Problem]:
-    """Return what a validation found wrong, with lines where the nodes of the YAML text are given."""
-    found = []
+    """Return the mistakes of a validation error, with their lines if the root node of the YAML text is passed."""
+    problems = []
     for item in error.errors():
         cause = item.get("ctx", {}).get("error")
-        parts = cause.problems if isinstance(cause, Several) else [cause if isinstance(cause, Misplaced) else None]
+        parts = cause.problems if isinstance(cause, FieldErrors) else [cause if isinstance(cause, FieldError) else None]
         for part in parts:
             path: Path = (*item["loc"], *(part.path if part is not None else ()))
             message = str(part) if part is not None else item["msg"].removeprefix("Value error, ")
             field = ".".join(map(str, path)) or "suite"
-            found.append(Problem(line_of(root, path, part.wording if part else None), field, message))
-    return sorted(found, key=lambda p: p.line or 0)
+            problems.append(Problem(line_of(root, path, part.wording if part else None), field, message))
+    return sorted(problems, key=lambda p: p.line or 0)
 
 
 def line_of(node: yaml.Node | None, path: Path, wording: str | None = None) -> int | None:
-    """Return the line, from 1 on, of the value at a path, or of the nearest thing above it that is there.
+    """Return the line, counted from 1, of the value at a path, or of its nearest existing parent.
 
     Args:
-        node: root of the composed YAML.
-        path: keys and indices.
-        wording: a text below that place to look for.
+        node: root node of the composed YAML; None returns None.
+        path: keys and list indices, from the root down.
+        wording: a text below the path; if it is present, the line of this text is returned.
     """
     if node is None:
         return None
@@ -105,8 +105,8 @@ def _leaves(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
 
 
 def repeated_keys(root: yaml.Node | None) -> list[Problem]:
-    """Return the keys that stand twice in one mapping: YAML takes the last and forgets the others."""
-    found = []
+    """Return the keys that appear twice in one mapping: YAML would silently keep only the last value."""
+    problems = []
 
     def visit(node: yaml.Node, path: Path) -> None:
         if isinstance(node, yaml.MappingNode):
@@ -114,8 +114,8 @@ def repeated_keys(root: yaml.Node | None) -> list[Problem]:
             for key, value in node.value:
                 here, line = (*path, key.value), key.start_mark.line + 1
                 if key.value in seen:
-                    said = f"stands twice, in lines {seen[key.value]} and {line}; only the last would count"
-                    found.append(Problem(line, ".".join(map(str, here)), said))
+                    message = f"appears twice, in lines {seen[key.value]} and {line}; only the last would count"
+                    problems.append(Problem(line, ".".join(map(str, here)), message))
                 seen[key.value] = line
                 visit(value, here)
         elif isinstance(node, yaml.SequenceNode):
@@ -124,14 +124,14 @@ def repeated_keys(root: yaml.Node | None) -> list[Problem]:
 
     if root is not None:
         visit(root, ())
-    return found
+    return problems
 
 
 # ---- writing
 
 
 class _Dumper(yaml.SafeDumper):
-    """Indents lists below their key, and writes out what stands twice."""
+    """Indents lists below their key, and writes repeated values in full instead of as aliases."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         return super().increase_indent(flow, False)
@@ -141,7 +141,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def dump(values: Any) -> str:
-    """Return a suite's values as YAML, wordings with a condition as `when` and `say`."""
+    """Return a suite's values as YAML; wordings with a condition are written as `when` and `say`."""
     for task in values.get("tasks", []):
         task["facts"] = [_folded(sentence) for sentence in task.get("facts", [])]
         if not task["facts"]:
@@ -158,9 +158,9 @@ def _folded(wordings: list[str]) -> Any:
         if not wording.startswith(NEEDS):
             items.append(wording)
             continue
-        condition, _, said = wording.removeprefix(NEEDS).partition(END)
+        condition, _, text = wording.removeprefix(NEEDS).partition(END)
         if items and isinstance(items[-1], dict) and items[-1]["when"] == condition:
-            items[-1]["say"].append(said)
+            items[-1]["say"].append(text)
         else:
-            items.append({"when": condition, "say": [said]})
+            items.append({"when": condition, "say": [text]})
     return items

@@ -1,4 +1,4 @@
-"""Load a suite by its name, its file, or for a space."""
+"""Load a suite by its name, from a file, or generated for a space."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,15 +11,15 @@ from vectalk.tasks.suite import Suite
 
 
 def load_suite(name_or_path: str | Path, spaces: Mapping[str, VectorSpace] | None = None) -> Suite:
-    """Load a suite of the package by name, a YAML file, or `generic:SPACE`, which is made for that space.
+    """Load a suite of the package by name, a YAML file, or `generic:SPACE`, which is generated for that space.
 
     Args:
-        name_or_path: `movies`; `my.yaml`; `generic:wine`, `generic:item=wine` (what an entity is called),
-            `generic:item=person/people` (what several are called).
+        name_or_path: `movies`; `my.yaml`; `generic:wine`, `generic:item=wine` (noun for one entity),
+            `generic:item=person/people` (singular and plural noun).
         spaces: spaces by name, for the generic suite.
 
     Raises:
-        SuiteError: there is no such suite, or it is malformed; names file, line and field.
+        SuiteError: the suite does not exist or is malformed; the message names file, line and field.
     """
     name, path = str(name_or_path), Path(name_or_path)
     if path.suffix in (".yaml", ".yml") or path.is_file():
@@ -29,6 +29,6 @@ def load_suite(name_or_path: str | Path, spaces: Mapping[str, VectorSpace] | Non
     if name not in packaged_suites():
         raise SuiteError(
             f"no suite {name!r}; the package has {', '.join(packaged_suites())} and {GENERIC}:SPACE, "
-            "or name a YAML file"
+            "or give the path of a YAML file"
         )
     return Suite.parse(packaged_text(name), name)

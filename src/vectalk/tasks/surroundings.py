@@ -1,4 +1,4 @@
-"""Attributes that a space itself knows: what lies around an entity, how near, and how the entity differs from it."""
+"""Attributes that are computed from the space: the nearest entities, how near they are, and how an entity differs."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import numpy as np
 from vectalk.space import VectorSpace
 from vectalk.space.neighbors import nearest
 from vectalk.space.split import TRAIN
-from vectalk.tasks.attributes import DERIVED, MADE, SURROUNDINGS, Attribute, AttributeReader, is_missing
+from vectalk.tasks.attributes import COMPUTED, DERIVED, SURROUNDINGS, Attribute, AttributeReader, is_missing
 
-REMEMBERED = 100_000  # entities whose surroundings are kept
-SAMPLE = 2_000  # training entities whose surroundings decide where bands part
-CHANCE = 2.0  # standard deviations above what chance would give, from which on a value belongs to the surroundings
-FEWEST = 2  # of the surroundings must have a value before it is said of them
+REMEMBERED = 100_000  # entities whose surroundings are cached
+SAMPLE = 2_000  # training entities whose surroundings decide the boundaries of bands
+CHANCE = 2.0  # a value is typical of the surroundings if it is this many standard deviations above chance
+FEWEST = 2  # nearest entities that must have a value before it counts as typical
 
 
 class Surroundings:
-    """The nearest training entities of rows, looked up in bulk and kept.
+    """The nearest training entities of rows, looked up in bulk and cached.
 
     Args:
         space: the space.
         among: training rows to search.
-        count: how many to find.
+        count: number of nearest entities, k.
     """
 
     def __init__(self, space: VectorSpace, among: np.ndarray, count: int) -> None:
@@ -35,36 +35,38 @@ class Surroundings:
         self._known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def at(self, vectors: np.ndarray, exclude: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Return rows and similarities [n, k], best first, of what lies nearest to vectors [n, D]."""
+        """Return rows and similarities [n, k], best first, of the entities nearest to vectors [n, D]."""
         space = self.space
         return nearest(vectors, space.vectors, self.count, space.metric, rows=self.among, exclude=exclude)
 
     def prepare(self, rows: Iterable[int]) -> None:
         """Look up many rows at once."""
-        wanted = np.array([row for row in dict.fromkeys(rows) if row not in self._known], np.int64)
-        if not len(wanted):
+        missing = np.array([row for row in dict.fromkeys(rows) if row not in self._known], np.int64)
+        if not len(missing):
             return
-        if len(self._known) + len(wanted) > REMEMBERED:
+        if len(self._known) + len(missing) > REMEMBERED:
             self._known.clear()
-        found = self.at(self.space.vectors[wanted], wanted)
-        self._known.update((int(row), (near, score)) for row, near, score in zip(wanted, *found, strict=True))
+        rows_and_scores = self.at(self.space.vectors[missing], missing)
+        self._known.update(
+            (int(row), (near, score)) for row, near, score in zip(missing, *rows_and_scores, strict=True)
+        )
 
     def of(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return rows and similarities [k] of what lies nearest to a row; itself left out."""
+        """Return rows and similarities [k] of the entities nearest to a row, without the row itself."""
         if row not in self._known:
             self.prepare([row])
         return self._known[row]
 
 
 class SpaceReader(AttributeReader):
-    """An attribute that is made from the space, or from another attribute, instead of a column of its own.
+    """An attribute that is computed from the space or from another attribute instead of its own column.
 
     Args:
-        name: of the attribute.
-        attribute: how it is made.
+        name: name of the attribute.
+        attribute: definition of the attribute.
         space: the space.
         others: the other attributes of the space, which `of`, `where` and `without` name.
-        shared: surroundings that several attributes look at, by their key.
+        shared: surroundings by their key, so that several attributes can use the same ones.
     """
 
     def __init__(
@@ -87,14 +89,14 @@ class SpaceReader(AttributeReader):
 
     @property
     def source(self) -> AttributeReader:
-        """The attribute whose values this one is about."""
+        """The attribute whose values this one uses (`of`)."""
         return self.others[str(self.attribute.of)]
 
     # ---- values
 
     @cached_property
     def surroundings(self) -> Surroundings:
-        """The training entities that count, shared among the attributes that look at the same ones."""
+        """Nearest training entities that satisfy `where` and `without`; attributes with equal conditions share them."""
         a = self.attribute
         key = (tuple(sorted(a.where.items())), tuple(sorted(a.without.items())))
         depth = max(
@@ -110,37 +112,38 @@ class SpaceReader(AttributeReader):
         return self._shared[key]
 
     def _admits(self, row: int) -> bool:
-        def has(name: str, wanted: str) -> bool:
+        def has(name: str, required: str) -> bool:
             value = self.others[name].value(row)
-            return wanted in value if isinstance(value, list) else value == wanted
+            return required in value if isinstance(value, list) else value == required
 
-        wanted, unwanted = self.attribute.where, self.attribute.without
-        return all(has(*pair) for pair in wanted.items()) and not any(has(*pair) for pair in unwanted.items())
+        where, without = self.attribute.where, self.attribute.without
+        return all(has(*pair) for pair in where.items()) and not any(has(*pair) for pair in without.items())
 
     def value(self, row: int) -> Any:
-        """Return the value of a row, or None where there is nothing to say."""
+        """Return the value of a row, or None if it has none."""
         if not self.present:
             return None
         if self.kind in DERIVED:
             return self.derive(self.source.value(row))
         return self._value(*self.surroundings.of(row), row)
 
-    def at(self, vectors: np.ndarray, found: dict[int, tuple[np.ndarray, np.ndarray]] | None = None) -> list[Any]:
-        """Return the values at any vectors [n, D], for the kinds that the surroundings alone decide; else None.
+    def at(self, vectors: np.ndarray, lookups: dict[int, tuple[np.ndarray, np.ndarray]] | None = None) -> list[Any]:
+        """Return the value at each vector; None for kinds that depend on more than the surroundings.
 
         Args:
-            vectors: the points.
-            found: what was looked up for these vectors already; filled, for other attributes to share.
+            vectors: the points [n, D].
+            lookups: surroundings of these vectors that were looked up before, by key; new look-ups are added, so that
+                other attributes can use them.
         """
         if not self.present or self.kind not in SURROUNDINGS:
             return [None] * len(vectors)
-        found, place = {} if found is None else found, id(self.surroundings)
-        if place not in found:
-            found[place] = self.surroundings.at(vectors)
-        return [self._value(rows, scores, None) for rows, scores in zip(*found[place], strict=True)]
+        lookups, key = {} if lookups is None else lookups, id(self.surroundings)
+        if key not in lookups:
+            lookups[key] = self.surroundings.at(vectors)
+        return [self._value(rows, scores, None) for rows, scores in zip(*lookups[key], strict=True)]
 
     def derive(self, value: Any) -> Any:
-        """Return what follows from a value of the attribute that this one is `of`, known or predicted."""
+        """Compute the value (`rarest`, `rarity`) from a known or predicted value of the attribute named by `of`."""
         rank = self.source.rank
         known = sorted((v for v in _listed(value) if v in rank), key=lambda v: -rank[v])
         if not known:
@@ -155,25 +158,25 @@ class SpaceReader(AttributeReader):
         if self.kind == "neighbors":
             return [self.space.title(int(other)) for other in rows[: a.count]]
         if self.kind == "around":
-            return self._lean(rows[: a.near])
+            return self._typical(rows[: a.near])
         number = self._figure(rows[: a.near], scores[: a.near], row)
         return None if number is None else a.labels[int(np.searchsorted(self.edges, number, side="right"))]
 
-    def _lean(self, rows: np.ndarray) -> list[str] | None:
-        """Return the values that these rows hold more (or less) often than others, the most telling first."""
-        held = Counter(value for row in rows.tolist() for value in self._held(row))
-        source, found = self.source, {}
-        for value in held if self.attribute.lean == "more" else source.vocabulary:
+    def _typical(self, rows: np.ndarray) -> list[str] | None:
+        """Return the values that are more (or less) frequent among these rows than in the catalogue, best first."""
+        counts = Counter(value for row in rows.tolist() for value in self._values_of(row))
+        source, deviations = self.source, {}
+        for value in counts if self.attribute.lean == "more" else source.vocabulary:
             share = source.share(value)
-            gain = held[value] - len(rows) * share
+            gain = counts[value] - len(rows) * share
             spread = max(math.sqrt(len(rows) * share * (1.0 - share)), 1e-9)
-            more = held[value] >= FEWEST and gain > CHANCE * spread
-            if more if self.attribute.lean == "more" else held[value] < len(rows) * share / 2:
-                found[value] = abs(gain) / spread
-        return sorted(found, key=lambda value: (-found[value], value))[: self.attribute.count] or None
+            more = counts[value] >= FEWEST and gain > CHANCE * spread
+            if more if self.attribute.lean == "more" else counts[value] < len(rows) * share / 2:
+                deviations[value] = abs(gain) / spread
+        return sorted(deviations, key=lambda value: (-deviations[value], value))[: self.attribute.count] or None
 
-    def _held(self, row: int) -> list[str]:
-        """Return the values that an entity has, kept: it lies near many others."""
+    def _values_of(self, row: int) -> list[str]:
+        """Return the values of an entity, from a cache, since one entity is near many others."""
         if row not in self._values:
             if len(self._values) >= REMEMBERED:
                 self._values.clear()
@@ -181,7 +184,7 @@ class SpaceReader(AttributeReader):
         return self._values[row]
 
     def _figure(self, rows: np.ndarray, scores: np.ndarray, row: int | None) -> float | None:
-        """Return how near the surroundings are, or by how much a row's number lies above theirs."""
+        """Return the mean similarity of the surroundings, or a row's number minus the mean of theirs."""
         if self.kind == "density":
             return float(scores.mean())
         known = [n for n in (self._numeric(int(other)) for other in rows) if n is not None]
@@ -201,7 +204,7 @@ class SpaceReader(AttributeReader):
 
     @cached_property
     def edges(self) -> np.ndarray:
-        """Quantiles of sampled training entities that part the bands."""
+        """Boundaries between the bands: quantiles among sampled training entities."""
         train, bands = self.space.rows(TRAIN), len(self.attribute.labels)
         rows = [int(r) for r in train[np.linspace(0, len(train) - 1, min(len(train), SAMPLE)).astype(np.int64)]]
         self.surroundings.prepare(rows)
@@ -214,13 +217,13 @@ class SpaceReader(AttributeReader):
 
     @cached_property
     def vocabulary(self) -> list[str]:
-        """The labels, or the values of the attribute that this one is about."""
+        """The labels, or the values of the attribute named by `of`."""
         if self.kind in ("density", "relative"):
             return list(self.attribute.labels) if self.present else []
         return self.source.vocabulary if self.attribute.of is not None else []
 
     def say(self, value: str) -> str:
-        """Return how one value is written in a text: as the attribute that it belongs to says it."""
+        """Return one value as it is written in a text, by the rules of the attribute that it belongs to."""
         return self.source.say(value) if self.attribute.of is not None else value
 
 
@@ -229,14 +232,16 @@ def _listed(value: Any) -> list[str]:
 
 
 def bind(attributes: Mapping[str, Attribute], space: VectorSpace) -> dict[str, AttributeReader]:
-    """Bind the attributes of a space to it, each knowing the others that it is made from."""
+    """Bind the attributes of a space to the space; each one gets access to the others."""
     readers: dict[str, AttributeReader] = {}
     shared: dict[Any, Surroundings] = {}
-    # Those that are made from others come after them.
-    for name, attribute in sorted(attributes.items(), key=lambda item: item[1].kind in MADE):
-        made = attribute.kind in MADE
+    # Attributes that use others come after the others.
+    for name, attribute in sorted(attributes.items(), key=lambda item: item[1].kind in COMPUTED):
+        computed = attribute.kind in COMPUTED
         readers[name] = (
-            SpaceReader(name, attribute, space, readers, shared) if made else AttributeReader(name, attribute, space)
+            SpaceReader(name, attribute, space, readers, shared)
+            if computed
+            else AttributeReader(name, attribute, space)
         )
     for name, reader in readers.items():
         reader.apart = [r for r in readers.values() if r.attribute.of == name and r.attribute.within is not None]

@@ -1,1 +1,1 @@
-"""The corpus: planned, built, read and checked."""
+"""Plan, build, read and check a corpus."""

@@ -1,4 +1,4 @@
-"""Build a corpus: questions about entities, with targets by a teacher, in constant memory."""
+"""Build a corpus: questions about entities, with target texts from a teacher, in constant memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vectalk.tasks.corpus.plan import blocks, check_variants
 from vectalk.tasks.suite import Suite
 from vectalk.tasks.teachers.facts import Teacher
 
-PART = 50_000
+PART = 50_000  # examples in one parquet file
 
 Progress = Callable[[str, int, int], None]
 
@@ -39,17 +39,17 @@ def build_corpus(
     """Write a corpus and return it opened.
 
     Args:
-        spaces: saved spaces by name.
+        spaces: saved spaces, by name.
         suite: the tasks.
         teacher: writes the targets.
-        out: folder to make.
-        variants: training examples of each task for each entity; validation and test have one.
-        seed: decides wordings and pairs.
-        overwrite: replace the folder where it exists.
-        progress: called with task, entities done, entities in all.
+        out: folder to create.
+        variants: training examples of each task per entity; validation and test have one per entity.
+        seed: seed of the random choice of wordings and pairs.
+        overwrite: replace the folder if it exists.
+        progress: called with task, number of entities done, total number of entities.
 
     Raises:
-        CorpusError: nothing could be written for training.
+        CorpusError: the teacher wrote no training text.
     """
     check_variants(variants)
     counts: Counter[str] = Counter()
@@ -73,9 +73,9 @@ def build_corpus(
                         progress(job, done, block.total)
         if not counts[TRAIN]:
             known = "; ".join(f"{name}: {', '.join(space.column_names)}" for name, space in spaces.items())
-            why = "; ".join(teacher.notes()) or "the metadata lack what its texts are made of"
+            why = "; ".join(teacher.notes()) or "the metadata lack the attributes that its texts state"
             raise CorpusError(
-                f"the corpus is empty: teacher {teacher.name!r} could write no training text for the tasks "
+                f"the corpus is empty: teacher {teacher.name!r} wrote no training text for the tasks "
                 f"{', '.join(t.name for t in suite.tasks)}: {why} ({known})"
             )
         final = Path(out)
@@ -86,12 +86,12 @@ def build_corpus(
                 **stamp(FORMAT),
                 "suite": suite.name,
                 "teacher": teacher.name,
-                **({"provenance": made} if (made := teacher.provenance()) else {}),
+                **({"provenance": provenance} if (provenance := teacher.provenance()) else {}),
                 "variants": variants,
                 "seed": seed,
                 "counts": {name: counts[name] for name in SPLITS},
                 "tasks": dict(tasks),
-                # With the content named here, a hash of this card identifies the corpus.
+                # With these hashes of the content, a hash of this card identifies the corpus.
                 "sha256": {part.name: _sha256(part) for part in sorted(folder.iterdir())},
                 "spaces": {
                     name: {
@@ -114,7 +114,7 @@ def _sha256(path: Path) -> str:
 
 
 class _Parts:
-    """Writes examples of one split in parts of bounded size."""
+    """Writes the examples of one split into files of at most PART examples."""
 
     def __init__(self, folder: Path, split_name: str) -> None:
         self.folder, self.split_name = folder, split_name

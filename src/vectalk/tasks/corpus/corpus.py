@@ -1,4 +1,4 @@
-"""Corpora: examples ready for training, as parquet parts that name vectors by row and never copy them."""
+"""Corpora: training examples in parquet files that refer to vectors by row number instead of copying them."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class Example:
 
     Attributes:
         task: name of the task.
-        prompt: the question, with slots in braces.
+        prompt: the question, with its slots in braces.
         slots: slot name -> (space, row).
-        target: the text to learn.
-        split: `train`, `validation` or `test`: the least trained-on split of its entities.
-        teacher: what wrote the target.
+        target: the text that the model learns to write.
+        split: `train` if all entities are of train; `test` if any is of test; else `validation`.
+        teacher: name of the teacher that wrote the target.
     """
 
     task: str
@@ -63,7 +63,7 @@ class Example:
 
 
 class Counts(BaseModel):
-    """How many examples each split has."""
+    """Number of examples of each split."""
 
     model_config = ConfigDict(strict=True)
 
@@ -73,7 +73,7 @@ class Counts(BaseModel):
 
 
 class SpaceOf(BaseModel):
-    """A space that a corpus was built on; the path is relative to the corpus."""
+    """A space that a corpus was built from; the path is relative to the folder of the corpus."""
 
     model_config = ConfigDict(strict=True)
 
@@ -84,7 +84,7 @@ class SpaceOf(BaseModel):
 
 
 class CorpusCard(BaseModel):
-    """What `corpus.json` must hold; there is more in it."""
+    """The required fields of `corpus.json`; the file has more."""
 
     model_config = ConfigDict(strict=True)
 
@@ -104,19 +104,19 @@ class Corpus:
 
     @classmethod
     def load(cls, path: str | Path, spaces: Mapping[str, str | Path] | None = None) -> Corpus:
-        """Open a corpus and the spaces it was built on.
+        """Open a corpus and the spaces that it was built from.
 
         Args:
             path: folder of the corpus.
-            spaces: folders that override where spaces were, by name.
+            spaces: name of a space -> its folder, for spaces that were moved.
 
         Raises:
-            CorpusError: the folder is no corpus, a newer version wrote it, or a space is not the one it was built on.
+            CorpusError: the folder is no corpus, a newer version of vectalk wrote it, or a space has changed.
         """
         folder = Path(path)
         if not holds(folder, "corpus.json"):
-            found = "no such folder" if not folder.exists() else "it has no corpus.json"
-            raise CorpusError(f"{folder} is not a corpus ({found}); make one with `vectalk corpus build`")
+            reason = "no such folder" if not folder.exists() else "it has no corpus.json"
+            raise CorpusError(f"{folder} is not a corpus ({reason}); build one with `vectalk corpus build`")
         card = read_json(folder / "corpus.json", CorpusError)
         refuse_newer(card, FORMAT, folder / "corpus.json", CorpusError)
         known: CorpusCard = checked(card, CorpusCard, folder / "corpus.json", CorpusError)
@@ -134,22 +134,22 @@ class Corpus:
         parts = self.parts(split_name)
         if not parts:
             return SCHEMA.empty_table()
-        wanted = None if task is None else pc.field("task") == task
+        task_filter = None if task is None else pc.field("task") == task
         return pa.concat_tables(
-            self._checked(_typed(read_parquet(part, SCHEMA.names, filters=wanted, error=CorpusError), part), part)
+            self._checked(_typed(read_parquet(part, SCHEMA.names, filters=task_filter, error=CorpusError), part), part)
             for part in parts
         )
 
     def batches(self, split_name: str, size: int, *, whole: bool = True) -> Iterator[pa.Table]:
-        """Yield the examples of a split, at most so many at a time; no file is read whole.
+        """Yield the examples of a split as tables of at most `size` rows; no file is read into memory at once.
 
         Args:
             split_name: the split.
-            size: rows of a table at most.
-            whole: refuse examples that lack a value or are about rows that their space lacks.
+            size: the most rows of a table.
+            whole: raise an error for examples that lack a value or refer to rows that do not exist.
 
         Raises:
-            CorpusError: a part is broken, or holds no examples.
+            CorpusError: a file is broken or holds no examples.
         """
         for part in self.parts(split_name):
             try:
@@ -162,11 +162,11 @@ class Corpus:
                 raise CorpusError(f"{part} cannot be read: {error}; build the corpus again") from None
 
     def parts(self, split_name: str) -> list[Path]:
-        """Return the files of a split, in their order."""
+        """Return the parquet files of a split, in order."""
         return sorted(self.path.glob(f"{split_name}-*.parquet"))
 
     def _checked(self, table: pa.Table, part: Path) -> pa.Table:
-        """Return a table, or raise a CorpusError where an example lacks a value or is about what no space holds."""
+        """Return the table; raise a CorpusError if an example lacks a value or refers to a row that does not exist."""
         slots = table["slots"].combine_chunks()
         fields = {name: pc.struct_field(slots.flatten(), name) for name in ("slot", "space", "row")}
         if any(column.null_count for column in (*table.columns, slots.flatten(), *fields.values())):
@@ -175,7 +175,7 @@ class Corpus:
             rows = fields["row"].filter(pc.equal(fields["space"], name))
             if name not in self.spaces or pc.min(rows).as_py() < 0 or pc.max(rows).as_py() >= len(self.spaces[name]):
                 raise CorpusError(
-                    f"{part}: an example is about a row that space {name!r} lacks; the corpus has the spaces "
+                    f"{part}: an example refers to a row that space {name!r} does not have; the corpus has the spaces "
                     f"{', '.join(f'{known} ({len(space)} rows)' for known, space in self.spaces.items())}"
                 )
         return table
@@ -184,9 +184,9 @@ class Corpus:
         return sum(self.card["counts"][split_name] for split_name in SPLITS)
 
     def examples(self, split_name: str, task: str | None = None) -> Iterator[Example]:
-        """Iterate over the examples of a split, in the order they were built."""
+        """Yield the examples of a split, in the order in which they were built."""
         if split_name not in SPLITS:
-            raise CorpusError(f"unknown split {split_name!r}; take one of {', '.join(SPLITS)}")
+            raise CorpusError(f"unknown split {split_name!r}; use one of {', '.join(SPLITS)}")
         for batch in self.table(split_name, task).to_batches(max_chunksize=2048):
             for row in batch.to_pylist():
                 row["slots"] = {s["slot"]: (s["space"], s["row"]) for s in row["slots"]}
@@ -194,7 +194,7 @@ class Corpus:
 
 
 def _typed(table: pa.Table, part: Path) -> pa.Table:
-    """Return a table in the schema of examples."""
+    """Return a table with the columns and types of SCHEMA; raise a CorpusError if the table does not fit."""
     try:
         return table.select(SCHEMA.names).cast(SCHEMA)
     except (pa.ArrowException, KeyError, ValueError) as error:
@@ -210,27 +210,33 @@ def open_space(
     dim: int | None = None,
     error: type[VectalkError] = CorpusError,
 ) -> VectorSpace:
-    """Open a space and check that it is the one that `user` was made with.
+    """Open a space and check that it is the space that `user` was built with.
 
     Args:
-        name: of the space.
-        place: its folder, or its address on the hub.
-        fingerprint: that of its ids and vectors then.
-        split_hash: that of its split then: with another split, what was trained on would pass for unseen. None for
-            what was made before splits were hashed.
-        user: what was made with it, e.g. `corpus films`, for the message.
-        dim: its dimension then, for a clearer message.
-        error: what to raise.
+        name: name of the space.
+        place: folder of the space, or its address on the hub.
+        fingerprint: hash of the ids and vectors that `user` was built with.
+        split_hash: hash of the split that `user` was built with; with another split, training entities would count as
+            unseen. None if `user` is older than hashes of splits.
+        user: the corpus or run that uses the space, e.g. `corpus films`, for the error message.
+        dim: dimension of the vectors that `user` was built with, for a clearer error message.
+        error: class of the error to raise.
+
+    Returns:
+        The space.
+
+    Raises:
+        VectalkError: of class `error`; the space does not exist, or it has other ids, vectors or another split.
     """
     try:
         put_back(place)
         there = place.exists()
-    except OSError:  # a name that is none
+    except OSError:  # not a valid path
         there = False
     if not there and HubAddress.read(place) is None:
         raise error(
-            f"{user} looks for its space {name!r} at {place}, where nothing is: one of the two moved; name the space's "
-            f"folder with --space {name}=DIR"
+            f"{user} looks for its space {name!r} at {place}, but nothing is there: one of the two was moved; give the "
+            f"folder of the space with --space {name}=DIR"
         )
     space = VectorSpace.load(place)
     again = f"give the right folder with --space {name}=DIR, or make the corpus and the run again"
@@ -251,7 +257,7 @@ def open_space(
 
 
 def relative(place: Path | None, folder: Path) -> str:
-    """Return how a saved space is found from a folder; moving both together keeps it true."""
+    """Return the path of a saved space relative to a folder; it stays valid if both are moved together."""
     if place is None:
         raise CorpusError("a space must be saved before a corpus or a run can refer to it")
     return os.path.relpath(Path(place).resolve(), folder.resolve())

@@ -1,4 +1,4 @@
-"""Plan a corpus: which entities are asked about together, before anything is written about them."""
+"""Plan a corpus: select the entities of each example before a teacher writes any text."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from vectalk.space.split import SPLITS, TRAIN
 from vectalk.tasks.suite import Suite, Task
 from vectalk.tasks.teachers.facts import Assignment
 
-BLOCK = 2_000  # entities planned at once
-NEAR = 10  # half of the pairs are drawn among this many nearest entities
+BLOCK = 2_000  # entities in one block
+NEAR = 10  # half of the pairs take their second entity from this many nearest entities
 
 
 @dataclass
@@ -23,9 +23,9 @@ class Block:
     """Assignments of one task about some entities of one split.
 
     Attributes:
-        assignments: in the order of the corpus.
-        done: entities of the split that are planned with this block.
-        total: entities of the split.
+        assignments: the assignments, in the order of the corpus.
+        done: number of entities of the split that are planned, this block included.
+        total: number of entities of the split.
     """
 
     assignments: list[Assignment]
@@ -36,12 +36,12 @@ class Block:
     rng: np.random.Generator
 
     def wording(self) -> int:
-        """Draw the wording of the next example; other splits than train are asked in the first."""
+        """Return the number of the next example's wording: random for train, the first for other splits."""
         return int(self.rng.integers(len(self.task.prompts))) if self.split_name == TRAIN else 0
 
 
 def check_variants(variants: int) -> None:
-    """Raise a CorpusError where this many training examples of an entity cannot be."""
+    """Raise a CorpusError unless there is at least one training example per entity."""
     if variants < 1:
         raise CorpusError(f"variants must be at least 1, not {variants}")
 
@@ -53,15 +53,15 @@ def blocks(task: Task, spaces: Mapping[str, VectorSpace], split_name: str, varia
         task: the task.
         spaces: spaces by name.
         split_name: `train`, `validation` or `test`.
-        variants: training examples for each entity; the other splits have one.
-        seed: decides pairs and wordings.
+        variants: training examples per entity; the other splits have one per entity.
+        seed: seed of the random choice of pairs and wordings.
     """
     first, *second = task.slots.items()
     rows = spaces[first[1]].rows(split_name)
     copies = variants if split_name == TRAIN else 1
     for start in range(0, len(rows), BLOCK):
         block = rows[start : start + BLOCK]
-        # Seeded by task, split and place, so that adding a task leaves the others as they are.
+        # Seeded by task, split and position, so that adding a task does not change the other tasks.
         rng = np.random.default_rng([seed, *f"{task.name}/{split_name}/{start}".encode()])
         partners = [_partners(task, spaces, block, split_name, rng) for _ in range(copies)] if second else None
         assignments = []
@@ -79,7 +79,7 @@ def blocks(task: Task, spaces: Mapping[str, VectorSpace], split_name: str, varia
 def planned(
     suite: Suite, spaces: Mapping[str, VectorSpace], variants: int = 4, seed: int = 0
 ) -> Iterator[list[Assignment]]:
-    """Yield all assignments of a corpus, block by block, in its order."""
+    """Yield all assignments of a corpus, block by block, in the order of the corpus."""
     check_variants(variants)
     for split_name in SPLITS:
         for task in suite.tasks:
@@ -94,18 +94,18 @@ def _partners(
     split_name: str,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Return the second entity for each row of a block, or -1 where there is none.
+    """Return the second entity for each row of a block, or -1 if there is none.
 
-    A task about neighbours takes the nearest training entity. Otherwise both are of the same split: half of the
-    pairs are drawn among near entities, since two entities drawn blindly seldom have anything in common.
+    A task with `pairs: neighbor` takes the nearest training entity. Otherwise both entities are of the same split. Half
+    of the pairs take a near entity, since two random entities seldom have anything in common.
     """
     name_a, name_b = task.slots.values()
     space, pool = spaces[name_b], spaces[name_b].rows(TRAIN if task.pairs == "neighbor" else split_name)
     same = name_a == name_b
-    chosen = pool[rng.integers(len(pool), size=len(block))] if len(pool) else np.full(len(block), -1)
+    partners = pool[rng.integers(len(pool), size=len(block))] if len(pool) else np.full(len(block), -1)
     if same and len(pool) > 1:
         count = 1 if task.pairs == "neighbor" else NEAR
         near, _ = nearest(space.vectors[block], space.vectors, count, space.metric, rows=pool, exclude=block)
         pick = near[np.arange(len(block)), rng.integers(near.shape[1], size=len(block))]
-        chosen = np.where((rng.random(len(block)) < 0.5) | (task.pairs == "neighbor"), pick, chosen)
-    return np.where(chosen == block, -1, chosen) if same else chosen
+        partners = np.where((rng.random(len(block)) < 0.5) | (task.pairs == "neighbor"), pick, partners)
+    return np.where(partners == block, -1, partners) if same else partners

@@ -1,1 +1,1 @@
-"""Teachers: what writes the target texts (never used at ask time)."""
+"""Teachers write the target texts of a corpus; answering a question never uses a teacher."""

@@ -1,4 +1,4 @@
-"""`Describer`: the facts of a space's entities, in words for somebody who does not know the suite."""
+"""`Describer`: the facts of a space's entities, in words for a reader who does not know the suite."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any
 from vectalk.errors import TeacherError
 from vectalk.space import VectorSpace
 from vectalk.space.titles import closest
-from vectalk.tasks.attributes import MADE, AttributeReader, is_missing
+from vectalk.tasks.attributes import COMPUTED, AttributeReader, is_missing
 from vectalk.tasks.named_titles import own_title
 
-LONGEST = 600  # signs of one fact
+LONGEST = 600  # characters of one fact
 
 
 class Describer:
-    """Says the facts of a space's entities: title, attributes in words, and what other columns hold.
+    """Returns the facts of a space's entities in words: title, attributes, and values of other columns.
 
     Args:
         name: what the suite calls the space.
         space: the space.
         readers: its attributes by name.
-        columns: attributes and columns to tell. When omitted, all that the metadata say, and of what the space itself
-            knows that which the task's own texts are made from.
+        columns: attributes and columns to include. When omitted, all attributes from metadata are included, and those
+            computed attributes that the texts of the task use.
 
     Attributes:
-        known: names that may be asked for as columns.
+        known: names that `columns` may contain.
     """
 
     def __init__(
@@ -38,11 +38,11 @@ class Describer:
         self.kind, self.space = spaced(name), space
         self.known = {*readers, *space.column_names}
         titled = any(self.title(row) for row in range(min(len(space), 5)))
-        said = {n: r for n, r in readers.items() if r.present and (titled or r.kind != "neighbors")}
+        included = {n: r for n, r in readers.items() if r.present and (titled or r.kind != "neighbors")}
         if columns is not None:
-            said = {name: said[name] for name in columns if name in said}
-        self._always = {n: r for n, r in said.items() if columns is not None or r.kind not in MADE}
-        self._sometimes = {n: r for n, r in said.items() if n not in self._always}
+            included = {name: included[name] for name in columns if name in included}
+        self._always = {n: r for n, r in included.items() if columns is not None or r.kind not in COMPUTED}
+        self._sometimes = {n: r for n, r in included.items() if n not in self._always}
         used = {reader.column for reader in readers.values()} | {"id", "title", "split"}
         others = [name for name in space.column_names if name not in used]
         self.columns = (
@@ -50,7 +50,7 @@ class Describer:
         )
 
     def title(self, row: int) -> str | None:
-        """Return the title of an entity; None where it has none, or one that is made of its id."""
+        """Return the title of an entity; None if it has none, or if the title only repeats its id."""
         return own_title(self.space, row, self.kind)
 
     def _readers(self, used: Collection[str]) -> dict[str, AttributeReader]:
@@ -63,26 +63,26 @@ class Describer:
             reader.prepare(rows)
 
     def facts(self, row: int, used: Collection[str] = ()) -> list[tuple[str, str]]:
-        """Return what is known of an entity, as (name, words) pairs; `used`: attributes of the task's own texts."""
-        said = []
+        """Return the facts of an entity as (name, words) pairs; `used`: attributes that the task's texts use."""
+        pairs = []
         for name, reader in self._readers(used).items():
             value = reader.value(row)
             if not is_missing(value) and value != []:
                 words = reader.words(value)
                 quoted = reader.kind in ("titles", "neighbors")
-                said.append((self._label(name, reader), _said([f"“{w}”" for w in words] if quoted else words)))
+                pairs.append((self._label(name, reader), _as_text([f"“{w}”" for w in words] if quoted else words)))
         for name in self.columns:
             value = self.space.column(name)[row].as_py()
             if not is_missing(value) and value != []:
-                said.append((spaced(name), _said(value)))
-        return [(name, words) for name, words in said if words]
+                pairs.append((spaced(name), _as_text(value)))
+        return [(name, words) for name, words in pairs if words]
 
     def _label(self, name: str, reader: AttributeReader) -> str:
-        """Return what an attribute is called to somebody who does not know the suite."""
+        """Return the name of an attribute for a reader who does not know the suite."""
         attribute, things = reader.attribute, f"{self.kind}s"
-        chosen = [f"with {n} {v}" for n, v in attribute.where.items()]
-        chosen += [f"without {n} {v}" for n, v in attribute.without.items()]
-        kind = " ".join([things, *chosen])
+        conditions = [f"with {n} {v}" for n, v in attribute.where.items()]
+        conditions += [f"without {n} {v}" for n, v in attribute.without.items()]
+        kind = " ".join([things, *conditions])
         if reader.kind == "neighbors":
             return f"most similar {kind}"
         if reader.kind == "around":
@@ -96,17 +96,17 @@ class Describer:
 
 
 def check_columns(describers: Mapping[str, Describer], columns: Sequence[str] | None) -> None:
-    """Raise a TeacherError where a column that is to be told is in no space."""
+    """Raise a TeacherError if no space has a column or attribute of one of these names."""
     known = set().union(*(describer.known for describer in describers.values()))
     for name in columns or ():
         if name not in known:
             near = closest(name, sorted(known)) or sorted(known)
-            raise TeacherError(f"--fact: no space has {name!r}; did you mean {', '.join(near)}?")
+            raise TeacherError(f"--fact: no space has an attribute or column {name!r}; did you mean {', '.join(near)}?")
 
 
-def _said(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if isinstance(value, list | tuple):
-        text = ", ".join(_said(item) for item in value if not is_missing(item))
+        text = ", ".join(_as_text(item) for item in value if not is_missing(item))
     elif isinstance(value, float):
         text = f"{value:g}"
     else:

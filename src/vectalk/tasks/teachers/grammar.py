@@ -1,19 +1,21 @@
 """The grammar of the facts teacher: Jinja2 sentences over the facts of the slots.
 
-A sentence is a list of wordings; one whose facts are all at hand is drawn at random. Those after `otherwise` are tried
-where none before it can be written, and where no wording can be written at all the sentence is left out: a text never
-states what the metadata lack. `{when: CONDITION, say: [...]}` stands for wordings that need a condition.
+A sentence is a list of wordings. The teacher picks one at random among the wordings whose facts are all known.
+Wordings after `otherwise` are tried only if none before it can be written. If no wording can be written, the sentence
+is left out, so a text never states facts that the metadata lack. `{when: CONDITION, say: [...]}` holds wordings
+that are used only if a condition is true.
 
-    {{ film.genres | series }}          "comedy, crime, drama": best where a model must decide how long a list is, since
-                                        after each value it has one way to go on and one to stop
-    {{ film.genres | listed }}          "comedy, crime and drama": two ways to go on share what speaks against stopping
-    {{ a.genres | shared(b.genres) }}   what two lists have in common (a wording that needs it fails without)
+    {{ film.genres | series }}          "comedy, crime, drama": best if the model must decide the length of a list,
+                                        since after each value there is one way to continue and one to stop
+    {{ film.genres | listed }}          "comedy, crime and drama": here two ways to continue share the probability of
+                                        not stopping
+    {{ a.genres | shared(b.genres) }}   values in both lists (if there are none, the wording cannot be written)
     {{ film.similar | titles }}         “Alien (1979)” and “Heat (1995)”
-    {{ film.genres | number }}          "three": how many there are
+    {{ film.genres | number }}          "three": the number of values
     {{ a.decade | halfway(b.decade) }}  "1980s": the decade half way between two
     {{ film.rarest | at(0) }}           one of the values
     with [[colour: {{ x.colour }} || price: {{ x.price }}]]
-                                        clauses parted by semicolons; what is missing is left out of them
+                                        clauses, joined by semicolons; clauses with missing facts are left out
 """
 
 import itertools
@@ -37,11 +39,11 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 
 class MissingFactError(Exception):
-    """A wording asked for a fact that is not at hand."""
+    """A wording uses a fact that is not known."""
 
 
 class Facts:
-    """Facts of one entity, by attribute name; a missing one stops the wording that asks for it."""
+    """Facts of one entity, by attribute name; a wording that uses a missing fact cannot be written."""
 
     def __init__(self, words: Mapping[str, Any]) -> None:
         self._words = words
@@ -87,10 +89,10 @@ def _only(a: list[str] | str, b: list[str] | str) -> list[str]:
 
 
 def _at(values: list[str] | str, place: int) -> str:
-    found = _many(values)
-    if place >= len(found):
+    items = _many(values)
+    if place >= len(items):
         raise MissingFactError(f"value {place}")
-    return found[place]
+    return items[place]
 
 
 def _titles(values: list[str], count: int = 20, word: str = "and") -> str:
@@ -98,7 +100,7 @@ def _titles(values: list[str], count: int = 20, word: str = "and") -> str:
 
 
 def _number(values: list[str] | float) -> str:
-    """Say how many values there are, or a number, in a word up to ten."""
+    """Return a number, or the number of values, as a word up to ten and in digits above."""
     count = len(values) if isinstance(values, list) else round(values)
     return NUMBERS[count] if 0 <= count < len(NUMBERS) else str(count)
 
@@ -110,7 +112,7 @@ def _halfway(a: str, b: str) -> str:
 
 
 def _needs(value: Any, condition: bool) -> str:
-    """Write nothing; fail the wording unless the condition holds."""
+    """Return an empty text; raise MissingFactError unless the condition is true."""
     if not condition:
         raise MissingFactError("a condition")
     return ""
@@ -146,7 +148,7 @@ def _compiled(wording: str) -> jinja2.Template:
 
 
 def expand(sentence: object) -> object:
-    """Write a sentence of a suite's YAML as a plain list of wordings; what is malformed comes back as it is."""
+    """Return a sentence of a suite's YAML as a plain list of wordings; malformed items are returned unchanged."""
     items = sentence if isinstance(sentence, list) else [sentence]
     wordings: list[object] = []
     for item in items:
@@ -155,14 +157,14 @@ def expand(sentence: object) -> object:
             continue
         if set(item) != {"when", "say"} or not isinstance(item["when"], str):
             raise ValueError(f"a sentence with a condition is {{when: CONDITION, say: WORDINGS}}, not {dict(item)!r}")
-        said = item["say"] if isinstance(item["say"], list) else [item["say"]]
-        wordings += [f"{{{{ '' | needs({item['when']}) }}}}{text}" for text in said]
+        texts = item["say"] if isinstance(item["say"], list) else [item["say"]]
+        wordings += [f"{{{{ '' | needs({item['when']}) }}}}{text}" for text in texts]
     return wordings
 
 
 @lru_cache(maxsize=4096)
 def tiers(wordings: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    """Part wordings at `otherwise`: those of a later tier are tried where none of an earlier one can be written."""
+    """Split wordings at `otherwise`; a later tier is tried only if no wording of an earlier tier can be written."""
     parts: list[list[str]] = [[]]
     for wording in wordings:
         parts.append([]) if wording == OTHERWISE else parts[-1].append(wording)
@@ -175,15 +177,15 @@ def _orders(count: int) -> tuple[tuple[int, ...], ...]:
 
 
 def scene(facts: Mapping[str, Facts]) -> Context:
-    """Return the facts of all slots as what wordings are rendered in, made once for the sentences of a text."""
+    """Return the rendering context with the facts of all slots; all sentences of a text share it."""
     return ENVIRONMENT.context_class(ENVIRONMENT, {**ENVIRONMENT.globals, **facts}, None, {})
 
 
 def write(wordings: Sequence[str], facts: Context, choice: random.Random) -> str | None:
-    """Write one sentence in a wording drawn at random among those that can be written; None where none can."""
+    """Write one sentence in a random wording among those that can be written; None if none can be written."""
     written = None
     for part in tiers(tuple(wordings)):
-        # The order is drawn also where nothing can be written, so that later choices do not shift.
+        # Draw an order even if no wording can be written, so that later random choices stay the same.
         if len(part) <= 6:
             orders = _orders(len(part))
             order: Sequence[int] = orders[int(choice.random() * len(orders))]
@@ -197,10 +199,10 @@ def write(wordings: Sequence[str], facts: Context, choice: random.Random) -> str
 def facts_used(wording: str) -> set[tuple[str, str | None]]:
     """Return the (slot, attribute) pairs that a wording reads; raises on a syntax error.
 
-    The attribute is None where a name stands alone, which says nothing of any entity.
+    The attribute is None for a name without an attribute, which names no fact.
     """
     tree = ENVIRONMENT.parse(wording)
-    ENVIRONMENT.from_string(wording)  # unknown filters show only here
+    ENVIRONMENT.from_string(wording)  # raises for unknown filters, which `parse` does not check
     free = meta.find_undeclared_variables(tree) - set(ENVIRONMENT.globals)
     pairs: set[tuple[str, str | None]] = set()
     owners: set[int] = set()
@@ -213,10 +215,10 @@ def facts_used(wording: str) -> set[tuple[str, str | None]]:
 
 
 def render(wording: str, facts: Context) -> str | None:
-    """Write one wording, or return None where a fact that it needs is missing.
+    """Write one wording, or return None if a fact that it needs is missing.
 
     Raises:
-        SuiteError: the wording asks for what facts cannot do.
+        SuiteError: a filter or expression of the wording does not fit the values of the facts.
     """
     try:
         if "[[" not in wording:
@@ -231,13 +233,13 @@ def render(wording: str, facts: Context) -> str | None:
 
 
 def _plain(text: str, facts: Context) -> str:
-    # As `template.render` does, less the rewriting of tracebacks: a missing fact is common, and no error.
+    # Like `template.render` without its slow rewriting of tracebacks: a missing fact is common and not an error.
     return "".join(_compiled(text).root_render_func(facts))
 
 
 @lru_cache(maxsize=4096)
 def _parts(wording: str) -> tuple[str | tuple[str, ...], ...]:
-    """Part a wording into texts and tuples of clauses."""
+    """Split a wording into texts and tuples of clauses."""
     parts = _CLAUSES.split(wording)
     return tuple(tuple(part.split("||")) if i % 2 else part for i, part in enumerate(parts) if part)
 

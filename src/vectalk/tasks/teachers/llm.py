@@ -1,4 +1,4 @@
-"""`LLMTeacher`: an LLM that is told title and facts writes the texts from which another learns to read vectors."""
+"""`LLMTeacher`: an LLM writes the target texts from the titles and facts of entities."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from vectalk.errors import TeacherError
 from vectalk.llm import ChatClient, Message
 from vectalk.space import VectorSpace
 from vectalk.space.split import TRAIN
-from vectalk.tasks.named_titles import TitleFinder, set_aside
+from vectalk.tasks.named_titles import TitleFinder, held_out_titles
 from vectalk.tasks.suite import Suite, Task
 from vectalk.tasks.teachers.describer import Describer, check_columns
 from vectalk.tasks.teachers.facts import Assignment, FactsTeacher
 from vectalk.tasks.teachers.target_check import clean, problem_of
 from vectalk.tasks.teachers.teacher_prompt import VERSION, messages_for, repair
 
-ASSUMED = 150  # tokens of a reply, where none is at hand to tell
+ASSUMED = 150  # tokens of a reply, if the cache has no reply to estimate from
 
 
 @dataclass
 class Estimate:
-    """What a corpus will ask of an LLM, before anything is asked; repairs come on top.
+    """Estimated requests, tokens and cost of a corpus before the first request; repairs are not included.
 
     Attributes:
-        requests: texts in all.
-        cached: those that are in the cache.
-        prompt_tokens: of the others' prompts, about.
-        reply_tokens: of their replies, about; `most_reply_tokens` at most.
-        cost: money for these, about; None without prices.
-        most_cost: money where every reply is as long as it may be.
+        requests: number of texts.
+        cached: number of texts whose reply is in the cache.
+        prompt_tokens: estimated prompt tokens of the texts that are not cached.
+        reply_tokens: estimated tokens of their replies.
+        most_reply_tokens: tokens of their replies if every reply has the maximum length.
+        cost: estimated cost in the currency of the prices; None without prices.
+        most_cost: cost if every reply has the maximum length; None without prices.
     """
 
     requests: int = 0
@@ -45,15 +46,15 @@ class Estimate:
 
 
 class LLMTeacher:
-    """Writes targets with an LLM; each text is checked, mended once where it is wrong, and else left out and counted.
+    """Writes targets with an LLM. Each text is checked; the LLM may repair a faulty text once, else it is dropped.
 
     Args:
-        client: asks the LLM.
-        suite: the tasks, and attributes that are told in words.
+        client: sends the requests to the LLM.
+        suite: the tasks, and the attributes that prompts state as facts.
         spaces: spaces by name.
-        columns: attributes and metadata columns to tell; all when omitted.
-        texts: different texts of a task about the same entities; further variants share them.
-        max_words: longest text.
+        columns: attributes and metadata columns to state in prompts; all when omitted.
+        texts: number of different texts of a task about the same entities; further variants reuse these texts.
+        max_words: longest text, in words.
     """
 
     def __init__(
@@ -75,11 +76,11 @@ class LLMTeacher:
             name: Describer(name, spaces[name], self._facts.readers[name], columns) for name in suite.spaces
         }
         check_columns(self.describers, columns)
-        self._hidden = {name: set_aside(space) for name, space in spaces.items() if name in suite.spaces}
+        self._hidden = {name: held_out_titles(space) for name, space in spaces.items() if name in suite.spaces}
         self._splits = {name: spaces[name].column("split") for name in suite.spaces}
         self.repaired = 0
         self.dropped: Counter[str] = Counter()
-        self.hints: dict[str, str] = {}  # what helps against a reason to drop texts
+        self.hints: dict[str, str] = {}  # reason for dropping texts -> how to avoid it
 
     # ---- prompts
 
@@ -88,29 +89,29 @@ class LLMTeacher:
 
     def _prepare(self, assignments: Iterable[Assignment]) -> None:
         """Look up all surroundings at once."""
-        asked: dict[tuple[str, str], tuple[Task, set[int]]] = {}
+        needed: dict[tuple[str, str], tuple[Task, set[int]]] = {}
         for one in assignments:
             for slot, row in one.rows.items():
-                asked.setdefault((one.task.name, slot), (one.task, set()))[1].add(row)
-        for (_, slot), (task, rows) in asked.items():
+                needed.setdefault((one.task.name, slot), (one.task, set()))[1].add(row)
+        for (_, slot), (task, rows) in needed.items():
             self.describers[task.slots[slot]].prepare(sorted(rows), self._facts.used(task)[slot])
 
     def messages(self, task: Task, rows: Mapping[str, int]) -> list[Message]:
-        """Return what the LLM is told."""
+        """Return the prompt for a text, as messages to the LLM."""
         return messages_for(task, rows, self.describers, self.max_words, self._facts.used(task))
 
     # ---- writing
 
     def write_many(self, assignments: Sequence[Assignment]) -> list[str | None]:
-        """Return the texts of the assignments, in order; None where two attempts brought none that can be used."""
+        """Return the texts of the assignments, in order; None if two attempts gave no usable text."""
         self._prepare(assignments)
-        # The same text is asked for once; variants differ in the wording of their question.
+        # Variants that differ only in the wording of their question share one request.
         places: dict[tuple[Any, ...], list[int]] = {}
         for place, one in enumerate(assignments):
             places.setdefault((one.task.name, *one.rows.items(), self._sample(one)), []).append(place)
-        wanted = [assignments[shared[0]] for shared in places.values()]
+        distinct = [assignments[shared[0]] for shared in places.values()]
         texts: list[str | None] = [None] * len(assignments)
-        for shared, text in zip(places.values(), self.client.map(self._write, wanted), strict=True):
+        for shared, text in zip(places.values(), self.client.map(self._write, distinct), strict=True):
             for place in shared:
                 texts[place] = text
         return texts
@@ -145,31 +146,31 @@ class LLMTeacher:
     def estimate(
         self, assignments: Iterable[Sequence[Assignment]], progress: Callable[[int], None] = lambda done: None
     ) -> Estimate:
-        """Return what writing the assignments, given in blocks, would ask for; nothing is asked."""
-        found, prompt, transport, cache = Estimate(), 0.0, self.client.transport, self.client.cache
+        """Return what writing the blocks of assignments would cost; no request is sent."""
+        estimate, prompt, transport, cache = Estimate(), 0.0, self.client.transport, self.client.cache
         for block in assignments:
             self._prepare(block)
             for one in {(o.task.name, *o.rows.items(), self._sample(o)): o for o in block}.values():
-                found.requests += 1
+                estimate.requests += 1
                 messages = self.messages(one.task, one.rows)
                 key = self.client.key(messages, VERSION, self._sample(one))
                 if cache is not None and cache.get(key) is not None:
-                    found.cached += 1
+                    estimate.cached += 1
                 else:
                     prompt += self.client.meter.prompt_tokens(messages)
-            progress(found.requests)
-        missing, budget = found.requests - found.cached, self.client.meter.budget
+            progress(estimate.requests)
+        missing, budget = estimate.requests - estimate.cached, self.client.meter.budget
         known = cache.mean_tokens(transport.identity, VERSION) if cache is not None else None
-        found.prompt_tokens = round(prompt)
-        found.reply_tokens = round(missing * min(known or ASSUMED, transport.reply_limit))
-        found.most_reply_tokens = missing * transport.reply_limit
+        estimate.prompt_tokens = round(prompt)
+        estimate.reply_tokens = round(missing * min(known or ASSUMED, transport.reply_limit))
+        estimate.most_reply_tokens = missing * transport.reply_limit
         if budget.priced:
-            found.cost = budget.cost(found.prompt_tokens, found.reply_tokens)
-            found.most_cost = budget.cost(found.prompt_tokens, found.most_reply_tokens)
-        return found
+            estimate.cost = budget.cost(estimate.prompt_tokens, estimate.reply_tokens)
+            estimate.most_cost = budget.cost(estimate.prompt_tokens, estimate.most_reply_tokens)
+        return estimate
 
     def provenance(self) -> dict[str, Any]:
-        """Return model, host, parameters, version of the prompt, date, what was asked, mended, dropped and spent."""
+        """Return the model, its settings, the prompt's version, the date, and counts of repaired and dropped texts."""
         return {
             **self.client.describe(),
             "prompt_version": VERSION,
@@ -181,11 +182,11 @@ class LLMTeacher:
         }
 
     def _reasons(self) -> list[tuple[str, int]]:
-        """Return why texts were dropped, the commonest reason first, equals by name: replies come in any order."""
+        """Return (reason, count) of dropped texts, most frequent first; ties by name make the order reproducible."""
         return sorted(self.dropped.items(), key=lambda reason: (-reason[1], reason[0]))
 
     def notes(self) -> list[str]:
-        """Return what was dropped, and why."""
+        """Return messages about absent attributes, and about the number of dropped texts and the reasons."""
         notes = self._facts.absent()
         if self.dropped:
             hints = {reason: f" ({hint})" for reason, hint in self.hints.items() if hint}

@@ -1,4 +1,4 @@
-"""What is wrong with a text that an LLM wrote as a target, in words that it can mend it by."""
+"""Check the target texts of an LLM, and return advice with which the LLM can repair a faulty text."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _MARKUP = re.compile(
     r"<\|[^|]*\|>|</?think>|```|^\s*[{\[]\s*[\"{\[]|^#+ |\*\*|</?(?:p|div|br|html|body)\b", re.MULTILINE
 )
 _ECHO = re.compile(r"\(never to be written\)|^about the .*:$", re.IGNORECASE | re.MULTILINE)
-# A text in which so many words (or signs, in scripts without blanks) come again more than twice goes round in circles.
+# A text repeats itself if a run of this many words (or characters, in scripts without blanks) occurs more than twice.
 RUN, RUN_OF_SIGNS = 6, 24
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a text.
+    """A fault of a text.
 
     Attributes:
-        reason: a few words, under which it is counted.
-        advice: a sentence for the model that wrote it.
-        final: whether no second try can mend it.
+        reason: a few words; faults are counted by reason.
+        advice: a sentence that tells the LLM how to repair the text.
+        final: whether a second attempt is useless.
     """
 
     reason: str
@@ -41,7 +41,7 @@ class Problem:
 
 
 def clean(text: str) -> str:
-    """Return a text without its reasoning, outer blanks, and quotation marks around the whole."""
+    """Return a text without reasoning, outer blanks, and quotation marks around the whole text."""
     text = split_reasoning(text)[1].strip()
     for opening, closing in ('""', "“”"):
         if len(text) > 1 and text[0] == opening and text[-1] == closing and closing not in text[1:-1]:
@@ -52,13 +52,13 @@ def clean(text: str) -> str:
 def problem_of(
     reply: Reply, max_words: int, own: TitleFinder | None = None, hidden: Sequence[TitleFinder] = ()
 ) -> Problem | None:
-    """Return the first thing that is wrong with a reply, or None.
+    """Return the first fault of a reply, or None.
 
     Args:
-        reply: of the LLM.
-        max_words: longest text.
-        own: finds the titles that must not be named; None where they may.
-        hidden: find titles that this text must not name since they are of entities set aside for tests.
+        reply: the reply of the LLM.
+        max_words: longest text, in words.
+        own: finds the titles of the entities in the slots; None if the text may name these titles.
+        hidden: finders of held-out titles, which a training text must not name.
     """
     text = clean(reply.text)
     if reply.refused or reply.finish == "content_filter" or (reply.refusal and not text):

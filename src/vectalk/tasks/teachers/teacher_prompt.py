@@ -1,4 +1,4 @@
-"""What an LLM teacher is told: the task, the facts of the entities, and what must not be in the text."""
+"""The prompt of an LLM teacher: the task, the facts of the entities, and the rules for the text."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ OTHERS = "- Name no other title, except those in quotation marks among the facts
 SILENT = "- Where neither the facts nor sure knowledge say something, leave it out. Take numbers from the facts only."
 LENGTH = "- At most {words} words."
 REPAIR = "That text cannot be used. {advice} Write it again, and answer with the text alone."
-# Another wording of the prompt is another version: texts of an older one are not taken for its own.
+# The version changes with the wording of the prompt, so that cached texts of an older prompt are not reused.
 VERSION = hashlib.sha256("\n".join((SYSTEM, HIDE, OTHERS, SILENT, LENGTH, REPAIR)).encode()).hexdigest()[:12]
 
 
 def names_of(task: Task) -> dict[str, str]:
-    """Return how each slot is called in prose: "the film", or "the first film" and "the second film"."""
+    """Return the name of each slot in prose: "the film", or "the first film" and "the second film"."""
     kinds = [spaced(space) for space in task.slots.values()]
     if len(kinds) == 2 and kinds[0] == kinds[1]:
         kinds = [f"first {kinds[0]}", f"second {kinds[1]}"]
@@ -42,11 +42,11 @@ def messages_for(
     """Return the messages that ask for a target text.
 
     Args:
-        task: what is asked; its `teacher` instruction, or its first wording.
+        task: the task; the prompt contains its `teacher` instruction, or else its first wording.
         rows: slot -> row.
-        describers: say the facts, by space.
-        max_words: longest text.
-        used: slot -> attributes that the task's own texts are made from.
+        describers: describer of each space, by name; returns the facts.
+        max_words: longest text, in words.
+        used: slot -> attributes that the facts teacher's texts of the task use.
     """
     names, parts, titles = names_of(task), [], []
     for slot, space in task.slots.items():
@@ -57,20 +57,20 @@ def messages_for(
         lines += [f"- {name}: {words}" for name, words in describer.facts(rows[slot], (used or {}).get(slot, ()))]
         parts.append(f"About {names[slot]}:\n" + ("\n".join(lines) or "- nothing is known"))
     text = task.teacher or task.prompts[0]
-    asked = "".join(names.get(piece, piece) if is_slot else piece for piece, is_slot in pieces_of(text)).strip()
+    instruction = "".join(names.get(piece, piece) if is_slot else piece for piece, is_slot in pieces_of(text)).strip()
     rules = [SILENT, LENGTH.format(words=max_words)]
     if not task.names_title:
         if titles:
             rules.insert(0, HIDE.format(titles=" or ".join(titles), name=" and ".join(names.values())))
         rules.insert(-2, OTHERS)
-    parts.append(f"Task: {asked[:1].upper()}{asked[1:]}\n" + "\n".join(rules))
+    parts.append(f"Task: {instruction[:1].upper()}{instruction[1:]}\n" + "\n".join(rules))
     kinds = list(dict.fromkeys(spaced(space) for space in task.slots.values()))
     system = SYSTEM.format(kinds=" and ".join(f"{kind}s" for kind in kinds), kind=" or ".join(kinds))
     return [{"role": "system", "content": system}, {"role": "user", "content": "\n\n".join(parts)}]
 
 
 def repair(messages: Sequence[Message], text: str, problem: Problem) -> list[Message]:
-    """Return the messages that ask to mend a text."""
+    """Return the messages that ask the LLM to repair a text."""
     return [
         *messages,
         {"role": "assistant", "content": text or "(nothing)"},

@@ -1,4 +1,4 @@
-"""`TextsTeacher`: the targets are texts of the user's own, from a column of the metadata."""
+"""`TextsTeacher`: the targets are the user's own texts, from a column of the metadata."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from vectalk.tasks.teachers.facts import Assignment, check_spaces
 
 
 class TextsTeacher:
-    """Takes the text that stands in a column of the entity in the slot; entities without one are left out and counted.
+    """Takes each target from a metadata column of the entity; counts and leaves out entities without a text.
 
     Args:
         suite: the tasks, each with one slot.
         spaces: spaces by name.
-        columns: the column of each task by its name; that under "" serves all others.
+        columns: task name -> column; the key "" gives the column of all other tasks.
     """
 
     def __init__(self, suite: Suite, spaces: Mapping[str, VectorSpace], columns: Mapping[str, str]) -> None:
@@ -40,13 +40,13 @@ class TextsTeacher:
         name = columns.get(task.name, columns.get(""))
         if name is None:
             raise TeacherError(
-                f"no column is given for the texts of task {task.name!r}; say --column {task.name}=COLUMN, or leave "
-                "the task out (name the others with --task)"
+                f"task {task.name!r} has no column of texts; add --column {task.name}=COLUMN, or leave "
+                "the task out (list the other tasks with --task)"
             )
         if len(task.slots) > 1:
             raise TeacherError(
-                f"task {task.name!r} is about two entities, and a text of a column is about one; leave it out "
-                "(name the others with --task)"
+                f"task {task.name!r} is about two entities, but a text of a column is about one entity; leave the task "
+                "out (list the other tasks with --task)"
             )
         space = spaces[next(iter(task.slots.values()))]
         if name not in space.column_names:
@@ -54,11 +54,11 @@ class TextsTeacher:
             raise TeacherError(f"space {space.name!r} has no column {name!r}; did you mean {near}?")
         kind = space.column(name).type
         if not is_text(kind.value_type if pa.types.is_dictionary(kind) else kind):
-            raise TeacherError(f"space {space.name!r}: column {name!r} holds {kind}, not texts; name one that does")
+            raise TeacherError(f"space {space.name!r}: column {name!r} holds {kind}, not texts; name a column of texts")
         return name
 
     def write_many(self, assignments: Sequence[Assignment]) -> list[str | None]:
-        """Return the texts of the entities, with blanks and line breaks trimmed at both ends."""
+        """Return the texts of the entities, without blanks and line breaks at both ends; None for missing texts."""
         texts: list[str | None] = []
         for one in assignments:
             column = self.spaces[one.task.name].column(self.columns[one.task.name])
@@ -69,11 +69,11 @@ class TextsTeacher:
         return texts
 
     def provenance(self) -> dict[str, Any]:
-        """Return the columns, and how many entities of each task have no text."""
+        """Return the column of each task, and the number of entities without a text."""
         return {"columns": self.columns, "left_out": dict(self.left_out)}
 
     def notes(self) -> list[str]:
-        """Return how many entities have no text."""
+        """Return a message for each task with entities that have no text."""
         return [
             f"{name}: {count} entities have no text in column {self.columns[name]!r} and are left out"
             for name, count in self.left_out.items()

@@ -1,4 +1,4 @@
-"""A trial of a suite on its spaces: one text a task, and whether what it states can be read back."""
+"""Try a suite on its spaces: write sample texts of each task, and measure whether their attributes can be read back."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from vectalk.tasks.corpus.plan import blocks
 from vectalk.tasks.suite import Suite, Task
 from vectalk.tasks.teachers.facts import Assignment, FactsTeacher
 
-READABLE = 0.9  # an attribute that is read back from fewer reference texts is not scored by the evaluation
-SAMPLE = 200  # training entities tried
+READABLE = 0.9  # the evaluation scores an attribute only if it is read back from this share of reference texts
+SAMPLE = 200  # training examples per task
 
 
 @dataclass
 class Trial:
-    """What a task's texts are like.
+    """Sample texts of one task, and how well they work.
 
     Attributes:
         task: name of the task.
-        prompt: its first wording.
+        prompt: the first wording of its question.
         titles: slot -> title of the example's entity.
-        text: the example's text; None where no text could be written at all.
-        written: share of the tried entities that a text could be written about.
-        distinct: share of those texts that differ.
-        read_back: attribute -> share of the texts from which it is read as the metadata have it.
+        text: the text of the example; None if no text could be written.
+        written: share of the tried examples that have a text.
+        distinct: number of different texts divided by the number of texts.
+        read_back: attribute -> share of the texts from which the value of the metadata is read back.
     """
 
     task: str
@@ -42,12 +42,14 @@ class Trial:
 
     @property
     def problems(self) -> list[str]:
-        """What a corpus made of this task would suffer from."""
+        """Problems that a corpus of this task would have."""
         if self.text is None:
-            return [f"task {self.task!r}: no text can be written; the metadata lack all that its sentences need"]
+            return [
+                f"task {self.task!r}: no text can be written: the metadata lack the attributes that its sentences need"
+            ]
         return [
-            f"task {self.task!r}: states {name!r}, but it is read back from {share:.0%} of the texts only; below "
-            f"{READABLE:.0%} it is not scored (name it in the texts, or give the attribute a `within`)"
+            f"task {self.task!r}: states {name!r}, but only {share:.0%} of the texts are read back correctly; below "
+            f"{READABLE:.0%} it is not scored (state its value in the texts, or add `within` to the attribute)"
             for name, share in self.read_back.items()
             if share < READABLE
         ]
@@ -59,11 +61,11 @@ def try_suite(suite: Suite, spaces: Mapping[str, VectorSpace], *, seed: int = 0)
     Args:
         suite: the suite.
         spaces: all spaces that it needs, by name.
-        seed: picks entities and wordings.
+        seed: selects entities and wordings.
 
     Raises:
         CorpusError: a space is missing, or a column cannot hold what its attribute needs.
-        SuiteError: a wording cannot be written.
+        SuiteError: a wording is faulty.
     """
     teacher = FactsTeacher(suite, spaces)
     return [_try(task, teacher, spaces, seed) for task in suite.tasks if task.facts]
@@ -72,25 +74,25 @@ def try_suite(suite: Suite, spaces: Mapping[str, VectorSpace], *, seed: int = 0)
 def _try(task: Task, teacher: FactsTeacher, spaces: Mapping[str, VectorSpace], seed: int) -> Trial:
     trial = Trial(task.name, task.prompts[0])
     planned = [one for block in blocks(task, spaces, TRAIN, 1, seed) for one in block.assignments]
-    kept = np.random.default_rng(seed).permutation(len(planned))[:SAMPLE]
-    chosen = [planned[int(i)] for i in kept]
-    told = [(one, text) for one, text in zip(chosen, teacher.write_many(chosen), strict=True) if text is not None]
-    if not told:
+    numbers = np.random.default_rng(seed).permutation(len(planned))[:SAMPLE]
+    sample = [planned[int(i)] for i in numbers]
+    pairs = [(one, text) for one, text in zip(sample, teacher.write_many(sample), strict=True) if text is not None]
+    if not pairs:
         return trial
-    example, trial.text = told[0]
+    example, trial.text = pairs[0]
     trial.titles = {slot: spaces[space].title(example.rows[slot]) for slot, space in task.slots.items()}
-    trial.written = len(told) / len(chosen)
-    trial.distinct = len({text for _, text in told}) / len(told)
+    trial.written = len(pairs) / len(sample)
+    trial.distinct = len({text for _, text in pairs}) / len(pairs)
     if len(task.slots) == 1:
         for name in task.states:
-            found = [right for one, text in told if (right := _reads(teacher, task, name, one, text)) is not None]
-            if found:
-                trial.read_back[name] = sum(found) / len(found)
+            matches = [match for one, text in pairs if (match := _reads(teacher, task, name, one, text)) is not None]
+            if matches:
+                trial.read_back[name] = sum(matches) / len(matches)
     return trial
 
 
 def _reads(teacher: FactsTeacher, task: Task, name: str, one: Assignment, text: str) -> bool | None:
-    """Say whether an attribute is read from a text as it is; None where the metadata lack it."""
+    """Return whether the value read from a text equals the metadata; None if the metadata have no value."""
     slot, space = next(iter(task.slots.items()))
     reader = teacher.readers[space][name]
     true, read = reader.value(one.rows[slot]), reader.read(text)

@@ -1,4 +1,4 @@
-"""What the examples hold: how many there are of what, and whether each is whole."""
+"""Check the contents of examples: their number per task and split, and whether each example is complete."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ from vectalk.tasks.corpus.check.findings import Batch, Finding, Tally, place_of
 from vectalk.tasks.corpus.corpus import Corpus
 from vectalk.tasks.suite import slots_in
 
-FEW = 30  # test examples of a task, below which its figures mean little
-MANY = 10  # entities about which a task must say more than one thing
+FEW = 30  # test examples of a task, below which its figures are unreliable
+MANY = 10  # examples of a task, from which on identical targets are a problem
 
 
 class Contents:
-    """Counts examples, and finds those that are empty, malformed, or all the same."""
+    """Counts examples, and finds empty, malformed and constant ones."""
 
     def __init__(self, corpus: Corpus) -> None:
         self.corpus, self.tasks = corpus, {task.name: task for task in corpus.suite.tasks}
         self.counts: Counter[tuple[str, str]] = Counter()
         self.teachers: Counter[str] = Counter()
         self.empty, self.unknown, self.misnamed, self.mislabelled = Tally(), Tally(), Tally(), Tally()
-        self._first: dict[str, tuple[str, dict[str, Any]]] = {}  # task -> its first target, and about what
-        self._constant: dict[str, int] = {}  # task -> examples about other entities, as long as all say the same
+        self._first: dict[
+            str, tuple[str, dict[str, Any]]
+        ] = {}  # task -> its first target and the slots of that example
+        self._constant: dict[str, int] = {}  # task -> examples about other entities, while all targets are identical
         self._slots: dict[str, list[str]] = {}
 
     def add(self, batch: Batch) -> None:
-        """Look at some examples."""
+        """Check a batch of examples."""
         self.teachers.update(batch.teachers)
         for i, task in enumerate(batch.tasks):
             self.counts[batch.split, task] += 1
@@ -47,7 +49,7 @@ class Contents:
             if self._slots[prompt] != sorted(batch.slots[i]):
                 self.misnamed.add(place_of(batch, i, self.corpus.spaces))
             if batch.labels[i] != batch.split:
-                self.mislabelled.add(f"{place_of(batch, i, self.corpus.spaces)} says {batch.labels[i]!r}")
+                self.mislabelled.add(f"{place_of(batch, i, self.corpus.spaces)} names split {batch.labels[i]!r}")
             self._same(task, target, batch.slots[i])
 
     def _same(self, task: str, target: str, slots: dict[str, Any]) -> None:
@@ -60,19 +62,21 @@ class Contents:
                 self._constant[task] += 1
 
     def findings(self) -> Iterator[Finding]:
-        """Tell what was found in all."""
+        """Yield the findings about all batches."""
         yield from self.empty.finding("empty", "problem", "{n} targets are empty")
-        yield from self.unknown.finding("unknown-task", "problem", "{n} examples are of tasks that the suite lacks")
+        yield from self.unknown.finding(
+            "unknown-task", "problem", "{n} examples belong to tasks that the suite does not have"
+        )
         yield from self.misnamed.finding(
-            "slots", "problem", "{n} prompts have other slots than the entities bound to them"
+            "slots", "problem", "in {n} examples, the slots of the prompt differ from the slots that have entities"
         )
         yield from self.mislabelled.finding(
-            "split-label", "problem", "{n} examples stand in the file of another split than they say"
+            "split-label", "problem", "{n} examples are in the file of a split other than the one they name"
         )
         for task, count in self._constant.items():
             if count + 1 >= MANY:
-                said = f"task {task!r}: all targets are the same; a model need not look at the vector to learn them"
-                yield Finding("constant", "problem", said, count + 1, [self._first[task][0]])
+                message = f"task {task!r}: all targets are identical; a model can learn them without the vector"
+                yield Finding("constant", "problem", message, count + 1, [self._first[task][0]])
         yield from self._sizes()
         yield from self._files()
 
@@ -81,17 +85,17 @@ class Contents:
         if not totals[TRAIN]:
             yield Finding("too-few", "problem", "there is no training example")
         if totals[VALIDATION] < 2:
-            said = f"{totals[VALIDATION]} validation examples; training needs two at least, to know when to stop"
-            yield Finding("too-few", "problem", said, totals[VALIDATION])
+            message = f"{totals[VALIDATION]} validation examples; training needs at least two to decide when to stop"
+            yield Finding("too-few", "problem", message, totals[VALIDATION])
         untrained = [task for task in self._all() if not self.counts[TRAIN, task]]
         if untrained and totals[TRAIN]:
-            said = f"no training example of {len(untrained)} tasks: {', '.join(untrained)}"
-            yield Finding("too-few", "warning", said, len(untrained), untrained)
+            message = f"{len(untrained)} tasks have no training example: {', '.join(untrained)}"
+            yield Finding("too-few", "warning", message, len(untrained), untrained)
         few = [task for task in self._all() if self.counts[TEST, task] < FEW]
         if few:
             counts = ", ".join(f"{task} ({self.counts[TEST, task]})" for task in few)
-            said = f"fewer than {FEW} test examples, so that their figures will mean little: {counts}"
-            yield Finding("too-few", "warning", said, len(few), few)
+            message = f"fewer than {FEW} test examples, so their figures will be unreliable: {counts}"
+            yield Finding("too-few", "warning", message, len(few), few)
 
     def _files(self) -> Iterator[Finding]:
         card, changed = self.corpus.card, []
@@ -104,14 +108,14 @@ class Contents:
                 if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                     changed.append(name)
         if changed:
-            said = f"{len(changed)} files are not as they were when the corpus was built"
-            yield Finding("changed", "warning", said, len(changed), changed)
+            message = f"{len(changed)} files have changed since the corpus was built"
+            yield Finding("changed", "warning", message, len(changed), changed)
 
     def _all(self) -> list[str]:
         return [*self.tasks, *sorted({task for _, task in self.counts} - set(self.tasks))]
 
     def figures(self) -> dict[str, Any]:
-        """Return the counts."""
+        """Return the number of examples by task and split, and by teacher."""
         return {
             "examples": {task: {split: self.counts[split, task] for split in SPLITS} for task in self._all()},
             "teachers": dict(self.teachers.most_common()),

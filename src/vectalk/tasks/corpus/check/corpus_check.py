@@ -18,7 +18,7 @@ from vectalk.tasks.corpus.check.lengths import Lengths, Measure
 from vectalk.tasks.corpus.check.truth import Truth
 from vectalk.tasks.corpus.corpus import SCHEMA, Corpus
 
-SIZE = 4096  # examples looked at together
+SIZE = 4096  # examples in a batch
 
 
 def check_corpus(
@@ -28,16 +28,16 @@ def check_corpus(
     context: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
-    """Look through a corpus for what would spoil training or flatter an evaluation.
+    """Check a corpus for faults that would harm training or make an evaluation look too good.
 
     Args:
         corpus: the corpus, opened.
-        measure: returns the length of an example in tokens; lengths are in characters where omitted.
-        context: tokens that the LLM takes.
-        progress: called with examples done, and in all.
+        measure: returns the length of an example in tokens; when omitted, lengths are in characters.
+        context: context length of the LLM, in tokens.
+        progress: called with the number of examples done and the total number.
 
     Raises:
-        CorpusError: a part is no parquet file, or has other columns.
+        CorpusError: a file of the corpus is no parquet file or has other columns.
     """
     total = sum(_open(part).metadata.num_rows for split in SPLITS for part in _parts(corpus, split))
     checks: list[Check] = [
@@ -71,7 +71,7 @@ def _open(part: str) -> pq.ParquetFile:
 
 
 def batches(corpus: Corpus) -> Iterator[Batch]:
-    """Yield all examples, split by split; no file is read whole."""
+    """Yield all examples in batches, split by split; no file is read into memory at once."""
     for split in SPLITS:
         start = 0
         for table in corpus.batches(split, SIZE, whole=False):
@@ -91,7 +91,7 @@ def batches(corpus: Corpus) -> Iterator[Batch]:
 
 
 def _bound(slot: dict[str, Any] | None) -> tuple[str, tuple[str, int]]:
-    """Return a slot's name with the space and the row that are bound to it; -1 is no row."""
+    """Return a slot's name and its (space, row); row -1 means that the row is missing."""
     slot = slot or {}
     row = slot.get("row")
     return slot.get("slot") or "", (slot.get("space") or "", -1 if row is None else row)

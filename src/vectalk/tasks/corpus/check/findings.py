@@ -1,4 +1,4 @@
-"""What a check finds, and the batches of examples that it looks at."""
+"""The input and output of checks: batches of examples, findings, and the report of all checks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from vectalk.space import VectorSpace
 
 Level = Literal["problem", "warning"]
-SHOWN = 3  # examples of one finding
+SHOWN = 3  # the most examples that one finding lists
 
 
 @dataclass
@@ -17,10 +17,10 @@ class Batch:
     """Examples of one split, in the order of its files.
 
     Attributes:
-        split: the split whose file they stand in.
-        start: number of the first among the examples of the split.
-        labels: the split that each example says it is of.
-        slots: of each example, slot -> (space, row).
+        split: the split of the file.
+        start: number of the first example within the split, from 0.
+        labels: the split that each example names.
+        slots: for each example, slot -> (space, row).
     """
 
     split: str
@@ -38,14 +38,14 @@ class Batch:
 
 @dataclass
 class Finding:
-    """Something that is wrong, or may be.
+    """A fault, or a possible fault, of a corpus.
 
     Attributes:
-        kind: e.g. `leak`, by which a script can tell findings apart.
+        kind: kind of the finding for scripts, e.g. `leak`.
         level: `problem` or `warning`.
-        message: for people.
-        count: how many examples, titles or tasks it is about.
-        examples: a few of them.
+        message: message for the user.
+        count: number of examples, titles or tasks with the fault.
+        examples: a few examples of the fault.
     """
 
     kind: str
@@ -56,36 +56,36 @@ class Finding:
 
 
 class Check(Protocol):
-    """Looks at all examples, batch by batch, and tells what it found."""
+    """Checks all examples, batch by batch, then yields its findings."""
 
     def add(self, batch: Batch) -> None:
-        """Look at some examples."""
+        """Check a batch of examples."""
         ...
 
     def findings(self) -> Iterator[Finding]:
-        """Tell what was found in all."""
+        """Yield the findings about all batches."""
         ...
 
     def figures(self) -> dict[str, Any]:
-        """Return what was measured."""
+        """Return measured figures by name, for the report."""
         ...
 
 
 class Tally:
-    """Counts something and remembers the first few places where it was."""
+    """Counts cases of one fault and keeps the first few as examples."""
 
     def __init__(self) -> None:
         self.count = 0
         self.examples: list[str] = []
 
     def add(self, example: str) -> None:
-        """Count one more."""
+        """Count one more case."""
         self.count += 1
         if len(self.examples) < SHOWN:
             self.examples.append(example)
 
     def finding(self, kind: str, level: Level, message: str) -> Iterator[Finding]:
-        """Yield the finding where there is one; `{n}` in the message is the count."""
+        """Yield a finding if there is at least one case; `{n}` in the message becomes the count."""
         if self.count:
             yield Finding(kind, level, message.replace("{n}", f"{self.count:,}"), self.count, self.examples)
 
@@ -99,21 +99,21 @@ class Report:
 
     @property
     def problems(self) -> list[Finding]:
-        """What must be mended."""
+        """Findings that must be fixed."""
         return [f for f in self.findings if f.level == "problem"]
 
     @property
     def warnings(self) -> list[Finding]:
-        """What should be looked at."""
+        """Findings that the user should look at."""
         return [f for f in self.findings if f.level == "warning"]
 
     def fails(self, strict: bool = False) -> bool:
-        """Return whether there are problems, or, where `strict`, warnings."""
+        """Return whether there are problems; if `strict`, warnings count too."""
         return bool(self.problems or (strict and self.warnings))
 
 
 def place_of(batch: Batch, i: int, spaces: dict[str, VectorSpace]) -> str:
-    """Name an example: its split, number, task and entities."""
+    """Return a text that identifies an example by split, number, task and entities."""
     titles = [
         spaces[space].title(row) if space in spaces and 0 <= row < len(spaces[space]) else f"{space} {row}"
         for space, row in batch.slots[i].values()
@@ -122,6 +122,6 @@ def place_of(batch: Batch, i: int, spaces: dict[str, VectorSpace]) -> str:
 
 
 def short(text: str, length: int = 90) -> str:
-    """Return the beginning of a text."""
+    """Return a text on one line, cut to `length` characters."""
     text = " ".join(text.split())
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"

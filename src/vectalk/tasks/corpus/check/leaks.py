@@ -1,4 +1,4 @@
-"""What training must not see: entities set aside, and titles that give away what only the vector should tell."""
+"""Check for leaks: held-out entities and titles in training examples, and targets that name their own title."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from vectalk.space.split import SPLITS, TEST, TRAIN, VALIDATION
 from vectalk.space.titles import title_key
 from vectalk.tasks.corpus.check.findings import Batch, Finding, Tally, place_of, short
 from vectalk.tasks.corpus.corpus import Corpus
-from vectalk.tasks.named_titles import TitleFinder, Words, own_title, set_aside, titles_of
+from vectalk.tasks.named_titles import TitleFinder, Words, held_out_titles, own_title, titles_of
 
-REMEMBERED = 20_000  # entities whose own title is looked for
+REMEMBERED = 20_000  # entities whose title finder is cached
 
 
 class Leaks:
-    """Finds entities of other splits in training examples, and titles where they do not belong."""
+    """Finds examples whose entities are of another split, and targets that name titles they must not name."""
 
     def __init__(self, corpus: Corpus) -> None:
         self.corpus, self.spaces = corpus, corpus.spaces
         self.titled = {task.name: task.names_title for task in corpus.suite.tasks}
         self.codes = {name: _codes(space) for name, space in self.spaces.items()}
-        self.hidden = [set_aside(space) for space in self.spaces.values()]
+        self.hidden = [held_out_titles(space) for space in self.spaces.values()]
         self.entities, self.seen, self.absent = Tally(), Tally(), Tally()
         self.own, self.own_perhaps, self.quoted, self.named = Tally(), Tally(), Tally(), Tally()
         self.own_by_task: dict[str, int] = {}
         self._own = lru_cache(maxsize=REMEMBERED)(self._own_finder)
 
     def add(self, batch: Batch) -> None:
-        """Look at some examples."""
+        """Check a batch of examples."""
         for i, slots in enumerate(batch.slots):
             known = [
                 int(self.codes[space][row])
@@ -42,7 +42,7 @@ class Leaks:
             if len(known) < len(slots):
                 self.absent.add(place_of(batch, i, self.spaces))
                 continue
-            # An example is of the least trained-on split of its entities.
+            # An example belongs to train only if all its entities do; one test entity makes it a test example.
             least = SPLITS[max(known, default=0)]
             if batch.split == TRAIN and least != TRAIN:
                 self.entities.add(f"{place_of(batch, i, self.spaces)} is of {least}")
@@ -71,43 +71,47 @@ class Leaks:
                         tally.add(f"{place_of(batch, i, self.spaces)} names “{mention.title}”")
 
     def findings(self) -> Iterator[Finding]:
-        """Tell what was found in all."""
-        yield from self.absent.finding("unknown-entity", "problem", "{n} examples are about entities that no space has")
+        """Yield the findings about all batches."""
+        yield from self.absent.finding(
+            "unknown-entity", "problem", "{n} examples are about entities that do not exist in any space"
+        )
         yield from self.entities.finding(
-            "leak", "problem", "{n} training examples are about entities that are set aside for validation or test"
+            "leak", "problem", "{n} training examples are about held-out entities (validation or test)"
         )
         yield from self.seen.finding(
-            "leak", "problem", "{n} validation or test examples are about training entities alone"
+            "leak", "problem", "{n} validation or test examples are only about training entities"
         )
         yield from self.quoted.finding(
             "hidden-title",
             "problem",
-            "{n} times a training target names a title that is set aside for validation or test",
+            "{n} mentions of held-out titles (validation or test) in training targets",
         )
         yield from self.named.finding(
             "hidden-title",
             "warning",
-            "{n} times a training target may name a title that is set aside (capitalised words, no quotation marks)",
+            "{n} possible mentions of held-out titles in training targets (capitalised words without quotation marks)",
         )
         yield from self.own.finding(
             "own-title",
             "problem",
-            "{n} targets name the title of what they are about, which no vector tells; where that is meant, the task "
-            "says `names_title: true`",
+            "{n} targets name the title of their own entity, which a model cannot read from the vector; if this is "
+            "intended, add `names_title: true` to the task",
         )
         yield from self.own_perhaps.finding(
-            "own-title", "warning", "{n} targets may name their own title (one word, at the start of a sentence)"
+            "own-title",
+            "warning",
+            "{n} targets may name the title of their own entity (one word at the start of a sentence)",
         )
         for name, space in self.spaces.items():
             yield from _twins(name, space)
 
     def figures(self) -> dict[str, Any]:
-        """Return how many targets of each task name their own title."""
+        """Return for each task how many targets name the title of their own entity."""
         return {"own_titles": self.own_by_task}
 
 
 def _codes(space: VectorSpace) -> np.ndarray:
-    """Return the split of each entity, as its place in SPLITS [N]."""
+    """Return the split of each entity [N], as an index into SPLITS."""
     codes = np.zeros(len(space), np.int8)
     for code, split in enumerate(SPLITS):
         codes[space.rows(split)] = code
@@ -115,7 +119,7 @@ def _codes(space: VectorSpace) -> np.ndarray:
 
 
 def _twins(name: str, space: VectorSpace) -> Iterator[Finding]:
-    """Find titles that stand in training and in another split, as two entries of one work do."""
+    """Find held-out entities that share their title with a training entity; they may be the same work."""
     titles = titles_of(space)
     trained = {title_key(title) for row in space.rows(TRAIN) if (title := titles[row])}
     twins = Tally()
@@ -126,6 +130,6 @@ def _twins(name: str, space: VectorSpace) -> Iterator[Finding]:
     yield from twins.finding(
         "twin-title",
         "warning",
-        f"{{n}} entities of {name!r} that are set aside share their title with a training entity; if these are the "
-        "same thing, part the space by title (--split-by title)",
+        f"{{n}} held-out entities of {name!r} share their title with a training entity; if they are the same thing, "
+        "split the space by title (--split-by title)",
     )

@@ -1,4 +1,4 @@
-"""How long examples are, and which do not fit into the LLM."""
+"""Measure the lengths of examples, and find examples that do not fit into the context of the LLM."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Measure = Callable[[str, dict[str, str], str], int]
 
 
 class Lengths:
-    """Measures prompt and target together, in characters, or, given a measure, in tokens.
+    """Measures the length of prompt and target together, in tokens if there is a `measure`, else in characters.
 
     Args:
         corpus: the corpus.
-        measure: returns the tokens of an example.
-        context: tokens that the LLM takes.
+        measure: returns the length of an example in tokens.
+        context: context length of the LLM, in tokens.
     """
 
     def __init__(self, corpus: Corpus, measure: Measure | None = None, context: int | None = None) -> None:
@@ -33,7 +33,7 @@ class Lengths:
         self.over = Tally()
 
     def add(self, batch: Batch) -> None:
-        """Look at some examples."""
+        """Check a batch of examples."""
         for i, (task, prompt, target) in enumerate(zip(batch.tasks, batch.prompts, batch.targets, strict=True)):
             if self.measure is None:
                 length = len(prompt) + len(target or "")
@@ -51,15 +51,15 @@ class Lengths:
                 self.over.add(f"{place_of(batch, i, self.corpus.spaces)} is {length} tokens long")
 
     def findings(self) -> Iterator[Finding]:
-        """Tell what was found in all."""
+        """Yield the findings about all batches."""
         yield from self.over.finding(
             "too-long",
             "problem",
-            f"{{n}} examples are longer than the {self.context} tokens that the LLM takes; training would refuse them",
+            f"{{n}} examples are longer than the context of the LLM, {self.context} tokens; training would refuse them",
         )
 
     def figures(self) -> dict[str, Any]:
-        """Return quantiles of the lengths, for each task and in all, and the longest example."""
+        """Return quantiles of the lengths, for each task and for all examples, and the longest example."""
         size = max((len(counts) for counts in self._counts.values()), default=1)
         total = np.zeros(size, np.int64)
         for counts in self._counts.values():
@@ -76,9 +76,9 @@ class Lengths:
 
 
 def _quantiles(counts: np.ndarray) -> dict[str, int]:
-    """Return quantiles of lengths of which each was seen so many times."""
+    """Return the quantiles of lengths; `counts[i]` is the number of examples of length i."""
     below = np.cumsum(counts)
     if not below[-1]:
         return {}
-    found = {name: int(np.searchsorted(below, share * below[-1])) for name, share in QUANTILES.items()}
-    return {**found, "max": int(np.flatnonzero(counts)[-1])}
+    quantiles = {name: int(np.searchsorted(below, share * below[-1])) for name, share in QUANTILES.items()}
+    return {**quantiles, "max": int(np.flatnonzero(counts)[-1])}
