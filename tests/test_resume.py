@@ -127,7 +127,7 @@ def test_killed_twice_is_never_killed(llm: str, whole, small: Corpus, random_llm
     killed = stopped(command, 1, 8, 9)
     assert killed.returncode == -9, killed.stderr
     assert [path.name for path in checkpoint.list_checkpoints(out / "checkpoints")] == ["step-0000005"]
-    with pytest.raises(RunError, match="has not finished; go on with"):
+    with pytest.raises(RunError, match="has not finished; resume it with"):
         Run.load(out)
     killed = stopped([*command, "--resume"], 2, 7, 9)
     assert killed.returncode == -9, killed.stderr
