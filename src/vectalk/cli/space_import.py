@@ -114,7 +114,7 @@ def import_(
         notes.append(message)
         note(message, quiet)
 
-    taken = take(
+    imported = take(
         source,
         key=key,
         ids=ids,
@@ -127,7 +127,7 @@ def import_(
         layout=Layout(SEPARATORS.get(separator or "", separator), encoding, names),
         tell=tell,
     )
-    space = taken.space(
+    space = imported.space(
         name or "item",
         metric=metric,  # type: ignore[arg-type]
         split_by=split_by,
@@ -135,7 +135,7 @@ def import_(
         tell=tell,
     )
     if dry_run:
-        document = preview(taken)
+        document = preview(imported)
         emit({**document, "notes": notes}, _preview_table(document), as_json)
     elif out is not None:
         show_card(card_of(space.save(out, overwrite=overwrite), out), as_json)
