@@ -86,7 +86,12 @@ def test_all_mistakes_of_the_facts_are_named_at_once(tmp_path: Path, capsys: pyt
         (18, "tasks.0.facts.1"),
         (19, "tasks.1.name"),
     ]
-    for said in ("'genre' must be an attribute", "cannot be read back", "did you mean genres", "No filter named 'lsted'"):
+    for said in (
+        "'genre' must be an attribute",
+        "cannot be read back",
+        "did you mean genres",
+        "No filter named 'lsted'",
+    ):
         assert said in told
 
 
@@ -141,7 +146,7 @@ def test_a_check_on_a_space_names_columns_and_silent_tasks(
     code, _, err = call(["suite", "check", str(tmp_path / "mine.yaml"), "--space", f"film={films}"], capsys)
     assert code == 2
     assert "no column 'genre' (did you mean 'genres'?)" in err
-    assert "no text can be written for summary" in err
+    assert "no text can be written for the tasks summary" in err
     suite["attributes"]["film"] = {
         "genres": {"kind": "list", "column": "title"},
         "decade": {"kind": "decade", "column": "year"},
