@@ -22,10 +22,8 @@ class AdapterConfig(BaseModel):
         dropout: on its hidden layer.
         shared: groups of spaces of one dimension that share an adapter, e.g. `[[film, user]]` for the item and user
             vectors of one factorisation; each space keeps a normaliser of its own.
-        start: `random`, or `words`: before stage 1 the adapters learn, without the LLM, to make soft tokens that look
-            like a sum of the embeddings of the target's words (see `words`).
-        start_steps: steps of that, each of 128 texts.
-        start_lr: its learning rate.
+        start: `random`, or `words`: before training the adapters are solved in closed form, so that soft tokens look like
+            the words of the targets (see `word_start`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,8 +34,6 @@ class AdapterConfig(BaseModel):
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     shared: list[list[str]] = Field(default_factory=list)
     start: Literal["random", "words"] = "random"
-    start_steps: int = Field(500, ge=1)
-    start_lr: float = Field(2e-3, gt=0)
 
     @model_validator(mode="after")
     def _groups_are_apart(self) -> "AdapterConfig":

@@ -15,7 +15,7 @@ import torch
 from vectalk.errors import TrainingError
 from vectalk.model.run import Run
 from vectalk.tasks.corpus.corpus import Corpus
-from vectalk.training import checkpoint, words
+from vectalk.training import checkpoint
 from vectalk.training.allocator import keep_freed_memory
 from vectalk.training.config import StageConfig, TrainConfig
 from vectalk.training.finish import finish
@@ -26,6 +26,7 @@ from vectalk.training.setup import Setup
 from vectalk.training.sharding import shard
 from vectalk.training.stage import Progress, prepare
 from vectalk.training.stage_run import StageRun
+from vectalk.training.word_start import start_as_words
 
 
 class Trainer:
@@ -84,9 +85,9 @@ class Trainer:
 
     def _start_as_words(self) -> None:
         tell = partial(self.report.work, "adapters started as words")
-        losses = words.start(self.model, self.train_set, self.setup.config, self.setup.factory.fresh, tell)
-        for spaces, (first, last) in losses.items():
-            self.setup.tell(f"start of adapter {spaces}: loss of the words {first:.3f} -> {last:.3f}")
+        explained = start_as_words(self.model, self.train_set, self.setup.factory.fresh, tell)
+        for spaces, share in explained.items():
+            self.setup.tell(f"start of adapter {spaces}: explains {share:.1%} of the words of held-out entities")
 
     def _tell_of_processes(self) -> None:
         count = self.setup.accelerator.num_processes
