@@ -232,7 +232,7 @@ def test_wrong_settings_of_training(corpus: Corpus, random_llm: Path, tmp_path: 
     refused([*command, "--set", "stage9"], capsys, "--set takes NAME=VALUE", usage=True)
     refused([*command, "--set", "stage9=[1,"], capsys, "--set stage9: '[1,' is no value", usage=True)
     refused([*command, "--config", str(tmp_path / "no.yaml")], capsys, "no.yaml does not exist")
-    refused([*command, "--resume"], capsys, "holds no run to resume")
+    refused([*command, "--resume"], capsys, "has no run to resume")
     assert tree(tmp_path) == []
 
 
@@ -311,7 +311,7 @@ def test_build_show_train(tmp_path: Path, tokenizer, capsys) -> None:
     card = json.loads(out)
     assert (card["run"], card["llm"]["trained"]) == (str(tmp_path / "run"), "lora")
     assert Run.load(tmp_path / "run").config["seed"] == 3
-    assert "one example, what is learned between »«" in err
+    assert "one example, with the tokens to learn between »«" in err
     code, out, err = call(["ask", str(tmp_path / "run"), QUESTION, "--bind", "island=7", "--json", "-q"], capsys)
     assert code == 0
     assert json.loads(out)["settings"]["trained"] == "lora"

@@ -56,10 +56,10 @@ def test_a_run_opens_as_its_first_stage_left_it(run: Run, base_llm: Path) -> Non
 
 def test_a_run_without_a_first_stage_says_so(run: Run, tmp_path: Path) -> None:
     bare = Run(tmp_path, run.card)
-    with pytest.raises(RunError, match="keeps no first stage"):
+    with pytest.raises(RunError, match="has no weights of stage 1"):
         bare.model("cpu", stage=1)
     frozen = run.card.model_copy(update={"llm": run.card.llm.model_copy(update={"trained": "frozen"})})
-    with pytest.raises(RunError, match="has no second stage"):
+    with pytest.raises(RunError, match="has no stage 2"):
         Run(run.path, frozen).model("cpu", stage=1)
 
 
@@ -87,11 +87,11 @@ def test_the_first_stage_takes_part(run: Run, corpus: Corpus, tmp_path: Path) ->
 
 def test_a_first_stage_that_is_missing_is_not_run(linear: Corpus, quick: dict[str, Any], tmp_path: Path) -> None:
     def missing() -> Oracle:
-        raise RunError("the run keeps no first stage")
+        raise RunError("the run has no weights of stage 1")
 
     rows = evaluate(Oracle(linear), linear, tmp_path, stage1=missing, conditions=["stage1"], **quick)
     assert "stage1" not in values(rows, "distinct")
-    assert config(tmp_path)["not_run"]["stage1"] == "the run keeps no first stage"
+    assert config(tmp_path)["not_run"]["stage1"] == "the run has no weights of stage 1"
 
 
 # ---- told titles

@@ -19,7 +19,7 @@ from vectalk.tasks import Corpus
 from vectalk.training.adapters import make_adapters
 from vectalk.training.config import TrainConfig
 from vectalk.training.data import Examples
-from vectalk.training.loop import told_of_memory
+from vectalk.training.loop import out_of_memory_advice
 from vectalk.training.order import length_grouped
 from vectalk.training.tokens import Tokens
 from vectalk.training.trainer import train
@@ -157,13 +157,13 @@ def test_quick_ways_train_the_same(corpus: Corpus, random_llm: Path, tmp_path: P
 def test_memory_that_does_not_suffice_is_told(examples: Examples) -> None:
     batch = examples.batch(CHOSEN)
     message = r"a batch of 7 rows of \d+ tokens; raise grad_accumulation"
-    with pytest.raises(TrainingError, match=message), told_of_memory(batch):
+    with pytest.raises(TrainingError, match=message), out_of_memory_advice(batch):
         raise torch.OutOfMemoryError("CUDA out of memory")
-    with pytest.raises(TrainingError, match=message), told_of_memory(batch):
+    with pytest.raises(TrainingError, match=message), out_of_memory_advice(batch):
         torch.empty(1 << 52)
-    with pytest.raises(TrainingError, match=r"for what the optimiser keeps.*--lora"), told_of_memory():
+    with pytest.raises(TrainingError, match=r"for the optimiser's moments.*--lora"), out_of_memory_advice():
         torch.empty(1 << 52)
-    with pytest.raises(RuntimeError, match="shapes"), told_of_memory(batch):
+    with pytest.raises(RuntimeError, match="shapes"), out_of_memory_advice(batch):
         raise RuntimeError("shapes differ")
 
 
@@ -264,7 +264,7 @@ def test_a_vector_that_is_no_number_is_named(corpus: Corpus, chat, monkeypatch: 
     vectors = np.array(corpus.spaces["island"].vectors)
     vectors[row] = np.nan
     monkeypatch.setattr(corpus.spaces["island"], "vectors", vectors)
-    with pytest.raises(PromptError, match=rf"space 'island': the vector of row {row} holds NaN"):
+    with pytest.raises(PromptError, match=rf"space 'island': the vector of row {row} contains NaN"):
         examples.batch(np.array([3]))
 
 

@@ -140,7 +140,7 @@ def test_a_part_that_a_run_lacks_is_not_sought_on_the_hub(
     """From beside the run, `run/llm` reads like an owner and a name."""
     shutil.copytree(run.path, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / part)
-    with pytest.raises(RunError, match=f"not whole.*{part}|run/{part} holds no adapter"):
+    with pytest.raises(RunError, match=f"not complete.*{part}|run/{part} holds no adapter"):
         Run.load("run").model("cpu")
     with pytest.raises(RunError, match="there is no adapter at adapters/island"):
         ElmAdapter.from_pretrained("adapters/island")
@@ -151,7 +151,7 @@ def test_an_llm_folder_that_moved_is_not_sought_on_the_hub(run: Run, tried: list
     shutil.copytree(run.path, tmp_path / "run")
     moved = Run.load("run")
     moved.card.llm.trained, moved.card.llm.name = "frozen", "models/llm"
-    with pytest.raises(RunError, match=r"looks for its base LLM at run/models/llm, where nothing is.*--llm"):
+    with pytest.raises(RunError, match=r"looks for its base LLM at run/models/llm, which does not exist.*--llm"):
         moved.model("cpu")
     assert tried == []
 

@@ -186,13 +186,13 @@ def refused(model: ElmModel, vectors: dict[str, object], question: int = 1) -> s
 
 def test_vectors_that_do_not_fit_are_refused(llama: ElmModel) -> None:
     good = np.zeros(16, np.float32)
-    assert "example 1: slot {b} has no vector; given are ['a']" in refused(llama, {"a": good})
+    assert "example 1: slot {b} has no vector; slots with a vector: a" in refused(llama, {"a": good})
     message = refused(llama, {"a": good, "b": np.zeros(15)})
     assert "example 1, slot {b}: space 'island' has 16 dimensions, the vector has shape (15,)" in message
     assert "shape (1, 16)" in refused(llama, {"a": good, "b": good[None]})
     for wrong in (np.nan, np.inf, 1e39):  # the last is infinite in float32
         with np.errstate(over="ignore"):
-            assert "example 1, slot {a}: the vector holds NaN" in refused(llama, {"a": good + wrong, "b": good})
+            assert "example 1, slot {a}: the vector contains NaN" in refused(llama, {"a": good + wrong, "b": good})
 
 
 def test_a_batch_for_other_adapters_is_refused(llama: ElmModel) -> None:
@@ -203,7 +203,7 @@ def test_a_batch_for_other_adapters_is_refused(llama: ElmModel) -> None:
     stranger = {name: {**getattr(batch, name)} for name in ("vectors", "vector_mask", "positions")}
     for values in stranger.values():
         values["film"] = values["user"]
-    with pytest.raises(PromptError, match=r"no adapter for space 'film'; there are island, user"):
+    with pytest.raises(PromptError, match=r"no adapter for space 'film'; there are adapters for island, user"):
         llama(dataclasses.replace(batch, **stranger))
 
 

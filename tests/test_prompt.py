@@ -177,7 +177,7 @@ def test_an_end_of_several_tokens_is_learned_whole(chat: PreTrainedTokenizerFast
 
 def test_a_template_that_drops_the_question_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
     deaf = "{% for m in messages %}{{ m['content'] if m['role'] == 'assistant' else '' }}{% endfor %}"
-    with pytest.raises(LanguageModelError, match="drops what the user"):
+    with pytest.raises(LanguageModelError, match="drops the message of the user"):
         PromptFormat(tokenizer, {}, deaf)
 
 

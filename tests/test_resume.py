@@ -127,7 +127,7 @@ def test_killed_twice_is_never_killed(llm: str, whole, small: Corpus, random_llm
     killed = stopped(command, 1, 8, 9)
     assert killed.returncode == -9, killed.stderr
     assert [path.name for path in checkpoint.list_checkpoints(out / "checkpoints")] == ["step-0000005"]
-    with pytest.raises(RunError, match="has not finished; go on with"):
+    with pytest.raises(RunError, match="has not finished; resume it with"):
         Run.load(out)
     killed = stopped([*command, "--resume"], 2, 7, 9)
     assert killed.returncode == -9, killed.stderr
@@ -307,7 +307,7 @@ def test_another_llm_or_corpus_is_named(begun: Path, small: Corpus, corpus: Corp
 
 def test_without_resume_a_begun_run_is_left_alone(begun: Path, small: Corpus, random_llm: Path) -> None:
     log = (begun / "training.jsonl").read_bytes()
-    with pytest.raises(TrainingError, match="is not empty; go on with --resume"):
+    with pytest.raises(TrainingError, match="is not empty; resume with --resume"):
         train(small, str(random_llm), begun, TrainConfig.load(None, dict(SHORT)), device="cpu")
     assert (begun / "training.jsonl").read_bytes() == log
 
@@ -323,7 +323,7 @@ def test_a_checkpoint_holds_what_was(begun: Path, small: Corpus, random_llm: Pat
     assert all(name.startswith("adapters.island.") for name in weights)  # what is frozen is not copied
     shutil.copy(saved / "optimizer.safetensors", saved / "model.safetensors")
     settings = TrainConfig.load(None, dict(SHORT))
-    with pytest.raises(TrainingError, match="holds other parameters than the model"):
+    with pytest.raises(TrainingError, match="has other parameters than the model"):
         train(small, str(random_llm), out, settings, device="cpu", resume=True)
 
 

@@ -127,7 +127,7 @@ def test_a_shared_run_goes_on_as_if_nothing_had_been(run: Run, three: Corpus, ra
     ("groups", "message"),
     [
         ([["film", "text"]], "one dimension, but film has 6, text has 9"),
-        ([["film", "item"]], "names the space 'item', which the corpus has not; it has film, user, text"),
+        ([["film", "item"]], "names the space 'item', which the corpus does not have; it has film, user, text"),
         ([["film", "user"], ["user", "text"]], "names the space 'user' more than once"),
         ([["film"]], "at least two spaces"),
     ],

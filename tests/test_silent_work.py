@@ -103,9 +103,9 @@ def test_training_names_its_long_work(
     command = ["train", str(corpus.path), "--llm", str(random_llm), "--device", "cpu", *sets]
     code, out, err = call([*command, "--out", str(tmp_path / "run")], capsys)
     assert (code, out) == (0, "")
-    for line in ("adapters started as words: ", "stage 1: ", "stage 2: ", "validation loss: ", "loading "):
+    for line in ("starting the adapters as words: ", "stage 1: ", "stage 2: ", "validation loss: ", "loading "):
         assert line in err, err
-    assert "start of adapter island: explains" in err
+    assert "start of adapter island: the soft tokens explain" in err
     code, out, err = call([*command, "--out", str(tmp_path / "again"), "--quiet"], capsys)
     assert (code, out, err) == (0, "", "")
 

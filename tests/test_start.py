@@ -48,7 +48,7 @@ def test_nothing_trained_is_nothing_changed(run: Run, corpus: Corpus, tmp_path: 
 
 @pytest.mark.parametrize(("name", "value"), [("soft_tokens", 2), ("width", 8), ("kind", "linear")])
 def test_another_shape_is_named(run: Run, corpus: Corpus, tmp_path: Path, name: str, value: Any) -> None:
-    with pytest.raises(TrainingError, match=f"whose {name} is .*, the settings say {value}"):
+    with pytest.raises(TrainingError, match=f"whose {name} is .*, but the settings say {value}"):
         go_on(run, corpus, tmp_path / "again", **{f"adapter__{name}": value})
 
 
@@ -77,7 +77,9 @@ def test_a_group_whose_first_space_is_new_is_named(run: Run, tmp_path: Path) -> 
     settings = config(adapter__shared=[["new", "island"]])
     language = load_llm(llm_of(run), device="cpu")
     model = ElmModel(language, make_adapters(spaces, settings, language))
-    with pytest.raises(TrainingError, match=r"an adapter of 'island' whose spaces is \['island'\], the settings say"):
+    with pytest.raises(
+        TrainingError, match=r"an adapter of 'island' whose spaces is \['island'\], but the settings say"
+    ):
         load_adapters(model, run)
 
 

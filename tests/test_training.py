@@ -20,7 +20,7 @@ from vectalk.tasks import Corpus, FactsTeacher, build_corpus
 from vectalk.training import TrainConfig, make_trainer
 from vectalk.training.data import Examples
 from vectalk.training.trainer import train
-from vectalk.training.validation import Validation, by_heart
+from vectalk.training.validation import Validation, overfitted_tasks
 from worlds import CONFIG, SHORT, log_of, make_islands, save_llm
 
 
@@ -66,7 +66,7 @@ def test_a_finished_run_is_whole(run: Run, corpus: Corpus, base_llm: Path) -> No
     assert (run.path / run.card.llm.name).resolve() == base_llm.resolve()
     card = (run.path / "README.md").read_text(encoding="utf-8")
     assert 'vectalk ask run "Describe {island}." --bind island=...' in card
-    assert "trained of it: full" in card
+    assert "trained part: full" in card
     assert not list((run.path / "checkpoints").glob("step-*"))
 
 
@@ -99,15 +99,17 @@ def test_losses_are_logged_by_task(run: Run, corpus: Corpus) -> None:
         assert f"| `{task}` | {logged:.4f} |" in (run.path / "README.md").read_text(encoding="utf-8")
 
 
-def test_a_task_learned_by_heart_is_told() -> None:
+def test_an_overfitted_task_is_reported() -> None:
     def row(step: int, **losses: float) -> dict[str, Any]:
         return {"step": step, "task_losses": losses}
 
     rows = [row(0, a=2.0, b=2.0), row(10, a=1.0, b=1.5), row(20, a=1.2, b=1.0), row(30, a=0.5, b=0.9)]
-    assert by_heart(rows, 20) == ["a had 1.000 at step 10 and has 1.200 at step 20"]  # what comes later is not kept
-    assert by_heart(rows, 30) == []
-    assert by_heart(rows, 10) == []
-    assert by_heart([row(0), row(10)], 10) == []  # logged by an older version
+    assert overfitted_tasks(rows, 20) == [
+        "a had 1.000 at step 10 and has 1.200 at step 20"
+    ]  # what comes later is not kept
+    assert overfitted_tasks(rows, 30) == []
+    assert overfitted_tasks(rows, 10) == []
+    assert overfitted_tasks([row(0), row(10)], 10) == []  # logged by an older version
 
 
 # ---- only what should move moves
@@ -235,7 +237,10 @@ def test_one_example_is_shown_with_what_is_learned(corpus: Corpus, random_llm: P
         ({"stage1.steps": "many"}, r"stage1\.steps: .*integer.*'many'"),
         ({"stage1.steps": 0, "stage2.steps": 0}, r"stage1\.steps and stage2\.steps are both 0"),
         ({"stage1.llm": "full", "stage2.llm": "lora"}, r"stage1\.llm is 'full' and stage2\.llm is 'lora'"),
-        ({"dtype": "float16"}, r"dtype is 'float16', and a stage trains the whole LLM.*leave dtype out.*llm: lora"),
+        (
+            {"dtype": "float16"},
+            r"dtype is 'float16', and a stage trains all weights of the LLM.*leave out dtype.*llm: lora",
+        ),
         ({"seed.x": 1}, r"seed: .*integer"),
     ],
 )
@@ -276,16 +281,16 @@ def test_a_file_names_just_what_it_changes(tmp_path: Path) -> None:
 
 def test_divergence_from_the_start_is_an_error_and_no_run(corpus: Corpus, base_llm: Path, tmp_path: Path) -> None:
     settings = config(stage1__lr_adapter=1e30)
-    with pytest.raises(TrainingError, match=r"diverged.*Nothing had been learned before. Lower the learning rates"):
+    with pytest.raises(
+        TrainingError, match=r"diverged.*There are no better weights from before\. Lower the learning rates"
+    ):
         train(corpus, str(base_llm), tmp_path / "run", settings, device="cpu")
     assert not (tmp_path / "run" / "elm.json").exists()
 
 
 def test_the_best_before_divergence_is_a_run(corpus: Corpus, base_llm: Path, tmp_path: Path) -> None:
     settings = config(stage1__lr_adapter=5e-3, stage2__lr_llm=1e30)
-    message = (
-        r"diverged in stage 2 at step \d+: .*; the best weights before that, of stage 2, step 0, are kept as the run"
-    )
+    message = r"diverged in stage 2 at step \d+: .*; the best weights before divergence, of stage 2, step 0, were saved"
     with pytest.raises(TrainingError, match=message):
         train(corpus, str(base_llm), tmp_path / "run", settings, device="cpu")
     run = Run.load(tmp_path / "run")
@@ -301,14 +306,16 @@ def test_a_loss_that_explodes_is_divergence(corpus, random_llm: Path, tmp_path: 
     monkeypatch.setattr(Validation, "measure", lambda *_: (next(coming), 6.0, {}))
     settings = config(stage1__keep=keep, stage1__steps=20)
     best = {"best": 4, "last": 8}[keep]
-    with pytest.raises(TrainingError, match=rf"in stage 1 at step 12: the validation.*of stage 1, step {best}, are"):
+    with pytest.raises(
+        TrainingError, match=rf"in stage 1 at step 12: the validation.*of stage 1, step {best}, were saved"
+    ):
         train(corpus, str(random_llm), tmp_path / "run", settings, device="cpu")
     assert Run.load(tmp_path / "run").card.llm.trained == "frozen"
 
 
 def test_an_example_longer_than_the_context_is_named(corpus: Corpus, tokenizer, tmp_path: Path) -> None:
     llm = save_llm("llama", tokenizer, tmp_path / "llm", max_position_embeddings=24)
-    message = r"training example \d+ \(task '\w+', \w+ = [^)]+\) is \d+ tokens long, the LLM takes 24"
+    message = r"training example \d+ \(task '\w+', \w+ = [^)]+\) is \d+ tokens long, but the LLM accepts 24"
     with pytest.raises(TrainingError, match=message):
         train(corpus, str(llm), tmp_path / "run", config(), device="cpu")
     assert not (tmp_path / "run" / "elm.json").exists()
@@ -330,10 +337,10 @@ def test_folders_that_are_taken_are_refused(corpus: Corpus, random_llm: Path, ru
         train(corpus, str(random_llm), run.path, config(), device="cpu")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("precious")
-    with pytest.raises(TrainingError, match="is not empty; go on with --resume"):
+    with pytest.raises(TrainingError, match="is not empty; resume with --resume"):
         train(corpus, str(random_llm), tmp_path / "full", config(), device="cpu")
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine.txt"]
-    with pytest.raises(TrainingError, match="holds no run to resume"):
+    with pytest.raises(TrainingError, match="has no run to resume"):
         train(corpus, str(random_llm), tmp_path / "none", config(), device="cpu", resume=True)
     assert not (tmp_path / "none").exists()
 

@@ -74,6 +74,6 @@ def test_the_log_says_it(made: Corpus, random_llm: Path, tmp_path: Path) -> None
 
 def test_other_spaces_are_refused(corpus: Corpus, random_llm: Path, tmp_path: Path) -> None:
     settings = TrainConfig.load(None, {**SHORT, "eval_answers": 4})
-    with pytest.raises(TrainingError, match="spaces that one text encoder made"):
+    with pytest.raises(TrainingError, match="spaces of one text encoder"):
         train(corpus, str(random_llm), tmp_path / "run", settings, device="cpu")
     assert not (tmp_path / "run").exists()

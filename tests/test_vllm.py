@@ -159,7 +159,7 @@ def test_soft_tokens_are_those_of_the_run(run: Run, exported: Path) -> None:
     ("slots", "decoding", "message"),
     [
         ({}, SHORT, r"slot \{island\} has no vector"),
-        ({"island": ("film", np.zeros(16))}, SHORT, "no adapter for space 'film'; there are island"),
+        ({"island": ("film", np.zeros(16))}, SHORT, "no adapter for space 'film'; there are adapters for island"),
         ({"island": ("island", np.zeros(3))}, SHORT, r"takes 16 finite numbers, the vector has shape \(3,\)"),
         ({"island": ("island", np.full(16, np.nan))}, SHORT, "16 finite numbers"),
         ({"island": ("island", np.zeros(16))}, Decoding(beams=2), "beams is 2"),

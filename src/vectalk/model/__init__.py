@@ -1,4 +1,4 @@
-"""Adapters, prompts, and the model that puts vectors among words."""
+"""Adapters, prompts, and the model that places vectors between the words of a prompt."""
 
 from vectalk.model.adapter import ElmAdapter, ElmAdapterConfig, check_adapter
 from vectalk.model.batch import Batch, collate

@@ -24,15 +24,15 @@ _Length = Annotated[int, Field(ge=1, le=2**20)]
 
 
 def check_adapter(space: str, adapters: Iterable[str], slot: str | None = None) -> None:
-    """Raise a PromptError where no adapter takes the vectors of a space (those bound to a slot, where it is named)."""
+    """Raise a PromptError when no adapter accepts the vectors of a space; the error names `slot` if it is known."""
     known = list(adapters)
     if space not in known:
         where = "" if slot is None else f"slot {{{slot}}}: "
-        raise PromptError(f"{where}no adapter for space {space!r}; there are {', '.join(known)}")
+        raise PromptError(f"{where}no adapter for space {space!r}; there are adapters for {', '.join(known)}")
 
 
 class _Shape(BaseModel):
-    """What the `config.json` of an adapter must hold; see `ElmAdapterConfig`."""
+    """The fields that the `config.json` of an adapter must have; see `ElmAdapterConfig`."""
 
     model_config = ConfigDict(strict=True)
 
@@ -50,23 +50,27 @@ def open_adapter(folder: str | Path) -> ElmAdapter:
     """Open a saved adapter.
 
     Raises:
-        RunError: the folder holds none, or not a whole one.
+        RunError: the folder has no adapter, or a damaged one.
     """
     folder = Path(folder)
-    if not (folder / "config.json").is_file():  # the library would look for it on the hub
-        raise RunError(f"{folder} holds no adapter (it has no config.json)")
+    if not (folder / "config.json").is_file():  # transformers would look for the folder's name on the hub
+        raise RunError(f"{folder} holds no adapter (it has no config.json); train the run again, or fetch it again")
     checked(read_json(folder / "config.json", RunError), _Shape, folder / "config.json", RunError)
     opened: Any
     try:
         opened = ElmAdapter.from_pretrained(folder, output_loading_info=True)
-    except Exception as error:  # the library raises what its readers raise
-        raise RunError(f"{folder} is not a whole adapter: {' '.join(str(error).split())}") from None
+    except Exception as error:  # transformers passes on every error of its file readers
+        raise RunError(f"{folder} is not a complete adapter: {' '.join(str(error).split())}") from None
     adapter: ElmAdapter = opened[0]
-    odd = sorted(str(name) for kind in ("missing", "unexpected", "mismatched") for name in opened[1][f"{kind}_keys"])
-    if odd:  # what is missing would be random numbers
-        raise RunError(f"{folder} is not a whole adapter: config.json and weights differ in {', '.join(odd[:3])}")
+    differing = sorted(
+        str(name) for kind in ("missing", "unexpected", "mismatched") for name in opened[1][f"{kind}_keys"]
+    )
+    if differing:  # transformers would fill missing weights with random numbers
+        raise RunError(
+            f"{folder} is not a complete adapter: config.json and weights differ in {', '.join(differing[:3])}"
+        )
     if not all(values.isfinite().all() for values in adapter.state_dict().values()):
-        raise RunError(f"{folder} is not a whole adapter: its weights hold NaN or infinity")
+        raise RunError(f"{folder} is not a usable adapter: its weights contain NaN or infinity")
     return adapter
 
 
@@ -74,14 +78,14 @@ class ElmAdapterConfig(PreTrainedConfig):
     """Shape of an adapter.
 
     Attributes:
-        space: name of the space whose vectors it takes.
-        sharers: other spaces of the same dimension whose vectors it takes too, each with a normaliser of its own.
-        vector_dim: D.
-        llm_hidden_size: H of the LLM.
-        soft_tokens: S, positions that one vector becomes.
+        space: name of the space whose vectors the adapter accepts.
+        sharers: names of other spaces of the same dimension that share this adapter, each with its own normaliser.
+        vector_dim: dimension D of the vectors.
+        llm_hidden_size: hidden size H of the LLM.
+        soft_tokens: number S of soft tokens per vector.
         kind: `linear`, `mlp` (two layers, the paper's) or `residual` (a linear map plus a two-layer MLP).
         width: hidden width of the MLP.
-        dropout: on the hidden layer, in training only.
+        dropout: dropout probability on the hidden layer, used in training only.
     """
 
     model_type = "elm_adapter"
@@ -96,12 +100,12 @@ class ElmAdapterConfig(PreTrainedConfig):
 
     @property
     def spaces(self) -> list[str]:
-        """All spaces whose vectors it takes."""
+        """The names of all spaces whose vectors the adapter accepts."""
         return [self.space, *self.sharers]
 
 
 class ElmAdapter(PreTrainedModel):
-    """Maps vectors [N, D] to soft tokens [N, S, H]; kept in float32 whatever the LLM's type is."""
+    """Maps vectors [N, D] to soft tokens [N, S, H]; its weights are float32 whatever the LLM's dtype is."""
 
     config_class = ElmAdapterConfig
     config: ElmAdapterConfig
@@ -114,8 +118,8 @@ class ElmAdapter(PreTrainedModel):
     def __init__(self, config: ElmAdapterConfig) -> None:
         super().__init__(config)
         d, out = config.vector_dim, config.soft_tokens * config.llm_hidden_size
-        # Item and user vectors of one factorisation mean the same by a direction, but differ in mean and scale:
-        # what is learned is shared, the normaliser is not.
+        # In one factorisation, a direction has the same meaning for item and user vectors, but their means and scales
+        # differ. So the spaces share the learned weights, and each space has its own normaliser.
         shape = (d,) if not config.sharers else (len(config.spaces), d)
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("scale", torch.ones(shape))
@@ -125,17 +129,19 @@ class ElmAdapter(PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Keep torch's own initialisation, which `create` then scales: the library's default is far too small."""
+        """Keep torch's own initialisation, which `create` then scales: the default of transformers is far too small."""
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **options: Any) -> ElmAdapter:  # type: ignore[override]
-        """Open a saved adapter; only a folder of this machine will do, and only safetensors in it.
+        """Open a saved adapter from a local folder with safetensors weights; the hub and pickles are refused.
 
         Raises:
-            RunError: there is no such folder, or its weights are a pickle.
+            RunError: the folder does not exist, or its weights are a pickle.
         """
         if not Path(folder).is_dir():
-            raise RunError(f"there is no adapter at {folder}; the run or the export that it belongs to is not whole")
+            raise RunError(
+                f"there is no adapter at {folder}: the run or export is incomplete; fetch it or write it again"
+            )
         check_weights(Path(folder), "the adapter", RunError)
         return super().from_pretrained(str(folder), use_safetensors=True, local_files_only=True, **options)
 
@@ -147,20 +153,20 @@ class ElmAdapter(PreTrainedModel):
         target_rms: float,
         seed: int = 0,
     ) -> ElmAdapter:
-        """Make a fresh adapter whose outputs have the RMS of the LLM's token embeddings.
+        """Create an untrained adapter whose outputs have the RMS of the LLM's token embeddings.
 
         Args:
-            config: its shape.
-            normalizers: mean and scale of the space, stored with the adapter; several where spaces share it, in the
-                order of `config.spaces`.
+            config: shape of the adapter.
+            normalizers: mean and scale of the space, stored with the adapter; one per space when several spaces share
+                the adapter, in the order of `config.spaces`.
             target_rms: root mean square of the LLM's token embeddings.
-            seed: of the weights.
+            seed: random seed of the weights.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             adapter = cls(config)
-        given = [normalizers] if isinstance(normalizers, Normalizer) else list(normalizers)
-        for buffer, values in ((adapter.mean, [n.mean for n in given]), (adapter.scale, [n.scale for n in given])):
+        each = [normalizers] if isinstance(normalizers, Normalizer) else list(normalizers)
+        for buffer, values in ((adapter.mean, [n.mean for n in each]), (adapter.scale, [n.scale for n in each])):
             buffer.copy_(torch.from_numpy(np.stack(values).astype(np.float32)).view(buffer.shape))
         generator = torch.Generator().manual_seed(seed)
         mean, scale = adapter.normalizer(config.space)
@@ -174,14 +180,14 @@ class ElmAdapter(PreTrainedModel):
         return adapter
 
     def normalizer(self, space: str | None = None) -> tuple[Tensor, Tensor]:
-        """Return mean [D] and scale [D] of one of its spaces; the first when omitted."""
+        """Return mean [D] and scale [D] of one of the adapter's spaces; of the first space when `space` is None."""
         if self.mean.ndim == 1:
             return self.mean, self.scale
         number = 0 if space is None else self.config.spaces.index(space)
         return self.mean[number], self.scale[number]
 
     def forward(self, vectors: Tensor, space: str | None = None) -> Tensor:
-        """Map vectors [N, D] of one of its spaces to soft tokens [N, S, H], float32."""
+        """Map vectors [N, D] of one of the adapter's spaces to soft tokens [N, S, H], float32."""
         mean, scale = self.normalizer(space)
         x = (vectors.to(mean.dtype) - mean) / scale
         out = torch.zeros((), device=x.device)

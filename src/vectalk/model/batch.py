@@ -1,4 +1,4 @@
-"""Batches: prompts with their vectors, padded into tensors, and checked once on the way."""
+"""Batches: prompts and their vectors, checked and padded into tensors."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ UNKNOWN = torch.empty(0, dtype=torch.long)
 
 @dataclass
 class Batch:
-    """Padded prompts; tensors are row-shaped, so that beams and several answers repeat them rightly.
+    """Padded prompts; the first axis of each tensor is the row, so that `generate` can repeat rows for beams.
 
     Attributes:
         input_ids: [B, T].
         attention_mask: [B, T], 1 where there is a token.
-        labels: [B, T], -100 where nothing is learned.
-        vectors: space -> [B, K, D], K the most slots of that space in a row.
+        labels: [B, T], the token ids to learn; -100 at all other positions.
+        vectors: space -> [B, K, D]; K is the largest number of slots of that space in one row.
         vector_mask: space -> [B, K], true where there is a vector.
-        positions: space -> [B, K], where the first soft token of each slot stands.
-        padded_right: padding comes last, where causal attention never looks, so that no mask is needed.
-        shared: leading tokens that all rows have in common.
-        before: leading columns in which no row has a vector or a token to learn; at least `shared`.
-        supervised: [N] numbers of the positions (row times T plus column) whose next token is learned; made from the
-            labels. Known beforehand, it spares a wait for the device in every step.
-        filled: space -> [N] numbers (row times K plus slot) of the vectors that are there; made from the mask.
+        positions: space -> [B, K], column of the first soft token of each slot.
+        padded_right: whether the padding is at the end of the rows. Causal attention never reads it there, so the LLM
+            needs no mask.
+        shared: number of leading tokens that are the same in all rows.
+        before: number of leading columns in which no row has a vector or a token to learn; at least `shared`.
+        supervised: [N] flat indices (row times T plus column) of the positions whose next token is learned; computed
+            from the labels. Computing them on the CPU avoids a GPU synchronisation in every step.
+        filled: space -> [N] flat indices (row times K plus slot) of the existing vectors; computed from the mask.
     """
 
     input_ids: Tensor
@@ -56,7 +57,7 @@ class Batch:
             self.filled = {name: mask.flatten().nonzero()[:, 0] for name, mask in self.vector_mask.items()}
 
     def to(self, device: torch.device | str) -> Batch:
-        """Move all tensors."""
+        """Return the batch with all tensors on a device."""
         moved: dict[str, Any] = {}
         for f in fields(self):
             value = getattr(self, f.name)
@@ -86,12 +87,12 @@ def collate(
     Args:
         prompts: B prompts.
         vectors: for each prompt, slot name -> vector [D].
-        dims: D of each space.
-        pad_id: fills the padding.
-        side: `right` to train, `left` to generate.
+        dims: space -> dimension D.
+        pad_id: token id of the padding.
+        side: side of the padding: `right` for training, `left` for generation.
 
     Raises:
-        PromptError: a vector is missing, has a wrong dimension, or is not finite; names example and slot.
+        PromptError: a vector is missing, has a wrong dimension, or is not finite; the message names example and slot.
     """
     size, length = len(prompts), max(len(p) for p in prompts)
     ids = np.full((size, length), pad_id, np.int64)
@@ -102,14 +103,14 @@ def collate(
     placed = {s: np.zeros((size, most[s], dims[s]), np.float32) for s in spaces}
     present = {s: np.zeros((size, most[s]), bool) for s in spaces}
     positions = {s: np.zeros((size, most[s]), np.int64) for s in spaces}
-    for b, (prompt, given) in enumerate(zip(prompts, vectors, strict=True)):
+    for b, (prompt, by_slot) in enumerate(zip(prompts, vectors, strict=True)):
         start = length - len(prompt) if side == "left" else 0
         stop = start + len(prompt)
         ids[b, start:stop], mask[b, start:stop], labels[b, start:stop] = prompt.ids, 1, prompt.labels
         taken = dict.fromkeys(spaces, 0)
         for slot in prompt.slots:
             k = taken[slot.space]
-            placed[slot.space][b, k] = _checked(given, slot.name, slot.space, dims[slot.space], b)
+            placed[slot.space][b, k] = _checked(by_slot, slot.name, slot.space, dims[slot.space], b)
             present[slot.space][b, k] = True
             positions[slot.space][b, k] = start + slot.start
             taken[slot.space] += 1
@@ -124,15 +125,16 @@ def collate(
     )
 
 
-def _checked(given: Mapping[str, np.ndarray], slot: str, space: str, dim: int, example: int) -> np.ndarray:
-    if slot not in given:
-        raise PromptError(f"example {example}: slot {{{slot}}} has no vector; given are {sorted(given) or 'none'}")
-    vector = np.asarray(given[slot], np.float32)
+def _checked(vectors: Mapping[str, np.ndarray], slot: str, space: str, dim: int, example: int) -> np.ndarray:
+    if slot not in vectors:
+        bound = ", ".join(sorted(vectors)) or "none"
+        raise PromptError(f"example {example}: slot {{{slot}}} has no vector; slots with a vector: {bound}")
+    vector = np.asarray(vectors[slot], np.float32)
     if vector.shape != (dim,):
         raise PromptError(
             f"example {example}, slot {{{slot}}}: space {space!r} has {dim} dimensions, "
             f"the vector has shape {vector.shape}"
         )
     if not np.isfinite(vector).all():
-        raise PromptError(f"example {example}, slot {{{slot}}}: the vector holds NaN or infinity")
+        raise PromptError(f"example {example}, slot {{{slot}}}: the vector contains NaN or infinity")
     return vector

@@ -1,4 +1,4 @@
-"""`ElmModel`: adapters and an untouched LLM that meet at `inputs_embeds` (paper, section 3)."""
+"""`ElmModel`: adapters feed soft tokens into an unmodified LLM through `inputs_embeds` (paper, section 3)."""
 
 from __future__ import annotations
 
@@ -15,52 +15,54 @@ from vectalk.model.adapter import ElmAdapter, check_adapter
 from vectalk.model.batch import Batch
 from vectalk.model.linear_loss import head_of, linear_cross_entropy
 
-# Measured on a CPU by benchmarks/paths.py: the number of tokens from which on a second pass pays.
-SHARE_FROM = 8  # common leading tokens, read once
-SILENT_FROM = 8  # tokens before all vectors, read apart so that no gradient goes through
-# On a GPU a second pass costs the time in which its kernels are launched, however few tokens it reads: a millisecond or
-# more, in which it could have read some thousand. This is an estimate.
+# Smallest number of tokens for which a second forward pass saves time; measured on a CPU by benchmarks/paths.py.
+SHARE_FROM = 8  # leading tokens that all rows share and the LLM reads once
+SILENT_FROM = 8  # tokens before all vectors that the LLM reads without gradient
+# On a GPU a second pass costs at least the launch time of its kernels, however few tokens it reads: a millisecond or
+# more. In that time the GPU could read several thousand tokens. The figure is an estimate.
 SPARED_FROM = 4096
 
 
 class ElmModel(nn.Module):
-    """Embeds text by the LLM's table and vectors by the adapters, and runs the LLM on both.
+    """Embeds text with the LLM's token embeddings and vectors with the adapters, and runs the LLM on both.
 
     Args:
         llm: a checked language model.
-        adapters: one for each space; spaces that share one name the same.
+        adapters: space -> adapter; spaces that share an adapter have the same object.
     """
 
     def __init__(self, llm: LanguageModel, adapters: Mapping[str, ElmAdapter]) -> None:
         super().__init__()
         self.language = llm
         self.llm = llm.model
-        self.share_from: int | None = SHARE_FROM  # None where the LLM cannot go on from keys and values
+        self.share_from: int | None = SHARE_FROM  # None: the LLM cannot continue from cached keys and values
         self.silent_from = SILENT_FROM
-        self.spared_from = 0 if self.llm.device.type == "cpu" else SPARED_FROM  # tokens that a second pass has to spare
-        self.token_weights: Tensor | None = None  # [V] how much each token counts in training; all alike when None
+        self.spared_from = (
+            0 if self.llm.device.type == "cpu" else SPARED_FROM
+        )  # least saving of a second pass, in tokens
+        self.token_weights: Tensor | None = None  # [V] weight of each token in the training loss; None: all 1
         self.adapters = nn.ModuleDict(adapters)
         self.adapters.to(self.llm.device)
 
     @property
     def device(self) -> torch.device:
-        """Where the LLM lives."""
+        """The device of the LLM."""
         return self.llm.device
 
     def adapter(self, space: str) -> ElmAdapter:
         """Return the adapter of a space."""
         check_adapter(space, self.adapters)
-        found = self.adapters[space]
-        assert isinstance(found, ElmAdapter)
-        return found
+        adapter = self.adapters[space]
+        assert isinstance(adapter, ElmAdapter)
+        return adapter
 
     def embed(self, batch: Batch) -> Tensor:
-        """Return input embeddings [B, T, H]: token embeddings with the soft tokens scattered into their places."""
+        """Return input embeddings [B, T, H]: the token embeddings, with the soft tokens at their positions."""
         embeds, length = self.llm.get_input_embeddings()(batch.input_ids), batch.input_ids.shape[1]
         for space in self.adapters:
             adapter = self.adapter(space)
             if space not in batch.vectors:
-                # Every adapter takes part in every step, else processes that share gradients wait for each other.
+                # Every adapter takes part in every step; otherwise processes that share gradients would wait for ever.
                 if self.training:
                     embeds = embeds + 0.0 * adapter(adapter.normalizer(space)[0][None], space).sum()
                 continue
@@ -68,7 +70,7 @@ class ElmModel(nn.Module):
             if vectors.shape[-1] != adapter.config.vector_dim:
                 raise PromptError(
                     f"vectors of space {space!r} have {vectors.shape[-1]} dimensions, "
-                    f"its adapter takes {adapter.config.vector_dim}"
+                    f"its adapter takes {adapter.config.vector_dim}; use vectors of the run's own space"
                 )
             filled = batch.filled[space]
             with torch.autocast(embeds.device.type, enabled=False):  # adapters stay in float32
@@ -84,13 +86,13 @@ class ElmModel(nn.Module):
 
     def logits(self, batch: Batch) -> Tensor:
         """Return all logits [B, T, V]."""
-        return self.llm(inputs_embeds=self.embed(batch), **self._places(batch), use_cache=False).logits
+        return self.llm(inputs_embeds=self.embed(batch), **self._attention_inputs(batch), use_cache=False).logits
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the summed cross-entropy over supervised positions, and their number (or the sum of their weights).
+        """Return the summed cross-entropy over the supervised positions, and their number or the sum of their weights.
 
-        Logits are computed at those positions only, where the model's head is plain, and in blocks: with a large
-        vocabulary they are most of the memory.
+        If the model's head is a plain linear layer, the logits are computed in blocks and only at the supervised
+        positions, because with a large vocabulary the logits need most of the memory.
         """
         head, targets = self.llm.get_output_embeddings(), batch.targets
         weights = self.token_weights[targets] if self.training and self.token_weights is not None else None
@@ -105,21 +107,25 @@ class ElmModel(nn.Module):
     def supervised_logits(self, batch: Batch) -> Tensor:
         """Return logits [N, V] at the supervised positions."""
         head = self.llm.get_output_embeddings()
-        return head(self.hidden(batch)) if self.language.plain_head else self._chosen_logits(batch)
+        return head(self.hidden(batch)) if self.language.plain_head else self._supervised_logits(batch)
 
     def hidden(self, batch: Batch) -> Tensor:
         """Return the last hidden states [N, H] at the supervised positions."""
         length = batch.input_ids.shape[1]
         start, read = self._read_ahead(batch)
-        places = {"past_key_values": read, "use_cache": True} if start else {**self._places(batch), "use_cache": False}
+        places = (
+            {"past_key_values": read, "use_cache": True}
+            if start
+            else {**self._attention_inputs(batch), "use_cache": False}
+        )
         states = self.llm.base_model(inputs_embeds=self.embed(batch)[:, start:], **places).last_hidden_state
         return states.flatten(0, 1).index_select(0, batch.supervised - start * (batch.supervised // length + 1))
 
     def _read_ahead(self, batch: Batch) -> tuple[int, Any]:
-        """Return how many leading columns were read apart from the others, and their keys and values.
+        """Read leading columns in a separate pass; return the number of these columns, and their keys and values.
 
-        What all rows begin with is read once. Where the LLM is frozen no gradient goes through what precedes all
-        vectors.
+        The LLM reads tokens that all rows share once. If the LLM is frozen, it reads the tokens before all vectors
+        without gradient.
         """
         if self.share_from is None:
             return 0, None
@@ -143,26 +149,26 @@ class ElmModel(nn.Module):
     def _llm_learns(self) -> bool:
         return any(parameter.requires_grad for parameter in self.llm.parameters())
 
-    def _chosen_logits(self, batch: Batch) -> Tensor:
-        """Return logits [N, V] at the supervised positions from a model that does more than a linear map to them."""
+    def _supervised_logits(self, batch: Batch) -> Tensor:
+        """Return logits [N, V] at the supervised positions from a model whose output is more than one linear layer."""
         columns, number = (batch.supervised % batch.input_ids.shape[1]).unique(return_inverse=True)
-        inputs = {"inputs_embeds": self.embed(batch), **self._places(batch), "use_cache": False}
+        inputs = {"inputs_embeds": self.embed(batch), **self._attention_inputs(batch), "use_cache": False}
         if "logits_to_keep" not in inspect.signature(self.llm.forward).parameters:
             return self.llm(**inputs).logits.flatten(0, 1)[batch.supervised]
         logits = self.llm(**inputs, logits_to_keep=columns).logits
         return logits[batch.supervised // batch.input_ids.shape[1], number]
 
     @staticmethod
-    def _places(batch: Batch) -> dict[str, Tensor]:
-        """Return what tells the LLM which tokens see each other; nothing where plain causal attention is right."""
+    def _attention_inputs(batch: Batch) -> dict[str, Tensor]:
+        """Return attention mask and position ids for the LLM; nothing where plain causal attention is correct."""
         if batch.padded_right:
             return {}
-        # Positions count tokens, so that padding on the left leaves a row's result as it is.
+        # Positions count real tokens, so that padding on the left does not change the result of a row.
         positions = (batch.attention_mask.cumsum(1) - 1).clamp_min(0)
         return {"attention_mask": batch.attention_mask, "position_ids": positions}
 
     @torch.no_grad()
     def generate(self, batch: Batch, **settings: Any) -> Tensor:
-        """Generate from a left-padded batch; returns new token ids only, [B * num_return_sequences, new]."""
+        """Generate from a left-padded batch; return only the new token ids [B * num_return_sequences, new]."""
         llm: Any = self.llm
         return llm.generate(inputs_embeds=self.embed(batch), attention_mask=batch.attention_mask, **settings)

@@ -1,4 +1,4 @@
-"""A run as a plain LLM folder with its adapters beside, for servers that know nothing of vectors."""
+"""Export of a run as a plain LLM folder plus its adapters, for servers without support for vectors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vectalk.reading.fields import FolderName
 from vectalk.tasks.suite import pieces_of
 
 MARKER, FORMAT = "vectalk-export.json", 1
-# A server may give what a user says in parts, words and vectors; they are joined as they stand, with nothing between.
+# A server may pass a user message as a list of parts, words and vectors. The template joins them without a separator.
 JOINED = (
     "{%- set joined = namespace(messages=[]) -%}{%- for message in messages -%}"
     "{%- set said = namespace(text='') -%}{%- if message['content'] is string -%}"
@@ -31,16 +31,16 @@ JOINED = (
 
 
 class ExportCard(BaseModel):
-    """`vectalk-export.json`, as far as an engine reads it.
+    """The fields of `vectalk-export.json` that an engine reads.
 
     Attributes:
-        soft_tokens: space -> positions that one of its vectors becomes.
+        soft_tokens: space -> number of soft tokens per vector.
         stop_ids: tokens that end an answer.
-        template: what was written around questions.
-        frame: see `Frame`.
-        adapters: space -> the space under whose name its adapter is saved.
-        ids_equal: whether a server's own rendering gives the same tokens.
-        question: the first for which it does not.
+        template: chat template of the run.
+        frame: text around question and answer; see `Frame`.
+        adapters: space -> name of the space whose folder has its adapter.
+        ids_equal: whether a server that renders the chat template itself gets the same token ids.
+        question: the first question whose token ids differ; empty when none does.
     """
 
     model_config = ConfigDict(strict=True)
@@ -58,35 +58,36 @@ class ExportCard(BaseModel):
         """Read the card of an export.
 
         Raises:
-            RunError: it is malformed, or of another format.
+            RunError: the card is malformed, or of another format.
         """
         try:
             card: ExportCard = read_card(folder / MARKER, FORMAT, cls, RunError)
         except RunError as error:
-            raise RunError(f"{error}; or export the run again") from None
+            raise RunError(f"{error}; or export the run again with `vectalk export`") from None
         return card
 
 
 def export_merged(
     run: Run, out: str | Path, *, llm: str | None = None, device: str = "cpu", overwrite: bool = False
 ) -> dict[str, Any]:
-    """Write the LLM of a run, a low-rank update merged into it, with tokenizer, chat template and adapters.
+    """Write the LLM of a run, with any low-rank update merged into it, plus tokenizer, chat template and adapters.
 
-    The weights are written in the type that the base LLM has them in.
+    The weights are written in the dtype of the base LLM.
 
-    The template that the run was trained with becomes the tokenizer's chat template. Every question of the run's tasks
-    is then rendered from the folder as a server would do it, slots written as words, and compared with our own ids:
-    a tokenizer may join what we keep apart.
+    The template that the run was trained with becomes the tokenizer's chat template. The function then renders every
+    question of the run's tasks from the folder as a server would, with slots written as words, and compares the token
+    ids with those of vectalk. They can differ because vectalk tokenises text and slots separately.
 
     Args:
         run: a finished run.
-        out: folder to make.
-        llm: another place of the base LLM, where it moved.
-        device: where the weights are merged.
-        overwrite: replace an older export.
+        out: folder to create.
+        llm: new place of the base LLM, if it was moved.
+        device: device on which the weights are merged.
+        overwrite: replace an older export in `out`.
 
     Returns:
-        What is written to `vectalk-export.json`: `ids_equal`, and for the first question that differs both renderings.
+        The content of `vectalk-export.json`: among others `ids_equal`, and both renderings of the first question that
+        differs.
     """
     model, prompts = run.model(device, llm, merged=True)
     with atomic_folder(out, MARKER, overwrite=overwrite) as folder:
@@ -98,7 +99,7 @@ def export_merged(
             tokenizer.chat_template = JOINED + prompts.template
             tokenizer.save_pretrained(folder)
             for name in model.adapters:
-                if model.adapter(name).config.space == name:  # what several spaces share is saved once
+                if model.adapter(name).config.space == name:  # an adapter that several spaces share is saved once
                     model.adapter(name).save_pretrained(folder / "adapters" / name)
         report = {
             **stamp(FORMAT),
@@ -115,7 +116,7 @@ def export_merged(
 
 
 def compare_ids(run: Run, prompts: PromptFormat, folder: Path) -> dict[str, Any]:
-    """Compare our ids of every question of a run's tasks with those that a folder's chat template renders."""
+    """Compare vectalk's token ids of every question of a run with the ids that a folder's chat template gives."""
     theirs = load_tokenizer(str(folder))
     for task in run.suite.tasks:
         for wording in task.prompts:
@@ -127,8 +128,8 @@ def compare_ids(run: Run, prompts: PromptFormat, folder: Path) -> dict[str, Any]
                 tokenize=False,
                 enable_thinking=False,
             )
-            found = theirs(rendered, add_special_tokens=False).input_ids
-            if found != ours:
-                words = [[str(theirs.decode([token])) for token in ids] for ids in (ours, found)]
+            ids = theirs(rendered, add_special_tokens=False).input_ids
+            if ids != ours:
+                words = [[str(theirs.decode([token])) for token in row] for row in (ours, ids)]
                 return {"ids_equal": False, "question": question, "ours": words[0], "rendered": words[1]}
     return {"ids_equal": True}

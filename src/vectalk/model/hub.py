@@ -1,4 +1,4 @@
-"""Runs on the Hugging Face hub: a self-contained copy with a model card goes up; `Run.load` fetches it."""
+"""Upload of runs to the Hugging Face hub, as self-contained copies with a model card; `Run.load` downloads them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vectalk.readback.encoder import is_shared
 from vectalk.readback.shelf import FOLDER, shared
 from vectalk.space.checks import SPACE_FILES
 
-# What a card tells of an evaluation, beside which conditions.
+# The metrics and conditions of an evaluation that a model card shows.
 METRICS = {
     "recovery": "recovery of attributes",
     "claims_precision": "true claims",
@@ -28,7 +28,7 @@ METRICS = {
     "bc_auc": "behavioural consistency (AUC)",
 }
 CONDITIONS = ("elm", "shuffled", "copy_text", "probe_text", "own_text")
-_LOCAL = re.compile(r"(?<=[\s:`'\"(])(?:~|\.{1,2})?/(?!/)[^\s`'\"()]+")  # a path of a machine, but no web address
+_LOCAL = re.compile(r"(?<=[\s:`'\"(])(?:~|\.{1,2})?/(?!/)[^\s`'\"()]+")  # a path of this machine, not a web address
 _COMMAND = re.compile(r'^vectalk ask .*?(?= ")', re.MULTILINE)
 
 
@@ -36,26 +36,28 @@ _COMMAND = re.compile(r'^vectalk ask .*?(?= ")', re.MULTILINE)
 def bundle(
     run: Run, *, spaces: bool = False, evaluation: str | Path | None = None, repository: str = "OWNER/NAME"
 ) -> Iterator[Path]:
-    """Yield a temporary folder with all of a run that others need, and nothing else; removed when the block ends.
+    """Yield a temporary folder with the files of a run that other users need; the block's end removes the folder.
 
-    That is what was trained, what the run says of itself without a path of this machine, and the ridges of those
-    read-backs whose text encoder others have too. What was fitted to words of the texts stays here.
+    The folder has the trained weights, the run's cards without paths of this machine, and the ridge regressions of
+    those read-backs whose text encoder is public. Encoders that were fitted to the texts are left out, because they
+    contain words of the texts.
 
     Args:
         run: the run.
-        spaces: put the spaces in, vectors, titles and all; else who loads the run must have them.
-        evaluation: folder of an evaluation, whose figures the card tells.
-        repository: where it goes, for the card.
+        spaces: include the spaces with vectors and titles; otherwise the user who loads the run must have them.
+        evaluation: folder of an evaluation whose figures the model card shows.
+        repository: `owner/name` that the model card names.
 
     Raises:
-        RunError: the base LLM is a folder of this machine, which others do not have.
+        RunError: the base LLM is a local folder, which other users do not have.
     """
     card = run.card.model_dump()
     llm = card["llm"]
     if llm["trained"] != "full" and llm["revision"] is None:
         raise RunError(
-            f"run {run.path} stands on the LLM in {llm['name']}, a folder that others do not have; push that LLM "
-            "and train on it by its hub name, or train it whole (its weights are then part of the run)"
+            f"run {run.path} needs the base LLM in {llm['name']}, a folder that others do not have; upload "
+            "that LLM to the hub and train on it by its hub name, or fully fine-tune it (its weights are "
+            "then part of the run)"
         )
     with tempfile.TemporaryDirectory(prefix="vectalk-") as place:
         folder = Path(place)
@@ -70,11 +72,11 @@ def bundle(
             copy = folder / "spaces" / name
             _copy(space.path, copy, SPACE_FILES)
             if space.encoder is not None and not is_shared(space.encoder):
-                # Others have no such folder; what stands there is the name of nothing that they could load instead.
-                named = {"encoder": f"folder:{Path(space.encoder).name}"}
-                write_json(copy / "space.json", {**read_json(copy / "space.json"), **named})
+                # Other users do not have this folder; the new value must not be a name that they could load by mistake.
+                without_path = {"encoder": f"folder:{Path(space.encoder).name}"}
+                write_json(copy / "space.json", {**read_json(copy / "space.json"), **without_path})
         for name in card["spaces"]:
-            card["spaces"][name]["path"] = f"spaces/{name}"  # where they are looked for
+            card["spaces"][name]["path"] = f"spaces/{name}"  # `Run.spaces` looks for them there
         if llm["trained"] == "full":
             card["llm"]["name"] = "llm"
         card["corpus"] = "corpus"
@@ -93,19 +95,19 @@ def push(
     message: str = "Upload with vectalk",
     api: Any = None,
 ) -> str:
-    """Upload a run to the hub; returns its address.
+    """Upload a run to the hub and return its address.
 
     Args:
         run: the run.
         repository: `owner/name`, or `hf://owner/name`.
-        private: whether a repository that is made for it is private.
+        private: whether a new repository is private.
         spaces: see `bundle`.
         evaluation: see `bundle`.
-        message: of the commit.
-        api: a `huggingface_hub.HfApi`; one with the token of this machine when omitted.
+        message: commit message.
+        api: a `huggingface_hub.HfApi`; one with this machine's token when None.
 
     Raises:
-        RunError: the name is no name of a repository, or the hub refuses.
+        RunError: `repository` is not a valid name, or the upload fails.
     """
     address = HubAddress.of_model(repository)
     if address is None or address.revision is not None:
@@ -122,7 +124,7 @@ def push(
                 repo_id=repository,
                 folder_path=folder,
                 commit_message=message,
-                delete_patterns=[f"{FOLDER}/*"],  # an older vectalk put words of the texts there
+                delete_patterns=[f"{FOLDER}/*"],  # an older vectalk uploaded words of the texts there
             )
         except (HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled, OSError) as error:
             raise RunError(f"{repository} cannot be uploaded: {str(error).strip().splitlines()[0]}") from None
@@ -132,18 +134,18 @@ def push(
 def model_card(
     run: Run, card: dict[str, Any], spaces: bool, evaluation: str | Path | None, repository: str = "OWNER/NAME"
 ) -> str:
-    """Return the README of a run on the hub: metadata that the hub reads, what training wrote, and figures."""
+    """Return the README of a run for the hub: metadata for the hub, the run's own README, and evaluation figures."""
     metadata = ["---", "library_name: vectalk", "tags:", "- embedding-language-model", "- interpretability"]
     if card["llm"]["trained"] != "full":
         metadata.append(f"base_model: {card['llm']['name']}")
     own = run.path / "README.md"
     text = own.read_text(encoding="utf-8") if own.is_file() else "# An Embedding Language Model\n"
     base = run.card.llm.name
-    if card["llm"]["revision"] is None:  # a path of this machine tells nobody anything
+    if card["llm"]["revision"] is None:  # a path of this machine is of no use to others
         text = text.replace(f"`{base}`", f"`{Path(base).name}`")
     text = _COMMAND.sub(f"vectalk ask hf://{repository}", text)
     text = _LOCAL.sub(lambda path: Path(path[0]).name, text)
-    where = "The spaces are in `spaces/`." if spaces else "The spaces are not part of it: load it with your own copies."
+    where = "The spaces are in `spaces/`." if spaces else "The spaces are not included: load the run with your copies."
     use = (
         f'{where}\n\n```python\nimport vectalk as vt\n\nelm = vt.ELM.from_pretrained("hf://{repository}"'
         + ("" if spaces else ", spaces={" + ", ".join(f'"{name}": "DIR"' for name in card["spaces"]) + "}")
@@ -160,17 +162,18 @@ def _figures(evaluation: str | Path | None) -> Iterable[str]:
     if not path.is_file():
         raise RunError(f"{evaluation} is not an evaluation (it has no metrics.jsonl); make one with `vectalk evaluate`")
     rows = read_jsonl(path, RunError)
-    found = {(r["task"], r["metric"], r["condition"]): r for r in rows if r["metric"] in METRICS}
-    yield "On entities that training never saw, with 95 % intervals:\n"
+    by_key = {(r["task"], r["metric"], r["condition"]): r for r in rows if r["metric"] in METRICS}
+    yield "On held-out entities, with 95 % intervals:\n"
     yield "| task | figure | " + " | ".join(f"`{condition}`" for condition in CONDITIONS) + " | n |"
     yield "| --- | --- |" + " --- |" * (len(CONDITIONS) + 1)
-    for task, metric in dict.fromkeys((task, metric) for task, metric, _ in found):
-        cells = [_cell(found.get((task, metric, condition))) for condition in CONDITIONS]
-        count = next((row["n"] for (t, m, _), row in found.items() if (t, m) == (task, metric)), "")
+    for task, metric in dict.fromkeys((task, metric) for task, metric, _ in by_key):
+        cells = [_cell(by_key.get((task, metric, condition))) for condition in CONDITIONS]
+        count = next((row["n"] for (t, m, _), row in by_key.items() if (t, m) == (task, metric)), "")
         yield f"| {task} | {METRICS[metric]} | " + " | ".join(cells) + f" | {count} |"
     yield (
-        "\n`elm` is this model; `shuffled` the same answers about other entities; `copy_text` the text of the nearest "
-        "training entity; `probe_text` a probe of the vector, spelled out; `own_text` the entity's reference text.\n"
+        "\n`elm` is this model; `shuffled` scores the same answers against other entities; `copy_text` is the text "
+        "of the nearest training entity; `probe_text` is a probe of the vector, written as text; `own_text` is the "
+        "entity's reference text.\n"
     )
 
 
@@ -182,7 +185,7 @@ def _cell(row: dict[str, Any] | None) -> str:
 
 
 def _copy(source: Path, target: Path, patterns: Sequence[str]) -> None:
-    """Copy the files of a folder that match one of some patterns."""
+    """Copy the files of a folder that match any of the patterns; skip hidden files."""
     for file in sorted({file for pattern in patterns for file in source.glob(pattern) if file.is_file()}):
         place = target / file.relative_to(source)
         if not any(part.startswith(".") for part in place.relative_to(target).parts):

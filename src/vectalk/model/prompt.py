@@ -1,6 +1,6 @@
-"""Prompts: a question with slots becomes token ids, places of soft tokens, and labels.
+"""Prompts: turns a question with slots into token ids, positions of soft tokens, and labels.
 
-Text pieces and slots are tokenised apart: nothing that a user types can become a slot or a special token.
+Text pieces and slots are tokenised separately, so that no text of a user can become a slot or a special token.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vectalk.errors import LanguageModelError, PromptError
 from vectalk.tasks.suite import pieces_of, slots_in
 
 IGNORED = -100
-# For models without a chat template: a plain question and answer, written as a template so that a server can apply it.
+# For models without a chat template: plain question and answer, as a template that a server can apply.
 PLAIN_TEMPLATE = (
     "{% for message in messages %}{% if message['role'] == 'assistant' %}"
     "{{ message['content'] }}{{ eos_token }}\n{% else %}Question: {{ message['content'] }}\nAnswer:\n"
@@ -30,7 +30,7 @@ _USER, _ANSWER = "@@vectalk-question@@", "@@vectalk-answer@@"
 
 @dataclass(frozen=True)
 class SlotPlace:
-    """Where one slot stands in a prompt: `length` soft tokens from position `start`, of a space."""
+    """Position of one slot in a prompt: `length` soft tokens of a space, from position `start` on."""
 
     name: str
     space: str
@@ -40,12 +40,12 @@ class SlotPlace:
 
 @dataclass(frozen=True)
 class Frame:
-    """What the template writes around a question and its answer; kept with a run, since templates may tell the date.
+    """Text that the template writes around question and answer; a run stores it, since templates may write the date.
 
     Attributes:
-        before: up to the question.
-        after: from the question to the answer.
-        end: from the answer on.
+        before: text before the question.
+        after: text between question and answer.
+        end: text after the answer.
     """
 
     before: str
@@ -58,9 +58,9 @@ class Prompt:
     """A tokenised question.
 
     Attributes:
-        ids: token ids [T]; at soft tokens the pad id, which no model ever reads.
-        slots: places of the slots, in order of appearance.
-        labels: [T], the answer's ids and its end token where they are to be learned, -100 elsewhere.
+        ids: token ids [T]; at soft tokens the pad id, which the LLM never reads.
+        slots: positions of the slots, in order of appearance.
+        labels: [T], ids of the answer and its end token, which are to be learned; -100 elsewhere.
     """
 
     ids: tuple[int, ...]
@@ -75,10 +75,10 @@ class PromptFormat:
     """Turns questions into prompts for one tokenizer.
 
     Args:
-        tokenizer: the LLM's tokenizer; its chat template is used where it has one.
-        soft_tokens: S of each space.
+        tokenizer: the LLM's tokenizer; its chat template is used if it has one.
+        soft_tokens: space -> number S of soft tokens per vector.
         template: a chat template that overrides the tokenizer's.
-        frame: what the template wrote when the model was trained; rendered anew where omitted.
+        frame: what the template wrote when the model was trained; None: rendered again.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class PromptFormat:
 
     @property
     def template_hash(self) -> str:
-        """sha256 of the template, kept with a run: another template means another prompt."""
+        """sha256 of the template, stored with a run: another template means another prompt."""
         return hashlib.sha256(self.template.encode()).hexdigest()
 
     @cached_property
@@ -117,12 +117,14 @@ class PromptFormat:
         return sorted({self.end[-1], int(self.tokenizer.eos_token_id)})
 
     def _rendered(self) -> Frame:
-        """Render the template around marks, and cut it there."""
-        asked = [{"role": "user", "content": _USER}]
-        before, found, after = self._render(asked, generate=True).partition(_USER)
-        _, answered, end = self._render([*asked, {"role": "assistant", "content": _ANSWER}]).partition(_ANSWER)
-        if not found or not answered:
-            raise LanguageModelError("the chat template drops what the user or the assistant says; it cannot be used")
+        """Render the template around markers, and cut the text at the markers."""
+        question = [{"role": "user", "content": _USER}]
+        before, question_mark, after = self._render(question, generate=True).partition(_USER)
+        _, answer_mark, end = self._render([*question, {"role": "assistant", "content": _ANSWER}]).partition(_ANSWER)
+        if not question_mark or not answer_mark:
+            raise LanguageModelError(
+                "the chat template drops the message of the user or of the assistant; take an LLM with another template"
+            )
         return Frame(before, after, end)
 
     def _render(self, messages: list[dict[str, str]], generate: bool = False) -> str:
@@ -131,41 +133,41 @@ class PromptFormat:
             chat_template=self.template,
             tokenize=False,
             add_generation_prompt=generate,
-            enable_thinking=False,  # templates that do not know it ignore it
+            enable_thinking=False,  # templates without this option ignore it
         )
         return str(rendered)
 
     def _special(self, text: str) -> tuple[int, ...]:
-        """Tokenise a piece of the template, in which special tokens are meant."""
+        """Tokenise a piece of the template; special tokens in it are special tokens."""
         return tuple(self.tokenizer(text, add_special_tokens=False).input_ids) if text else ()
 
     def _tokenise(self, text: str) -> tuple[int, ...]:
-        """Tokenise what a person wrote, in which special and other added tokens are just text."""
-        # Such a token is cut behind its first letter and the parts tokenised apart, since not all tokenizers can be
-        # told to leave it alone.
+        """Tokenise text of a person; special and other added tokens in it are plain text."""
+        # Not every tokenizer has an option that treats such a token as text. So the text is cut after the token's first
+        # letter, and the parts are tokenised separately.
         cuts = [match.start() + 1 for match in self._added.finditer(text)] if self._added is not None else []
         parts = [text[a:b] for a, b in pairwise([0, *cuts, len(text)])]
         return tuple(token for part in parts for token in self._inside(part, split_special_tokens=True))
 
     def answers(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        """Tokenise many target texts at once, as `__call__` does one, without the end token."""
-        made: list[tuple[int, ...]] = [()] * len(texts)
+        """Tokenise many target texts at once, without the end token; the ids are those of `__call__`."""
+        answers: list[tuple[int, ...]] = [()] * len(texts)
         plain = [i for i, text in enumerate(texts) if text and not (self._added and self._added.search(text))]
         mark = self._mark
         lines = [("\n" if mark else "") + texts[i] for i in plain]
         if lines:
-            found = self.tokenizer(lines, add_special_tokens=False, split_special_tokens=True).input_ids
-            for i, ids in zip(plain, found, strict=True):
-                made[i] = tuple(ids[len(mark) :]) if tuple(ids[: len(mark)]) == mark else self._tokenise(texts[i])
+            encoded = self.tokenizer(lines, add_special_tokens=False, split_special_tokens=True).input_ids
+            for i, ids in zip(plain, encoded, strict=True):
+                answers[i] = tuple(ids[len(mark) :]) if tuple(ids[: len(mark)]) == mark else self._tokenise(texts[i])
         for i in set(range(len(texts))) - set(plain):
-            made[i] = self._tokenise(texts[i])
-        return made
+            answers[i] = self._tokenise(texts[i])
+        return answers
 
     def _inside(self, text: str, **options: Any) -> tuple[int, ...]:
-        """Tokenise a text that stands in the middle of another.
+        """Tokenise a text that is in the middle of a longer text.
 
-        Some tokenizers put a blank before whatever they are given, as if it began a text. Behind a line break it does
-        not begin one, so there they tell how they write it in the middle.
+        Some tokenizers add a blank before every text, as if it were the start of a document. After a line break they do
+        not add one, so such a text is tokenised after a line break, whose ids are then removed.
         """
         if not text:
             return ()
@@ -178,7 +180,7 @@ class PromptFormat:
 
     @cached_property
     def _mark(self) -> tuple[int, ...]:
-        """Ids of a line break, for a tokenizer that puts a blank before what it is given; else nothing."""
+        """Ids of a line break, for a tokenizer that adds a blank before every text; else empty."""
         alone, mark, both = (tuple(self.tokenizer(t, add_special_tokens=False).input_ids) for t in ("a", "\n", "\na"))
         return mark if both[: len(mark)] == mark and both[len(mark) :] != alone else ()
 
@@ -190,7 +192,7 @@ class PromptFormat:
         return (int(self.tokenizer.eos_token_id),)
 
     def _special_ids(self) -> set[int]:
-        """Ids of special tokens, also of those that the tokenizer has no name for (an end of turn, often)."""
+        """Ids of special tokens, also of those that the tokenizer has no name for (often an end of turn)."""
         unnamed = {i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}
         return unnamed | set(self.tokenizer.all_special_ids)
 
@@ -198,9 +200,9 @@ class PromptFormat:
         """Tokenise a question.
 
         Args:
-            question: text with slots, `Summarise {film}.`; `{{film}}` stays text.
+            question: text with slots, such as `Summarise {film}.`; `{{film}}` is plain text.
             spaces: slot name -> space.
-            target: the answer to learn; without it the prompt ends where the answer begins.
+            target: the answer to learn; None: the prompt ends where the answer begins.
 
         Raises:
             PromptError: a slot is not bound, a binding has no slot, or the target is empty.
@@ -225,7 +227,7 @@ class PromptFormat:
         return Prompt(tuple(ids), tuple(slots), tuple(labels))
 
     def show(self, prompt: Prompt) -> str:
-        """Return a prompt for people: slots in braces, what is supervised between »« marks."""
+        """Return a prompt as text for people: slots in braces, supervised tokens between »« marks."""
         starts = {slot.start: slot for slot in prompt.slots}
         parts, i, n = [], 0, len(prompt)
         while i < n:
@@ -243,20 +245,20 @@ class PromptFormat:
 
 
 def check_slots(question: str, bound: Iterable[str]) -> None:
-    """Raise a PromptError where a slot of a question is not bound, or what is bound has no slot."""
-    found, bound = slots_in(question), list(bound)
-    for slot in found:
+    """Raise a PromptError when a slot of a question is not bound, or a bound name has no slot."""
+    slots, bound = slots_in(question), list(bound)
+    for slot in slots:
         if slot not in bound:
             raise PromptError(
                 f"question {question!r}: slot {{{slot}}} has no vector; bind it, or write {{{{{slot}}}}} for plain text"
             )
     for slot in bound:
-        if slot not in found:
+        if slot not in slots:
             raise PromptError(f"question {question!r} has no slot {{{slot}}} for the vector bound to it")
 
 
 def _template_of(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return the tokenizer's chat template, its default one where there are several, or the plain form."""
+    """Return the tokenizer's chat template (the default one of several), or the plain template if it has none."""
     template: Any = tokenizer.chat_template
     if isinstance(template, dict):
         if "default" not in template:

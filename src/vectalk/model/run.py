@@ -1,4 +1,4 @@
-"""A run: the folder that training leaves, and everything that is needed to talk."""
+"""`Run`: the folder that training writes, with everything that the model needs to answer questions."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ FORMAT = 1
 
 
 class LlmCard(BaseModel):
-    """Which LLM a run was trained on, and what was trained of it: `frozen`, `lora` or `full`.
+    """The base LLM of a run, and which part of the LLM was trained: `frozen`, `lora` or `full`.
 
-    `dtype` is the type of the base LLM's weights as they are saved, where that is known.
+    `dtype` is the dtype of the base LLM's saved weights, if it is known.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -48,14 +48,14 @@ class LlmCard(BaseModel):
     @classmethod
     def _is_a_type(cls, name: str | None) -> str | None:
         if name is not None and not isinstance(getattr(torch, name, None), torch.dtype):
-            raise ValueError(f"{name!r} is no type of torch")
+            raise ValueError(f"{name!r} is not a dtype of torch, such as 'float32' or 'bfloat16'")
         return name
 
 
 class SpaceCard(BaseModel):
-    """Which space an adapter belongs to; the path is relative to the run's folder.
+    """The space of an adapter; `path` is relative to the run's folder.
 
-    `adapter` names the space under whose name the adapter is saved, where several share it.
+    `adapter` is the name of the adapter's folder, if several spaces share the adapter.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -69,7 +69,7 @@ class SpaceCard(BaseModel):
 
 
 class FrameCard(BaseModel):
-    """What the template wrote around question and answer (see `Frame`)."""
+    """Text that the template wrote around question and answer (see `Frame`)."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -79,7 +79,7 @@ class FrameCard(BaseModel):
 
 
 class RunCard(BaseModel):
-    """`elm.json`."""
+    """The content of `elm.json`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -94,7 +94,12 @@ class RunCard(BaseModel):
 
 
 class Run:
-    """A run folder. Attributes: `path`, `card`."""
+    """A run folder.
+
+    Args:
+        path: the folder.
+        card: content of its `elm.json`.
+    """
 
     def __init__(self, path: Path, card: RunCard) -> None:
         self.path, self.card = path, card
@@ -104,22 +109,23 @@ class Run:
         """Open a finished run.
 
         Args:
-            path: its folder, or `hf://owner/name` on the hub, from where the files of a run are fetched and no others.
+            path: folder of the run, or `hf://owner/name` on the hub, from which only the files of a run are downloaded.
             revision: branch, tag or commit of a run on the hub.
 
         Raises:
-            RunError: the folder is not a run, training has not finished, a newer version wrote it, or the hub does not
-                give it.
+            RunError: the folder is not a run, training has not finished, a newer version of vectalk wrote the folder,
+                or the download fails.
         """
         folder = local_folder(path, RUN_FILES, RunError, revision)
         if not (folder / "elm.json").is_file():
             if (folder / "checkpoints").is_dir():
                 raise RunError(
-                    f"{folder} is a run that has not finished; go on with `vectalk train ... --out {folder} --resume`"
+                    f"{folder} is a run that has not finished; resume it with `vectalk train ... --out {folder} "
+                    "--resume`"
                 )
-            found = "no such folder" if not folder.exists() else "it has no elm.json"
+            reason = "no such folder" if not folder.exists() else "it has no elm.json"
             raise RunError(
-                f"{folder} is not a run ({found}); make one with `vectalk train`, or name one on the hub as "
+                f"{folder} is not a run ({reason}); make one with `vectalk train`, or name one on the hub as "
                 "hf://owner/name"
             )
         return cls(folder, read_card(folder / "elm.json", FORMAT, RunCard, RunError))
@@ -135,19 +141,19 @@ class Run:
         path = self.path / "config.yaml"
         values = read_yaml(path, RunError)
         if not isinstance(values, dict) or not isinstance(values.get("dtype", "auto"), str):
-            raise RunError(f"{path} is malformed: it must map settings to values, `dtype` to the name of a type")
+            raise RunError(f"{path} is malformed: it must map settings to values, and `dtype` to the name of a dtype")
         return values
 
     @property
     def corpus_path(self) -> Path:
-        """Where the corpus was."""
+        """The path of the corpus at training time."""
         return (self.path / self.card.corpus).resolve()
 
     def spaces(self, overrides: Mapping[str, str | Path] | None = None) -> dict[str, VectorSpace]:
         """Open the spaces.
 
         Args:
-            overrides: folders for spaces that moved, by name.
+            overrides: space -> new folder, for spaces that were moved.
 
         Raises:
             RunError: a space is not the one that the run was trained on.
@@ -161,36 +167,37 @@ class Run:
             space = open_space(
                 name, place, card.fingerprint, card.split_hash, f"run {self.path}", dim=card.dim, error=RunError
             )
-            space.name = name  # within the run a space is called as its slots are, whatever it was called when made
+            space.name = name  # the run's name for the space, which its slots use, may differ from the space's own name
             opened[name] = space
         return opened
 
     def model(
         self, device: str = "auto", llm: str | None = None, *, stage: Literal[1] | None = None, merged: bool = False
     ) -> tuple[ElmModel, PromptFormat]:
-        """Load the LLM with what was trained of it, and the adapters.
+        """Load the LLM with its trained weights, and the adapters.
 
         Args:
-            device: where they live.
-            llm: another place of the base LLM, where it moved: a folder, or `owner/name` on the hub.
-            stage: 1 for the model as the first stage left it: the untouched LLM with the adapters of that time.
-            merged: add a low-rank update into the LLM's own weights.
+            device: device of the model.
+            llm: new place of the base LLM, if it was moved: a folder, or `owner/name` on the hub.
+            stage: 1 for the model after stage 1: the untrained base LLM with the adapters of stage 1.
+            merged: merge a low-rank update into the LLM's own weights.
 
         Raises:
-            RunError: the run keeps no first stage, or does not fit the LLM.
+            RunError: the run has no weights of stage 1, or does not fit the LLM.
         """
-        first = self._first_stage() if stage == 1 else None
+        first = self._stage1_file() if stage == 1 else None
         trained = self.card.llm.trained if first is None else "frozen"
         if llm is not None and trained == "full":
-            raise RunError(f"run {self.path} holds an LLM of its own, trained whole; leave --llm away")
+            raise RunError(f"run {self.path} contains its own fully fine-tuned LLM; leave out --llm")
         card, dtype = self.card.llm, self.config.get("dtype", "auto")
         if trained == "full" and dtype == "auto" and card.dtype is not None and pick_device(device).type != "cpu":
-            dtype = card.dtype  # it was trained in float32, and is saved so
+            dtype = card.dtype  # a fully fine-tuned LLM is saved in float32, as it was trained
         base, revision = (str(self._part("llm")), None) if trained == "full" else self.base(llm)
         language = load_llm(base, revision=revision, device=device, dtype=dtype)
         if language.hidden_size != card.hidden_size:
             raise RunError(
-                f"run {self.path} was trained on an LLM of width {card.hidden_size}, {base} has {language.hidden_size}"
+                f"run {self.path} was trained on an LLM of width {card.hidden_size}, but {base} has width "
+                f"{language.hidden_size}; name the run's own base LLM with --llm"
             )
         if trained != "full":
             self.check_llm(language)
@@ -200,7 +207,8 @@ class Run:
 
                 update = self._part("lora")
                 check_weights(update, f"run {self.path}", RunError)
-                peft: Any = PeftModel.from_pretrained(language.model, str(update))  # its layers come into it
+                # `from_pretrained` also inserts layers into `language.model`.
+                peft: Any = PeftModel.from_pretrained(language.model, str(update))
                 if merged:
                     language.model = peft.merge_and_unload()
             owners = {name: space.adapter or name for name, space in self.card.spaces.items()}
@@ -216,41 +224,43 @@ class Run:
         return model, PromptFormat(language.tokenizer, soft_tokens, self.card.template, frame)
 
     def _part(self, name: str) -> Path:
-        """Return a folder of the run; a library that is given one that is not there takes it for a name on the hub."""
+        """Return the path of a subfolder. A missing one is an error, since libraries would look for it on the hub."""
         folder = self.path / name
         if not folder.is_dir():
-            raise RunError(f"run {self.path} is not whole: it has no folder {name}; train it or fetch it again")
+            raise RunError(
+                f"run {self.path} is not complete: it has no folder {name}; train the run again, or fetch it again"
+            )
         return folder
 
     def base(self, llm: str | None = None) -> tuple[str, str | None]:
-        """Return where the base LLM is, and which commit of it, where it is on the hub.
+        """Return the folder or hub name of the base LLM, and its commit if it is on the hub.
 
         Args:
-            llm: another place that was given, where it moved.
+            llm: new place of the base LLM, if it was moved.
 
         Raises:
-            RunError: it is a folder of this machine, and not there.
+            RunError: the base LLM is a local folder that does not exist.
         """
         card = self.card.llm
         if llm is not None:
             address = None if Path(llm).expanduser().exists() else HubAddress.of_model(llm)
             same = address is not None and address == HubAddress(card.name)
-            return llm, card.revision if same else None  # a commit is one of its own repository alone
+            return llm, card.revision if same else None  # the commit belongs to the original repository only
         if card.revision is not None:
             return card.name, card.revision
         folder = self.path / card.name
         if not folder.exists():
             raise RunError(
-                f"run {self.path} looks for its base LLM at {folder}, where nothing is: one of the two moved; name the "
-                "LLM's folder with --llm"
+                f"run {self.path} looks for its base LLM at {folder}, which does not exist: the run or the LLM was "
+                "moved; name the LLM's folder with --llm"
             )
         return str(folder), None
 
     def check_llm(self, language: LanguageModel) -> None:
-        """Refuse another base LLM than the one that the run was trained on; old runs do not know which that was.
+        """Check that an LLM is the base LLM that the run was trained on; runs without a fingerprint are not checked.
 
         Raises:
-            RunError: its weights are others.
+            RunError: the weights of the LLM are different.
         """
         known = self.card.llm.fingerprint
         if known in (None, language.fingerprint):
@@ -259,51 +269,52 @@ class Run:
         if fingerprint(str(folder), like=known) != known:
             raise RunError(
                 f"the base LLM in {language.name} is not the one that run {self.path} was trained on: its weights "
-                "changed, or it is another LLM; put the old ones back, name their place with --llm, or train again"
+                "changed, or it is another LLM; restore the old weights, name their folder with --llm, or train again"
             )
 
     def _check_adapter(self, name: str, adapter: ElmAdapter) -> None:
-        """Raise a RunError where an adapter is of another shape than the card says."""
+        """Raise a RunError when the shape of an adapter differs from the card."""
         card, shape = self.card.spaces[name], adapter.config
-        said = (card.dim, card.soft_tokens, self.card.llm.hidden_size)
-        if name not in shape.spaces or said != (shape.vector_dim, shape.soft_tokens, shape.llm_hidden_size):
+        expected = (card.dim, card.soft_tokens, self.card.llm.hidden_size)
+        if name not in shape.spaces or expected != (shape.vector_dim, shape.soft_tokens, shape.llm_hidden_size):
             raise RunError(
-                f"run {self.path}: the adapter of space {name!r} is another than elm.json says: dimension, soft "
-                f"tokens and width of the LLM are {said} there, and {shape.vector_dim}, {shape.soft_tokens}, "
-                f"{shape.llm_hidden_size} in the adapter of {', '.join(shape.spaces)}"
+                f"run {self.path}: the adapter of space {name!r} does not fit elm.json: dimension, soft tokens and "
+                f"width of the LLM are {expected} in elm.json, and {shape.vector_dim}, {shape.soft_tokens}, "
+                f"{shape.llm_hidden_size} in the adapter of {', '.join(shape.spaces)}; train the run again, or fetch "
+                "it again"
             )
 
-    def _first_stage(self) -> Path:
-        """Return the file of the adapters that the first stage left."""
+    def _stage1_file(self) -> Path:
+        """Return the file with the adapters of stage 1."""
         saved = self.path / "checkpoints" / "best-stage1.safetensors"
         if self.card.llm.trained == "frozen":
-            raise RunError(f"run {self.path} has no second stage: its LLM was never trained")
+            raise RunError(f"run {self.path} has no stage 2: its LLM was never trained, so the run itself is stage 1")
         if not saved.is_file():
-            raise RunError(f"run {self.path} keeps no first stage: there is no checkpoints/{saved.name}")
+            raise RunError(f"run {self.path} has no weights of stage 1: checkpoints/{saved.name} is missing")
         return saved
 
 
 def _load_adapters(model: ElmModel, path: Path) -> None:
-    """Put the adapters' weights back that a stage with a frozen LLM left."""
+    """Load the adapter weights that a stage with a frozen LLM saved."""
     try:
         saved = load_file(path)
     except Exception as error:  # safetensors has errors of its own
-        raise RunError(f"{path} cannot be read: {error!r}") from None
-    wanted = {name: p for name, p in model.named_parameters() if name.startswith("adapters.")}
-    if {name: p.shape for name, p in saved.items()} != {name: p.shape for name, p in wanted.items()}:
+        raise RunError(f"{path} cannot be read: {error!r}; fetch the run again") from None
+    parameters = {name: p for name, p in model.named_parameters() if name.startswith("adapters.")}
+    if {name: p.shape for name, p in saved.items()} != {name: p.shape for name, p in parameters.items()}:
         raise RunError(
-            f"{path} holds other weights than those of the adapters; the first stage trained the LLM as well"
+            f"{path} contains other weights than those of the adapters; stage 1 of this run also trained the LLM"
         )
     with torch.no_grad():
-        for name, parameter in wanted.items():
+        for name, parameter in parameters.items():
             parameter.copy_(saved[name])
 
 
 def save_model(folder: Path, model: ElmModel, trained: str, peft_model: Any = None) -> None:
-    """Write adapters, and what was trained of the LLM, into a run folder."""
+    """Write the adapters and the trained weights of the LLM into a run folder."""
     with hushed():
         for name in model.adapters:
-            if model.adapter(name).config.space == name:  # what several spaces share is saved once
+            if model.adapter(name).config.space == name:  # an adapter that several spaces share is saved once
                 model.adapter(name).save_pretrained(folder / "adapters" / name)
         if trained == "lora":
             peft_model.save_pretrained(folder / "lora")
@@ -313,7 +324,7 @@ def save_model(folder: Path, model: ElmModel, trained: str, peft_model: Any = No
 
 
 def write_card(folder: Path, card: RunCard) -> None:
-    """Write elm.json, which makes a folder a finished run; so it comes last."""
+    """Write elm.json. This file marks a folder as a finished run, so it is written last."""
     write_json(folder / "elm.json", card.model_dump())
 
 

@@ -9,7 +9,7 @@ from vectalk.files import atomic_folder
 from vectalk.model.run import Run, write_card
 from vectalk.tasks.corpus.corpus import relative
 
-KEPT_CHECKPOINT = "best-stage1.safetensors"  # what the condition `stage1` needs
+STAGE1_CHECKPOINT = "best-stage1.safetensors"  # the evaluation's condition `stage1` needs this file
 
 
 def copy_run(run: Run, out: str | Path, *, spaces: bool = False, overwrite: bool = False) -> Run:
@@ -17,19 +17,19 @@ def copy_run(run: Run, out: str | Path, *, spaces: bool = False, overwrite: bool
 
     Args:
         run: the run.
-        out: folder to make.
-        spaces: copy the spaces into it too; else the copy names them where they are.
+        out: folder to create.
+        spaces: copy the spaces into `out` too; otherwise the copy refers to the original spaces.
         overwrite: replace another run in `out`.
 
     Raises:
         RunError: a space is not the one that the run was trained on.
-        VectalkError: something else is in the way.
+        VectalkError: `out` already exists and is not a run to overwrite.
     """
     place, card = Path(out), run.card.model_copy(deep=True)
     opened = run.spaces()
     with atomic_folder(place, "elm.json", overwrite=overwrite) as folder:
         shutil.copytree(run.path, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("checkpoints", "spaces"))
-        first = run.path / "checkpoints" / KEPT_CHECKPOINT
+        first = run.path / "checkpoints" / STAGE1_CHECKPOINT
         if first.is_file():
             (folder / "checkpoints").mkdir()
             shutil.copy2(first, folder / "checkpoints" / first.name)

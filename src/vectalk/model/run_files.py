@@ -1,11 +1,11 @@
-"""The files that a run has, as patterns: what is pushed to the hub, and what is fetched from there."""
+"""Patterns of the files of a run: what is uploaded to the hub and downloaded from it."""
 
 from vectalk.space.checks import SPACE_FILES
 
 LLM_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
-# What a run says of itself.
+# Cards, settings and log of a run.
 CARDS = ("elm.json", "README.md", "tasks.yaml", "config.yaml", "training.jsonl")
-# What was trained: adapters, and a low-rank update or the whole LLM.
+# Trained weights: adapters, and a low-rank update or a fully fine-tuned LLM.
 TRAINED = (
     "adapters/*/config.json",
     "adapters/*/*.safetensors",
@@ -13,7 +13,8 @@ TRAINED = (
     "lora/adapter_model.safetensors",
     *(f"llm/{pattern}" for pattern in LLM_FILES),
 )
-# A ridge from embeddings of a text encoder that others have too; an encoder that was fitted to texts holds their words.
+# A ridge regression from embeddings of a public text encoder. An encoder that was fitted to texts contains their words
+# and is left out.
 READBACK = ("readback.json", "readback.safetensors")
 RUN_FILES = (
     *CARDS,

@@ -1,4 +1,4 @@
-"""Training: settings, data order, stages, checkpoints."""
+"""Training: settings, order of the data, stages, checkpoints."""
 
 from vectalk.training.config import TrainConfig
 from vectalk.training.trainer import Trainer, make_trainer, train

@@ -1,4 +1,4 @@
-"""The adapters that a run starts with: one for each space, or one that several spaces share."""
+"""Creates the adapters of a run: one for each space, or one that several spaces share."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vectalk.training.config import TrainConfig
 def make_adapters(
     spaces: Mapping[str, VectorSpace], config: TrainConfig, language: LanguageModel
 ) -> dict[str, ElmAdapter]:
-    """Make fresh adapters.
+    """Create untrained adapters.
 
     Args:
         spaces: spaces by name.
-        config: settings; `adapter` is their shape and who shares one.
-        language: the LLM that they speak to.
+        config: settings; `config.adapter` is the shape of the adapters and the groups of spaces that share one.
+        language: the LLM that reads the soft tokens.
 
     Returns:
         Space -> adapter; spaces that share one have the same object.
@@ -27,10 +27,10 @@ def make_adapters(
     Raises:
         TrainingError: a group of `adapter.shared` names an unknown space, or spaces of different dimension.
     """
-    shape, made = config.adapter, dict[str, ElmAdapter]()
+    shape, adapters = config.adapter, dict[str, ElmAdapter]()
     groups = _groups(spaces, shape.shared)
     for number, name in enumerate(spaces):
-        if name in made:
+        if name in adapters:
             continue
         group = groups.get(name, [name])
         adapter = ElmAdapter.create(
@@ -48,23 +48,24 @@ def make_adapters(
             language.embedding_rms,
             config.seed + number,
         )
-        made.update(dict.fromkeys(group, adapter))
-    return {name: made[name] for name in spaces}
+        adapters.update(dict.fromkeys(group, adapter))
+    return {name: adapters[name] for name in spaces}
 
 
 def _groups(spaces: Mapping[str, VectorSpace], shared: list[list[str]]) -> dict[str, list[str]]:
-    """Return the group of each space that shares an adapter."""
+    """Return the group of each space that shares an adapter: space -> names of all spaces in its group."""
     for group in shared:
         for name in group:
             if name not in spaces:
                 raise TrainingError(
-                    f"adapter.shared names the space {name!r}, which the corpus has not; it has {', '.join(spaces)}"
+                    f"adapter.shared names the space {name!r}, which the corpus does not have; "
+                    f"it has {', '.join(spaces)}"
                 )
         dims = {name: spaces[name].dim for name in group}
         if len(set(dims.values())) > 1:
-            shown = ", ".join(f"{name} has {dim}" for name, dim in dims.items())
+            sizes = ", ".join(f"{name} has {dim}" for name, dim in dims.items())
             raise TrainingError(
-                f"adapter.shared: spaces that share an adapter must have vectors of one dimension, but {shown}; "
-                "give each an adapter of its own"
+                f"adapter.shared: spaces that share an adapter must have vectors of one dimension, but {sizes}; "
+                "leave one of them out of adapter.shared"
             )
     return {name: group for group in shared for name in group}

@@ -1,25 +1,26 @@
-"""What the C library does with the memory that a training step frees."""
+"""Setting of the C library's allocator for memory that a training step frees."""
 
 import ctypes
 import os
 
-# mallopt's names for its settings, of glibc's malloc.h
+# numbers of mallopt's parameters, from glibc's malloc.h
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4
-MOST, AHEAD = 2**31 - 1, 64 << 20
+LARGEST, PADDING = 2**31 - 1, 64 << 20  # bytes
 
 
 def keep_freed_memory() -> bool:
-    """Let freed memory stay with the process for the next step; returns whether that could be settled.
+    """Let the process keep freed memory for the next step; return whether the setting succeeded.
 
-    A step's tensors are freed, and wanted again at the next. glibc gives large ones back to the system, which clears
-    every page before it hands it out anew: on a CPU a tenth to a quarter of a small LLM's step (see
-    benchmarks/log.md). From then on the process holds what its largest step took. Nothing happens without glibc, or
-    where the environment settles it (`MALLOC_...`, `GLIBC_TUNABLES`).
+    Each step frees its tensors, and the next step needs the same memory again. By default glibc returns large tensors
+    to the system, and the system clears every page before the process gets it again. On a CPU this costs a tenth to a
+    quarter of a small LLM's step (see benchmarks/log.md). With the setting, the process keeps as much memory as its
+    largest step needed. The function does nothing without glibc, or if environment variables already configure the
+    allocator (`MALLOC_...`, `GLIBC_TUNABLES`).
     """
     if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
         return False
     try:
-        settle = ctypes.CDLL("libc.so.6").mallopt
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return False
-    return all([settle(TRIM_THRESHOLD, MOST), settle(TOP_PAD, AHEAD), settle(MMAP_MAX, 0)])
+    return all([mallopt(TRIM_THRESHOLD, LARGEST), mallopt(TOP_PAD, PADDING), mallopt(MMAP_MAX, 0)])

@@ -1,8 +1,8 @@
-"""A small base LLM, trained from nothing on the texts of training entities, without their vectors.
+"""A small base LLM, trained from scratch on the texts of training entities, without their vectors.
 
-It stands in for a pretrained LLM where none is at hand: it can write the corpus's kind of text, and it can answer a
-question when the entity is described in words (`Summarise genres: comedy; decade: 1990s.`). It has seen no vector, no
-title that was asked about and no validation or test entity. It knows nothing else, so expect nothing else of it.
+It replaces a pretrained LLM if none is available. It can write texts like those of the corpus, and it can answer a
+question when the entity is described in words (`Summarise genres: comedy; decade: 1990s.`). Its training data has no
+vectors, no titles from questions, and no validation or test entities. It has no other knowledge.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from vectalk.training.order import length_grouped
 from vectalk.training.stage import learning_rate
 
 SPECIAL = ["<|pad|>", "<|end|>"]
-PLAIN_SHARE = 0.25  # texts learned without a question before them
+PLAIN_SHARE = 0.25  # share of the texts that are learned without a question
 
 
 def texts_of(corpus: Corpus, split_name: str, seed: int = 0) -> Iterator[tuple[str | None, str]]:
-    """Yield (question, target) pairs, the question's slots described in words; None where the text stands alone."""
+    """Yield (question, target) pairs with slots described in words; the question is None for a text without one."""
     teacher = FactsTeacher(corpus.suite, corpus.spaces)
     choice = random.Random(seed)
-    for task in corpus.suite.tasks:  # what lies around the entities is looked up for all of them at once
+    for task in corpus.suite.tasks:  # one neighbour search for all entities is faster
         teacher.prepare(task, {slot: corpus.spaces[s].rows(split_name).tolist() for slot, s in task.slots.items()})
     for example in corpus.examples(split_name):
         if choice.random() < PLAIN_SHARE:
@@ -79,23 +79,23 @@ def make_base_llm(
     """Train a small Llama on a corpus's training texts and save it as a Hugging Face folder.
 
     Args:
-        corpus: whose training entities are described.
-        out: folder to make.
-        hidden: width; heads are 32 wide.
-        layers: depth.
-        vocabulary: tokens of the tokenizer.
+        corpus: corpus whose training texts are learned.
+        out: folder to create.
+        hidden: hidden size, a multiple of 32; each attention head has width 32.
+        layers: number of layers.
+        vocabulary: number of tokens of the tokenizer.
         steps: optimiser steps.
-        batch_size: texts a step.
+        batch_size: texts per step.
         lr: peak learning rate.
-        seed: of everything random.
-        overwrite: replace the folder where it exists.
-        progress: called with steps done, all steps, and what is going on, or the loss, in words.
+        seed: seed of all random choices.
+        overwrite: replace the folder if it exists.
+        progress: called with the number of steps done, the number of all steps, and the current work or loss as text.
 
     Returns:
         The folder.
 
     Raises:
-        TrainingError: the width is no multiple of 32.
+        TrainingError: `hidden` is not a multiple of 32.
     """
     if hidden % 32:
         raise TrainingError(f"hidden must be a multiple of 32, not {hidden}")

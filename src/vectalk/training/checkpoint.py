@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a run needs to go on as if nothing had happened; safetensors and JSON only."""
+"""Checkpoints: everything that a run needs to resume with an identical result; safetensors and JSON only."""
 
 from __future__ import annotations
 
@@ -20,29 +20,36 @@ _NAME = re.compile(r"^step-(\d+)$")
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the parameters that are trained, by name."""
+    """Return the trained parameters, by name."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
 def save_weights(model: nn.Module, path: Path | None) -> None:
-    """Write the trained parameters. Where they are spread over processes all have to take part, one with a path."""
+    """Write the trained parameters. With sharded weights all processes must call this, and only one passes a path."""
     gathered = gather(trainable(model), path is not None)
     if path is not None:
         save_file(gathered, path)
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Read the trained parameters back, all of them."""
-    saved, wanted = _load(path), trainable(model)
-    if saved.keys() != wanted.keys():
-        odd = sorted(saved.keys() ^ wanted.keys())[:3]
-        raise TrainingError(f"checkpoint {path} holds other parameters than the model ({', '.join(odd)}, ...)")
+    """Load all trained parameters.
+
+    Raises:
+        TrainingError: the file cannot be read, or has other parameters than the model.
+    """
+    saved, parameters = _load(path), trainable(model)
+    if saved.keys() != parameters.keys():
+        names = ", ".join(sorted(saved.keys() ^ parameters.keys())[:3])
+        raise TrainingError(
+            f"checkpoint {path} has other parameters than the model ({names}, ...); resume with the settings of the "
+            "run, or start again in another folder"
+        )
     with torch.no_grad():
-        for name, parameter in wanted.items():
+        for name, parameter in parameters.items():
             if saved[name].shape != parameter.shape:
                 raise TrainingError(
-                    f"checkpoint {path}: {name} is of shape {list(saved[name].shape)}, the model has "
-                    f"{list(parameter.shape)}"
+                    f"checkpoint {path}: {name} has shape {list(saved[name].shape)}, but the model needs "
+                    f"{list(parameter.shape)}; resume with the settings of the run"
                 )
             parameter.copy_(part_of(saved[name], parameter))
 
@@ -51,7 +58,7 @@ def _load(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(path)
     except Exception as error:  # safetensors has errors of its own
-        raise TrainingError(f"checkpoint {path} cannot be read: {error!r}; remove its folder, and resume") from None
+        raise TrainingError(f"checkpoint {path} cannot be read: {error!r}; remove its folder and resume") from None
 
 
 def save_checkpoint(
@@ -62,9 +69,9 @@ def save_checkpoint(
     state: dict[str, Any],
     keep: int,
 ) -> None:
-    """Write checkpoint `step` whole or not at all, and leave only the last `keep`.
+    """Write checkpoint `step` atomically, and delete all but the last `keep` checkpoints.
 
-    Where weights are spread over processes all have to take part, one with a folder.
+    With sharded weights all processes must call this, and only one passes a folder.
     """
     moments: dict[str, torch.Tensor] = {}
     for name, entries in zip(_order(model, optimizer), _states(optimizer), strict=True):
@@ -83,13 +90,13 @@ def save_checkpoint(
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """Return the whole checkpoints of a run, oldest first."""
-    found = [p for p in folder.glob("step-*") if _NAME.match(p.name) and (p / "state.json").is_file()]
-    return sorted(found, key=lambda p: int(p.name.split("-")[1]))
+    """Return the complete checkpoints of a run, oldest first."""
+    complete = [p for p in folder.glob("step-*") if _NAME.match(p.name) and (p / "state.json").is_file()]
+    return sorted(complete, key=lambda p: int(p.name.split("-")[1]))
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what a process that was killed while writing left behind."""
+    """Remove unfinished files of a killed process, and restore the checkpoint that the process was replacing."""
     for waiting in folder.glob(".step-*.old"):
         put_back(folder / waiting.name[1 : -len(".old")])
     for kind in ("tmp", "old", "removed"):
@@ -105,7 +112,7 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
 
 
 def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put weights and optimiser back as they were. There is no random state: seed and step decide all."""
+    """Load weights and optimiser state. There is no random state: seed and step determine all random choices."""
     load_weights(model, checkpoint / "model.safetensors")
     numbers = {name: i for i, name in enumerate(_order(model, optimizer))}
     state: dict[int, dict[str, torch.Tensor]] = {}
@@ -117,7 +124,7 @@ def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: torch.optim.O
 
 
 def _order(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
-    """Names of the parameters in the order in which the optimiser numbers them."""
+    """Return the names of the parameters in the optimiser's order."""
     names = {id(p): name for name, p in trainable(model).items()}
     return [names[id(p)] for group in optimizer.param_groups for p in group["params"]]
 

@@ -1,4 +1,4 @@
-"""Settings of a training run: typed, checked once, saved resolved beside the result."""
+"""Settings of a training run: typed, checked when loaded, and saved with all defaults next to the run."""
 
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,13 +17,13 @@ class AdapterConfig(BaseModel):
 
     Attributes:
         kind: `linear`, `mlp` or `residual`.
-        soft_tokens: S, positions that one vector becomes.
+        soft_tokens: number S of soft tokens per vector.
         width: hidden width of the MLP.
-        dropout: on its hidden layer.
-        shared: groups of spaces of one dimension that share an adapter, e.g. `[[film, user]]` for the item and user
-            vectors of one factorisation; each space keeps a normaliser of its own.
-        start: `random`, or `words`: before training the adapters are solved in closed form, so that soft tokens look like
-            the words of the targets (see `word_start`).
+        dropout: dropout probability on the hidden layer of the MLP.
+        shared: groups of spaces of the same dimension that share an adapter, e.g. `[[film, user]]` for the item and
+            user vectors of one factorisation; each space has its own normaliser.
+        start: `random`, or `words`: before training the adapters are solved in closed form, so that the soft tokens
+            look like the words of the targets (see `word_start`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,13 +36,15 @@ class AdapterConfig(BaseModel):
     start: Literal["random", "words"] = "random"
 
     @model_validator(mode="after")
-    def _groups_are_apart(self) -> "AdapterConfig":
+    def _groups_are_disjoint(self) -> "AdapterConfig":
         names = [name for group in self.shared for name in group]
-        again = [name for name in names if names.count(name) > 1]
-        if again:
-            raise ValueError(f"adapter.shared names the space {again[0]!r} more than once")
+        repeated = [name for name in names if names.count(name) > 1]
+        if repeated:
+            raise ValueError(
+                f"adapter.shared names the space {repeated[0]!r} more than once; a space can be in one group only"
+            )
         if any(len(group) < 2 for group in self.shared):
-            raise ValueError("each group of adapter.shared names at least two spaces, e.g. [[film, user]]")
+            raise ValueError("each group of adapter.shared must name at least two spaces, e.g. [[film, user]]")
         return self
 
 
@@ -50,20 +52,21 @@ class StageConfig(BaseModel):
     """One stage of training.
 
     Attributes:
-        steps: most optimiser steps; 0 leaves the stage out.
-        llm: what of the LLM is trained: nothing (`frozen`), a low-rank update (`lora`), or everything (`full`).
+        steps: largest number of optimiser steps; 0 skips the stage.
+        llm: which part of the LLM is trained: nothing (`frozen`), a low-rank update (`lora`), or all weights (`full`).
         lr_adapter: peak learning rate of the adapters.
-        lr_llm: peak learning rate of the LLM's part.
-        warmup: share of the steps over which the rate rises.
-        schedule: `cosine` falls to `floor`, `constant` stays.
-        floor: share of the peak rate that a falling schedule ends at.
-        patience: stop after so many evaluations without a better validation loss.
-        keep: which weights the stage hands on: those of the `best` validation loss, or the `last`. Early in a
-            curriculum the loss may lie above that of the LLM as it came, while the vector gain grows: keep the last.
-        tasks: tasks of the corpus that this stage learns and is judged by, e.g. short ones first; all when omitted.
-        rare_tokens: how much more the loss counts rare tokens: each counts idf ** rare_tokens (inverse document
-            frequency), so 0 counts all alike. Syntax is most of the loss of a long text, and the vector says nothing
-            of it; greedy answers, too, come to prefer what is particular. Validation losses are never weighted.
+        lr_llm: peak learning rate of the LLM's trained weights.
+        warmup: share of the steps in which the learning rate rises linearly to its peak.
+        schedule: after the warmup, `cosine` falls to `floor`, and `constant` stays at the peak.
+        floor: learning rate at the end of `cosine`, as a share of the peak.
+        patience: training stops after this number of evaluations without a better validation loss.
+        keep: weights at the end of the stage: those with the `best` validation loss, or the `last`. Early in a
+            curriculum, the loss may be above that of the untrained LLM while the vector gain grows; then use `last`.
+        tasks: tasks of the corpus for training and validation in this stage, e.g. short ones first; all when omitted.
+        rare_tokens: exponent of the token weights: each token has the weight idf ** rare_tokens (inverse document
+            frequency), so at 0 all weights are equal. In a long text, syntax makes up most of the loss, but the vector
+            has no information about syntax. With weights, greedy answers also prefer specific words. Validation losses
+            are never weighted.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -92,39 +95,41 @@ class LoraConfig(BaseModel):
 
 
 class TrainConfig(BaseModel):
-    """Everything that decides a run, apart from its corpus and its base LLM.
+    """All settings of a run, except its corpus and its base LLM.
 
     Attributes:
         adapter: shape of the adapters.
-        stage1: adapters alone, LLM frozen.
-        stage2: adapters together with the LLM, or a low-rank update of it.
+        stage1: first stage; by default it trains the adapters with a frozen LLM.
+        stage2: second stage; by default it trains the adapters and all weights of the LLM.
         lora: shape of the low-rank update, where a stage takes one.
-        batch_size: examples an optimiser step.
-        batch_tokens: most tokens of a batch, padding included, where that is less than `batch_size` examples; spares
-            memory where lengths differ much.
-        grad_accumulation: pieces that a batch is worked through in. It changes memory, not the result; `batch_size` is
-            always that of an optimiser step, over all processes and pieces.
-        gradient_checkpointing: forget the LLM's activations and compute them again; less memory, a third more time.
-        keep_freed_memory: on a CPU, keep the memory that a step frees for the next one instead of giving it back to the
-            system, which takes a tenth to a quarter of a small LLM's time; it stays with the process from then on.
-            Nothing happens without glibc, or where the environment settles it (`MALLOC_...`, `GLIBC_TUNABLES`).
-        shard: spread weights, gradients and the optimiser's moments over the processes (FSDP2) instead of giving each a
-            copy; also on where `accelerate launch` says so.
-        weight_decay: of AdamW, on matrices only.
-        clip: largest norm of the gradient.
-        vector_noise: standard deviation of the noise added to training vectors, in units of the space's scale;
-            neighbouring points share their texts, so this keeps a small catalogue from being learned by heart.
+        batch_size: examples per optimiser step, over all processes and pieces.
+        batch_tokens: largest number of tokens per batch, padding included; a batch then has fewer than `batch_size`
+            examples if they are long. It saves memory when lengths differ much.
+        grad_accumulation: number of pieces into which a batch is split. More pieces need less memory; the result is
+            the same.
+        gradient_checkpointing: discard the LLM's activations and compute them again in the backward pass; needs less
+            memory and a third more time.
+        keep_freed_memory: on a CPU, keep the memory that a step frees for the next step. Returning it to the system
+            costs a tenth to a quarter of a small LLM's training time. The process then keeps the memory until it ends.
+            The setting has no effect without glibc, or if environment variables already configure the allocator
+            (`MALLOC_...`, `GLIBC_TUNABLES`).
+        shard: split weights, gradients and the optimiser's moments among the processes (FSDP2); otherwise each process
+            has a full copy. `accelerate launch` can also turn this on.
+        weight_decay: weight decay of AdamW, on matrices only.
+        clip: largest norm of the gradient; a larger gradient is scaled down.
+        vector_noise: standard deviation of the noise added to training vectors, in units of the space's scale.
+            Noise teaches that nearby points have the same text, which reduces overfitting on a small catalogue.
         eval_every: optimiser steps between evaluations on validation examples.
-        eval_examples: how many validation examples at most.
-        eval_answers: how many validation questions are answered at an evaluation, with right and with shuffled
-            vectors, to log semantic consistency; only in spaces that a text encoder made. 0 leaves it out.
+        eval_examples: largest number of validation examples per evaluation.
+        eval_answers: number of validation questions that the model answers at each evaluation, with right and with
+            shuffled vectors, to log semantic consistency; only for spaces of a text encoder. 0 turns it off.
         save_every: optimiser steps between checkpoints.
-        keep: how many of the last checkpoints stay.
-        seed: of everything random.
-        dtype: type of the LLM's weights; `auto` is float32 on a CPU and the checkpoint's own type elsewhere.
-        autocast: type of the arithmetic, whatever the type of the weights; `auto` is bfloat16 where the device is
-            quicker so (GPUs that know it; CPUs with avx512_bf16 or amx, for LLMs of width 256 or more), else the
-            weights' own.
+        keep: number of checkpoints to keep; older ones are deleted.
+        seed: seed of all random choices.
+        dtype: dtype of the LLM's weights; `auto` is float32 on a CPU and the dtype of the saved weights elsewhere.
+        autocast: dtype of matrix products, whatever the dtype of the weights; `auto` is bfloat16 on devices where it
+            is faster (GPUs with bfloat16; CPUs with avx512_bf16 or amx, for LLMs of width 256 or more), else the dtype
+            of the weights.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -155,33 +160,33 @@ class TrainConfig(BaseModel):
     def _stages_agree(self) -> "TrainConfig":
         stages = [stage for stage in (self.stage1, self.stage2) if stage.steps]
         if not stages:
-            raise ValueError("stage1.steps and stage2.steps are both 0: nothing would be trained")
+            raise ValueError("stage1.steps and stage2.steps are both 0, so nothing is trained; set one to at least 1")
         if self.dtype == "float16" and any(stage.llm == "full" for stage in stages):
             raise ValueError(
-                "dtype is 'float16', and a stage trains the whole LLM (llm: full): small steps and moments vanish in "
-                "it; leave dtype out (float32 weights, products in bfloat16 where the device is quicker so), or train "
-                "a low-rank update (llm: lora)"
+                "dtype is 'float16', and a stage trains all weights of the LLM (llm: full): small steps and moments "
+                "underflow in float16; leave out dtype (float32 weights, bfloat16 products where these are faster), "
+                "or train a low-rank update (llm: lora)"
             )
         if len({stage.llm for stage in stages} - {"frozen"}) > 1:
             raise ValueError(
-                f"stage1.llm is {self.stage1.llm!r} and stage2.llm is {self.stage2.llm!r}: a run trains the LLM in one "
-                "way; make one of them 'frozen', or both the same"
+                f"stage1.llm is {self.stage1.llm!r} and stage2.llm is {self.stage2.llm!r}: a run can train the LLM in "
+                "one way only; make one of them 'frozen', or both the same"
             )
         return self
 
     @classmethod
     def load(cls, path: str | Path | None, overrides: dict[str, object] | None = None) -> "TrainConfig":
-        """Read a YAML file and put `overrides` (dotted names) on top.
+        """Read settings from a YAML file, and replace those that `overrides` (by dotted name) contains.
 
         Raises:
-            TrainingError: the file is missing or a field is wrong; names file, field and what is allowed.
+            TrainingError: the file is missing, or a value is wrong; the message names file, setting and allowed values.
         """
         values: Any = {}
         if path is not None:
             if not Path(path).is_file():
-                raise TrainingError(f"config file {path} does not exist")
-            found = read_yaml(path, TrainingError)
-            values = {} if found is None else found
+                raise TrainingError(f"config file {path} does not exist; check the path")
+            content = read_yaml(path, TrainingError)
+            values = {} if content is None else content
         if not isinstance(values, dict):
             raise TrainingError(f"config {path}: it must map settings to values, not be a {type(values).__name__}")
         defaults = cls().model_dump()
@@ -191,9 +196,11 @@ class TrainConfig(BaseModel):
             for parent in parents:
                 place = place.setdefault(parent, {})
                 if not isinstance(place, dict):
-                    raise TrainingError(f"setting {name}: {parent} is {place!r} in {path}, which has no parts")
+                    raise TrainingError(
+                        f"setting {name}: {parent} is {place!r} in {path}; it must be a group of settings"
+                    )
             place[last] = value
-        for stage in ("stage1", "stage2"):  # a file may name just what it changes
+        for stage in ("stage1", "stage2"):  # a file may contain only the settings that it changes
             if isinstance(values.get(stage), dict):
                 values[stage] = {**defaults[stage], **values[stage]}
         try:
@@ -208,20 +215,20 @@ class TrainConfig(BaseModel):
         return yaml.safe_dump(self.model_dump(), sort_keys=False)
 
 
-def _problem(kind: str, name: str, message: str, given: object) -> str:
-    """Say what is wrong with a setting; of one that there is not, which ones it may have meant."""
+def _problem(kind: str, name: str, message: str, value: object) -> str:
+    """Return a message about a wrong setting; for an unknown name the message suggests similar names."""
     if kind == "extra_forbidden":
         known = _names(TrainConfig().model_dump())
         last = name.rpartition(".")[2]
         near = [n for n in known if n.rpartition(".")[2] == last] or get_close_matches(name, known, 3, 0.6)
-        meant = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
-        return f"there is no setting {name}; {meant}"
-    return f"{name}: {message} (given {given!r})" if name else message.removeprefix("Value error, ")
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+        return f"there is no setting {name}; {hint}"
+    return f"{name}: {message} (given {value!r})" if name else message.removeprefix("Value error, ")
 
 
 def _names(settings: dict[str, Any], before: str = "") -> list[str]:
     """Return the dotted names of all settings."""
-    found = []
+    names = []
     for name, value in settings.items():
-        found += _names(value, f"{before}{name}.") if isinstance(value, dict) else [before + name]
-    return found
+        names += _names(value, f"{before}{name}.") if isinstance(value, dict) else [before + name]
+    return names

@@ -1,4 +1,4 @@
-"""Examples and batches of them, made of flat arrays in a fraction of a millisecond each."""
+"""Training examples as flat arrays, from which a batch is built in less than a millisecond."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Examples:
 
     Args:
         source: tokenised examples, or rows of a corpus.
-        spaces: spaces by name.
-        prompts: makes prompts of questions.
-        context: longest prompt with its answer that the LLM takes, in tokens.
+        spaces: name -> space.
+        prompts: turns questions into prompts.
+        context: longest prompt plus answer that the LLM accepts, in tokens; None: no limit.
         noise: standard deviation of the noise on vectors, in units of the space's scale.
 
     Attributes:
-        lengths: [N] tokens of each example.
+        lengths: [N] number of tokens of each example.
     """
 
     def __init__(
@@ -45,25 +45,25 @@ class Examples:
         return len(self.tokens)
 
     def of_tasks(self, tasks: Sequence[str] | None) -> np.ndarray:
-        """Return the numbers of the examples of some tasks; of all when None."""
+        """Return the numbers of the examples of some tasks; of all tasks when None."""
         if tasks is None:
             return np.arange(len(self))
-        wanted = [i for i, name in enumerate(self.tokens.tasks) if name in tasks]
-        return np.flatnonzero(np.isin(self.tokens.arrays["tasks"], wanted))
+        indices = [i for i, name in enumerate(self.tokens.tasks) if name in tasks]
+        return np.flatnonzero(np.isin(self.tokens.arrays["tasks"], indices))
 
     def task(self, number: int) -> str:
         """Return the task of an example."""
         return self.tokens.tasks[int(self.tokens.arrays["tasks"][number])]
 
     def target_ids(self, numbers: np.ndarray) -> list[tuple[int, ...]]:
-        """Return the tokens of some targets, without what ends an answer."""
+        """Return the token ids of some targets, without the end tokens."""
         tokens, end = self.tokens, len(self.prompts.end)
         starts = tokens.starts[numbers] + tokens.answers[numbers]
         stops = tokens.starts[np.asarray(numbers) + 1] - end
         return [tuple(tokens.ids[a:b].tolist()) for a, b in zip(starts, stops, strict=True)]
 
     def check_longest(self, split: str = "training") -> None:
-        """Refuse examples that do not fit into the LLM's context, before training and not during it."""
+        """Raise a TrainingError when an example does not fit into the LLM's context, before training starts."""
         number = int(np.argmax(self.lengths)) if len(self) else 0
         if self.context is not None and len(self) and self.lengths[number] > self.context:
             many = int((self.lengths > self.context).sum())
@@ -71,12 +71,12 @@ class Examples:
             about = ", ".join(f"{slot} = {self.spaces[space].title(row)}" for slot, (space, row) in slots)
             raise TrainingError(
                 f"{split} example {number} (task {self.task(number)!r}, {about}) is {self.lengths[number]} tokens "
-                f"long, the LLM takes {self.context} ({many} such examples): shorten its target, or take an LLM with a "
-                "longer context"
+                f"long, but the LLM accepts {self.context} ({many} such examples); shorten the targets, or take an LLM "
+                "with a longer context"
             )
 
     def prompt(self, number: int) -> tuple[Prompt, dict[str, tuple[str, int]]]:
-        """Return one example's prompt, labels included, and its slots (space, row)."""
+        """Return the prompt of an example, with labels, and its slots: slot name -> (space, row)."""
         tokens, slots = self.tokens, self.tokens.slots(np.array([number]))
         rows = {
             tokens.names[name]: (tokens.spaces[space], int(row))
@@ -85,7 +85,7 @@ class Examples:
         return tokens.prompt(number, self.prompts.soft_tokens), rows
 
     def supervised(self, numbers: np.ndarray, weights: np.ndarray | None = None) -> float:
-        """Return how many tokens some examples have to learn, or the sum of their weights [V]."""
+        """Return the number of tokens to learn in some examples, or the sum of these tokens' weights [V]."""
         answers = self.tokens.answers[numbers]
         if weights is None:
             return int((self.lengths[numbers] - answers).sum())
@@ -104,10 +104,10 @@ class Examples:
 
         Args:
             numbers: example numbers [B].
-            part: take every n-th example only, from the first number on: `(rank, processes)`. Noise is the same
-                whatever the parts. A part without examples holds one that is not learned.
-            shuffle: give each example the vectors of the one so many places further, as a control.
-            noise_seed: seed of the noise on vectors; none is added without it.
+            part: `(k, n)` takes examples k, k + n, k + 2n, ... of `numbers` only. The noise does not depend on the
+                part. A part without examples has one example without labels.
+            shuffle: as a control, give each example the vectors of the example that is this many places further.
+            noise_seed: seed of the noise on vectors; None: no noise.
         """
         mine = np.arange(*part[:1], len(numbers), part[1])
         silent = len(mine) == 0
@@ -115,15 +115,15 @@ class Examples:
         slots = self.tokens.slots(numbers)
         rows = slots.row if shuffle is None else _others(slots, len(numbers), shuffle)
         vectors = self._vectors(slots, rows, noise_seed)
-        chosen = numbers[mine]
-        lengths, answers = self.lengths[chosen].astype(np.int64), self.tokens.answers[chosen].astype(np.int64)
-        shape = (len(chosen), int(lengths.max()))
-        example = np.repeat(np.arange(len(chosen)), lengths)
+        own = numbers[mine]
+        lengths, answers = self.lengths[own].astype(np.int64), self.tokens.answers[own].astype(np.int64)
+        shape = (len(own), int(lengths.max()))
+        example = np.repeat(np.arange(len(own)), lengths)
         within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         at = (example, within)
         ids = np.full(shape, self.prompts.pad_id, np.int64)
         mask, labels = np.zeros(shape, np.int64), np.full(shape, IGNORED, np.int64)
-        words = self.tokens.words(chosen)
+        words = self.tokens.words(own)
         ids[at], mask[at] = words, 1
         if not silent:
             labels[at] = np.where(within >= answers[example], words, IGNORED)
@@ -135,13 +135,13 @@ class Examples:
             torch.from_numpy(labels),
             *placed,
             padded_right=True,
-            shared=_common(ids, before) if len(chosen) > 1 else 0,
+            shared=_common(ids, before) if len(own) > 1 else 0,
             before=before,
         )
 
     def _vectors(self, slots: Slots, rows: np.ndarray, noise_seed: Sequence[int] | None) -> dict[int, np.ndarray]:
-        """Return for each space [M, D], filled where the slot is of that space."""
-        found = {}
+        """Return for each space the vectors of all slots [M, D]; rows of slots of other spaces are zero."""
+        by_space = {}
         rng = None if noise_seed is None or self.noise == 0 else np.random.default_rng(noise_seed)
         for number, name in enumerate(self.tokens.spaces):
             space, of_space = self.spaces[name], slots.space == number
@@ -151,43 +151,43 @@ class Examples:
             values[of_space] = space.vectors[rows[of_space]]
             if not np.isfinite(values).all():
                 bad = int(rows[np.argmin(np.isfinite(values).all(1))])
-                raise PromptError(f"space {name!r}: the vector of row {bad} holds NaN or infinity")
+                raise PromptError(f"space {name!r}: the vector of row {bad} contains NaN or infinity; fix the space")
             if rng is not None:
                 noise = rng.standard_normal((int(of_space.sum()), space.dim), np.float32)
                 values[of_space] += self.noise * space.normalizer.scale * noise
-            found[number] = values
-        return found
+            by_space[number] = values
+        return by_space
 
     def _placed(
         self, slots: Slots, vectors: Mapping[int, np.ndarray], mine: np.ndarray
     ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        """Return vectors, their mask and positions by space, as rows of the batch hold them."""
+        """Return vectors, masks and positions by space, in the row layout of the batch."""
         values, masks, positions = {}, {}, {}
         number = np.full(int(slots.example.max(initial=0)) + 1, -1)
         number[mine[mine < len(number)]] = np.arange(len(mine))[mine < len(number)]
-        for space, given in vectors.items():
-            chosen = np.flatnonzero((slots.space == space) & (number[slots.example] >= 0))
-            if not len(chosen):
+        for space, slot_vectors in vectors.items():
+            indices = np.flatnonzero((slots.space == space) & (number[slots.example] >= 0))
+            if not len(indices):
                 continue
-            row = number[slots.example[chosen]]
+            row = number[slots.example[indices]]
             order = np.argsort(row, kind="stable")
-            chosen, row = chosen[order], row[order]
+            indices, row = indices[order], row[order]
             counts = np.bincount(row, minlength=len(mine))
             k = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
             shape = (len(mine), int(counts.max()))
             value, mask, place = (
-                np.zeros((*shape, given.shape[1]), np.float32),
+                np.zeros((*shape, slot_vectors.shape[1]), np.float32),
                 np.zeros(shape, bool),
                 np.zeros(shape, np.int64),
             )
-            value[row, k], mask[row, k], place[row, k] = given[chosen], True, slots.place[chosen]
+            value[row, k], mask[row, k], place[row, k] = slot_vectors[indices], True, slots.place[indices]
             name = self.tokens.spaces[space]
             values[name], masks[name], positions[name] = map(torch.from_numpy, (value, mask, place))
         return values, masks, positions
 
 
 def _others(slots: Slots, count: int, shift: int) -> np.ndarray:
-    """Return for each slot the row of another entity of its space, from the examples that follow."""
+    """Return for each slot the row of another entity of the same space, from one of the next examples."""
     of_example = [np.flatnonzero(slots.example == n) for n in range(count)]
     rows = slots.row.copy()
     for i in range(len(rows)):
@@ -201,12 +201,12 @@ def _others(slots: Slots, count: int, shift: int) -> np.ndarray:
 
 
 def _before(slots: Slots, mine: np.ndarray, answer: int) -> int:
-    """Return how many leading columns have no slot in any row, nor the first token whose next one is learned."""
+    """Return the number of leading columns before the first slot and the first supervised position of all rows."""
     places = slots.place[np.isin(slots.example, mine)]
     return min(answer - 1, int(places.min()) if len(places) else answer)
 
 
 def _common(ids: np.ndarray, most: int) -> int:
-    """Return how many leading tokens all rows have in common, at most `most`."""
+    """Return the number of leading tokens that are the same in all rows, at most `most`."""
     same = (ids[:, :most] == ids[:1, :most]).all(0)
     return most if same.all() else int(np.argmin(same))

@@ -1,4 +1,4 @@
-"""What a run leaves when training is over: weights, elm.json and a model card."""
+"""Writes the finished run after training: weights, elm.json and a model card."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ LIBRARIES = ("vectalk", "torch", "transformers", "accelerate", "peft", "safetens
 
 
 def finish(trained: Trained, note: str = "") -> None:
-    """Write the finished run, a note in its README; elm.json comes last, since it is what makes the folder a run."""
+    """Write the finished run, with an optional note in its README; elm.json is last, since it marks a finished run."""
     out, config = trained.folder.path, trained.folder.config
     shutil.rmtree(out / "weights.tmp", ignore_errors=True)
     with atomic_folder(out / "weights.tmp", "adapters") as part:
         save_model(part, trained.model, trained.how, trained.peft_model)
-    for made in (out / "weights.tmp").iterdir():
-        if (out / made.name).is_dir():  # left by a process that was stopped right here
-            shutil.rmtree(out / made.name)
-        os.replace(made, out / made.name)
+    for folder in (out / "weights.tmp").iterdir():
+        if (out / folder.name).is_dir():  # from a process that was stopped at this point
+            shutil.rmtree(out / folder.name)
+        os.replace(folder, out / folder.name)
     (out / "weights.tmp").rmdir()
     card = _card(trained)
     write_text(out / "README.md", model_card(trained, card, note))
@@ -67,7 +67,7 @@ def _card(trained: Trained) -> RunCard:
 
 
 def model_card(trained: Trained, card: RunCard, note: str = "") -> str:
-    """Return the README of a run: what it is, what it was made of, how well it read its vectors."""
+    """Return the README of a run: its base LLM, tasks, spaces, and validation losses."""
     corpus, out = trained.folder.corpus, trained.folder.path
     best = [min(trained.folder.evaluations(s), key=lambda r: r["validation_loss"], default=None) for s in (1, 2)]
     figures = "\n".join(
@@ -84,33 +84,32 @@ def model_card(trained: Trained, card: RunCard, note: str = "") -> str:
     )
     revision = f" at `{card.llm.revision}`" if card.llm.revision else ""
     first = corpus.suite.tasks[0]
-    place = out.name if out.is_absolute() else out.as_posix()  # a card may be shown to others
+    place = out.name if out.is_absolute() else out.as_posix()  # a public card shows no absolute path
     return f"""# An Embedding Language Model
 
-Made by vectalk: it answers questions about vectors of the spaces below, also about points where no entity is.
+Made by vectalk. The model answers questions about vectors of the spaces below, also about points without an entity.
 {f"{chr(10)}{note}{chr(10)}" if note else ""}
-- Base LLM: `{card.llm.name}`{revision}; trained of it: {card.llm.trained}
+- Base LLM: `{card.llm.name}`{revision}; trained part: {card.llm.trained}
 - Tasks: {", ".join(f"`{task.name}`" for task in corpus.suite.tasks)}
 - Targets written by: {corpus.card["teacher"]} ({corpus.card["counts"]["train"]} training examples)
 
 Spaces:
 {spaces}
 
-Best evaluation of each stage, on validation entities. The gain is how much the loss rises when each question gets the
-vector of another entity: near zero, the answers do not depend on the vector.
+Best evaluation of each stage, on validation entities. The vector gain is the increase of the loss when each question
+gets the vector of another entity. If the gain is near zero, the answers do not depend on the vector.
 
 | stage | step | loss | loss, vectors shuffled | vector gain |
 | --- | --- | --- | --- | --- |
 {figures}
 
-The last of these losses, by task:
+The loss of the last row, by task:
 
 | task | loss |
 | --- | --- |
 {by_task}
 
-The steps took {trained.progress.seconds / 60:.1f} minutes on `{trained.device}`; evaluations and checkpoints come
-on top.
+The steps took {trained.progress.seconds / 60:.1f} minutes on `{trained.device}`, without evaluations and checkpoints.
 
 ```
 vectalk ask {place} "{first.prompts[0]}" {" ".join(f"--bind {slot}=..." for slot in first.slots)}

@@ -1,4 +1,4 @@
-"""The folder of a run while it is trained: whose it is, its log, its best weights."""
+"""The folder of a run during training: its identity, its log, its best weights."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class RunFolder:
 
     Args:
         path: the folder.
-        corpus: what is trained on.
+        corpus: the training corpus.
         config: settings.
         llm: hub name or folder of the base LLM.
-        revision: of a hub model.
-        start: what tells the run that is started from.
+        revision: branch, tag or commit of an LLM on the hub.
+        start: hash of the run that training starts from (see `start.identity_of`); None without one.
     """
 
     def __init__(
@@ -50,9 +50,16 @@ class RunFolder:
         }
 
     def check(self, resume: bool) -> None:
-        """Refuse a folder that is not ours to write into."""
+        """Check that training may write into the folder.
+
+        Args:
+            resume: whether to resume the run in the folder.
+
+        Raises:
+            TrainingError: the folder is a finished run, is not empty, or was started with other settings.
+        """
         if (self.path / "elm.json").is_file():
-            raise TrainingError(f"{self.path} is a finished run; name another folder with --out, or remove it")
+            raise TrainingError(f"{self.path} is a finished run; name another folder with --out, or delete this one")
         if resume:
             before = _identity(self.path)
             now = {**self.identity, "weights": fingerprint(str(self.identity["llm"]), like=before["weights"])}
@@ -61,18 +68,18 @@ class RunFolder:
                     what = "base LLM (its files changed)" if key == "weights" else key
                     raise TrainingError(
                         f"{self.path} was started with another {what} and cannot be resumed with this one: "
-                        f"{_difference(before.get(key), value)}; give the same, or start anew in another folder"
+                        f"{_difference(before.get(key), value)}; use the same one, or start again in another folder"
                     )
             return
         if self.path.exists() and (self.path.is_file() or any(self.path.iterdir())):
-            raise TrainingError(f"{self.path} is not empty; go on with --resume, or name another folder with --out")
+            raise TrainingError(f"{self.path} is not empty; resume with --resume, or name another folder with --out")
 
     def claim(self, frame: Frame, commit: str | None) -> None:
-        """Write what makes the folder ours; last of all checks, so that a run that cannot start leaves nothing.
+        """Write identity and settings; call it after all checks, so that a run that cannot start leaves no files.
 
         Args:
-            frame: what the template wrote.
-            commit: of a hub LLM.
+            frame: text of the template around question and answer.
+            commit: commit of an LLM on the hub; None for a folder.
         """
         write_json(self.checkpoints / "frame.json", asdict(frame))
         write_json(self.checkpoints / "identity.json", {**self.identity, "commit": commit})
@@ -80,17 +87,17 @@ class RunFolder:
         write_text(self.path / "tasks.yaml", self.corpus.suite.dump())
 
     def commit(self) -> str | None:
-        """Return the commit of the hub LLM that the run was started with, to go on with though its branch moved."""
+        """Return the commit of the hub LLM at the start of the run; resuming uses it even if the branch has moved."""
         return _identity(self.path).get("commit")
 
     def frame(self) -> Frame:
-        """Return what the template wrote when the run was started."""
+        """Return the frame that was written when the run started."""
         path = self.checkpoints / "frame.json"
         frame: Frame = checked(read_json(path, TrainingError), Frame, path, TrainingError)
         return frame
 
     def best(self, stage: int) -> Path:
-        """Where the best weights of a stage are."""
+        """Return the file of the best weights of a stage."""
         return self.checkpoints / f"best-stage{stage}.safetensors"
 
     def log(self, progress: Progress, **figures: float | dict[str, float]) -> None:
@@ -100,20 +107,20 @@ class RunFolder:
             log.write(json.dumps({**row, "seconds": round(progress.seconds, 2)}) + "\n")
 
     def evaluations(self, stage: int) -> list[dict[str, Any]]:
-        """Return what was logged at the evaluations of a stage."""
+        """Return the log rows of the evaluations of a stage."""
         rows = whole_rows(self.log_path)
-        found = [row for row in rows if row.get("stage") == stage and "validation_loss" in row]
-        return [{"task_losses": {}, **row} for row in found]  # runs begun by an older version lack them
+        evaluations = [row for row in rows if row.get("stage") == stage and "validation_loss" in row]
+        return [{"task_losses": {}, **row} for row in evaluations]  # older versions did not log them
 
     def truncate_log(self, reached: Progress | None) -> None:
-        """Drop what was logged after the checkpoint that is gone on from; it will be logged again."""
+        """Delete log rows after the checkpoint that training resumes from; these steps will be logged again."""
         last = (reached.stage, reached.step) if reached is not None else (0, 0)
         if self.log_path.exists():
             rows = whole_rows(self.log_path)
             write_jsonl(self.log_path, [row for row in rows if (row["stage"], row["step"]) <= last])
 
     def clean(self, stages: list[StageConfig]) -> None:
-        """Remove what only serves to resume, and copies of the LLM; the adapters of a frozen stage are kept."""
+        """Delete checkpoints and copies of the LLM; the best adapters of a stage with a frozen LLM stay."""
         for old in checkpoint.list_checkpoints(self.checkpoints):
             shutil.rmtree(old)
         for number, stage in enumerate(stages, start=1):
@@ -122,18 +129,18 @@ class RunFolder:
 
 
 def base_of(path: Path, revision: str | None = None) -> tuple[str | None, str | None]:
-    """Return the base LLM and its revision that an unfinished run was started with; no LLM where that began with a run.
+    """Return base LLM and revision of an unfinished run; the LLM is None if the run itself started from another run.
 
     Args:
         path: folder of the run.
-        revision: one that was given, which has its way (and is compared later).
+        revision: revision from the user, which takes precedence (`RunFolder.check` compares it later).
     """
     before = _identity(path)
     return (None if before["start"] else before["llm"]), revision or before["revision"]
 
 
 class _Identity(BaseModel):
-    """`identity.json`, as far as it is read before it is compared."""
+    """The fields of `identity.json` that are read before the comparison."""
 
     llm: str
     revision: str | None
@@ -142,17 +149,17 @@ class _Identity(BaseModel):
 
 
 def _identity(path: Path) -> dict[str, Any]:
-    """Return what tells the run that was begun in a folder."""
-    known = path / "checkpoints" / "identity.json"
-    if not known.is_file():
-        raise TrainingError(f"{path} holds no run to resume; leave --resume out to start one")
-    identity = read_json(known, TrainingError)
-    checked(identity, _Identity, known, TrainingError)
+    """Return the identity of the unfinished run in a folder."""
+    file = path / "checkpoints" / "identity.json"
+    if not file.is_file():
+        raise TrainingError(f"{path} has no run to resume; leave out --resume to start one")
+    identity = read_json(file, TrainingError)
+    checked(identity, _Identity, file, TrainingError)
     return identity
 
 
 def _difference(before: Any, now: Any) -> str:
-    """Say in a few words where two identities differ."""
+    """Return a short text about the first difference between two identities."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in [*before, *now]:
             if before.get(key) != now.get(key):

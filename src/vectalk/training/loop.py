@@ -1,4 +1,4 @@
-"""One stage's optimiser steps: the same whatever the number of processes and of pieces that a batch is cut into."""
+"""Optimiser steps of one stage; the result does not depend on the number of processes or of pieces of a batch."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from vectalk.training.data import Examples
 from vectalk.training.order import length_grouped
 from vectalk.training.stage import make_optimizer
 
-# On a CPU, casting costs what half as wide products save, until these are large enough (see benchmarks/log.md).
+# LLM width from which bfloat16 saves more time on a CPU than the casts cost (see benchmarks/log.md).
 HALF_FROM = 256
 
 
 def half_pays(place: torch.device, hidden: int) -> bool:
-    """Return whether bfloat16 products are quicker than float32 ones on a device, at a width of the LLM."""
+    """Return whether bfloat16 products are faster than float32 products on a device, for an LLM of a hidden size."""
     if place.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     cpu: Any = torch.cpu
@@ -35,21 +35,21 @@ def half_pays(place: torch.device, hidden: int) -> bool:
 
 
 class DivergedError(TrainingError):
-    """Training went astray: its loss is no number, or far above that of guessing."""
+    """Training diverged: the loss is NaN or infinite, or far above the loss of random guessing."""
 
 
 class Loop:
-    """Makes the steps of one stage.
+    """Makes the optimiser steps of one stage.
 
     Args:
         model: adapters and LLM, prepared for the stage.
-        examples: what is trained on.
-        stage: the stage's settings.
-        number: of the stage.
+        examples: training examples.
+        stage: settings of the stage.
+        number: number of the stage, 1 or 2.
         config: settings of the run.
-        accelerator: the processes that take part.
-        half: whether products are made in bfloat16.
-        sharded: whether the model's weights are spread over the processes (see `sharding`).
+        accelerator: the training processes.
+        half: whether matrix products are computed in bfloat16.
+        sharded: whether the model's weights are split among the processes (see `sharding`).
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Loop:
     ) -> None:
         self.model, self.examples, self.config, self.accelerator, self.half = model, examples, config, accelerator, half
         self.seed = [config.seed, number]
-        self.chosen = None if stage.tasks is None else examples.of_tasks(stage.tasks)  # all, without naming each
+        self.stage_examples = None if stage.tasks is None else examples.of_tasks(stage.tasks)  # None: all examples
         self.weights = None if model.token_weights is None else model.token_weights.cpu().numpy()
         self.optimizer = make_optimizer(model, stage, config.weight_decay)
         self.trained = [p for p in model.parameters() if p.requires_grad]
@@ -76,63 +76,75 @@ class Loop:
             self.wrapped = accelerator.prepare_model(model, device_placement=False)
 
     def batches(self, start: int) -> Iterator[tuple[float, list[Batch]]]:
-        """Yield for each step, from `start` on, the tokens to learn in all processes, and this process's pieces."""
+        """Yield for each step from `start` on the number of tokens to learn in all processes, and this one's pieces."""
         lengths = self.examples.lengths
         order = length_grouped(
-            lengths if self.chosen is None else lengths[self.chosen],
+            lengths if self.stage_examples is None else lengths[self.stage_examples],
             self.config.batch_size,
             self.seed,
             start,
             tokens=self.config.batch_tokens,
         )
-        if self.model.device.type == "cpu":  # the step itself takes all cores; a batch is made in a millisecond
+        if self.model.device.type == "cpu":  # the step uses all cores, and building a batch takes a millisecond
             for step, numbers in enumerate(order, start):
                 yield self._pieces(numbers, step)
-        with ThreadPoolExecutor(1) as ahead:
-            coming = ahead.submit(self._pieces, next(order), start)
+        with ThreadPoolExecutor(1) as executor:
+            upcoming = executor.submit(self._pieces, next(order), start)
             for step, numbers in enumerate(order, start + 1):
-                ready, coming = coming, ahead.submit(self._pieces, numbers, step)
+                ready, upcoming = upcoming, executor.submit(self._pieces, numbers, step)
                 yield ready.result()
 
     def _pieces(self, numbers: np.ndarray, step: int) -> tuple[float, list[Batch]]:
-        cuts, made = self.config.grad_accumulation, []
-        numbers = numbers if self.chosen is None else self.chosen[numbers]
+        cuts, pieces = self.config.grad_accumulation, []
+        numbers = numbers if self.stage_examples is None else self.stage_examples[numbers]
         for i in range(cuts):
             part = (self.rank + i * self.world, cuts * self.world)
             noise = [*self.seed, step]
             batch = self.examples.batch(numbers, part=part, noise_seed=noise)
-            made.append(batch.to(self.model.device))
-        return self.examples.supervised(numbers, self.weights), made
+            pieces.append(batch.to(self.model.device))
+        return self.examples.supervised(numbers, self.weights), pieces
 
     def step(self, tokens: float, pieces: list[Batch], rate: float, step: int) -> Tensor:
-        """Make one optimiser step; returns this process's share of the mean loss a token."""
+        """Make one optimiser step.
+
+        Args:
+            tokens: number of tokens to learn in all processes, or the sum of their weights.
+            pieces: the batches of this process.
+            rate: share of the peak learning rate.
+            step: number of the step, which seeds dropout.
+
+        Returns:
+            This process's part of the mean loss per token.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * rate
         self.wrapped.train()
-        # Dropout depends on the step alone, so there is no state of it to save.
+        # Dropout depends only on seed, step and process, so a checkpoint needs no random state.
         torch.manual_seed(int(np.random.SeedSequence([*self.seed, step, self.rank]).generate_state(1)[0]))
         total = torch.zeros((), device=self.model.device)
         for i, batch in enumerate(pieces):
-            # Copies share gradients once a step; spread weights do for each piece, since whole ones would need room.
-            waits = self.copied and i < len(pieces) - 1
-            alone: AbstractContextManager[Any] = self.accelerator.no_sync(self.wrapped) if waits else nullcontext()
-            with alone, told_of_memory(batch):
+            # Copies of the model exchange gradients once per step. Sharded weights exchange them after each piece,
+            # because complete gradients would need too much memory.
+            accumulates = self.copied and i < len(pieces) - 1
+            no_sync = self.accelerator.no_sync
+            synchronisation: AbstractContextManager[Any] = no_sync(self.wrapped) if accumulates else nullcontext()
+            with synchronisation, out_of_memory_advice(batch):
                 with autocast(self.model.device, self.half):
                     loss, _ = self.wrapped(batch)
-                # Gradients are averaged over processes; this makes them those of the mean over all tokens.
+                # Gradients are averaged over processes; this factor gives the gradient of the mean over all tokens.
                 (loss * (self.world / tokens)).backward()
                 total += loss.detach() / tokens
         torch.nn.utils.clip_grad_norm_(self.trained, self.config.clip)
-        with told_of_memory():
+        with out_of_memory_advice():
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return total
 
     def value(self, loss: Tensor) -> float:
-        """Return the loss over all processes as a number, which waits for the device.
+        """Return the loss summed over all processes as a number; this synchronises with the device.
 
         Raises:
-            DivergedError: it is no number.
+            DivergedError: the loss is NaN or infinite.
         """
         value = float(self.accelerator.reduce(loss, "sum") if self.world > 1 else loss)
         if not math.isfinite(value):
@@ -141,13 +153,13 @@ class Loop:
 
 
 def autocast(place: torch.device, half: bool) -> AbstractContextManager[Any]:
-    """Return the context in which products are made in bfloat16, or one that does nothing."""
+    """Return a context in which matrix products are computed in bfloat16, or a context without effect."""
     return torch.autocast(place.type, torch.bfloat16) if half else nullcontext()
 
 
 @contextmanager
-def told_of_memory(batch: Batch | None = None) -> Iterator[None]:
-    """Say what to lower where memory does not suffice for a batch, or without one for the optimiser."""
+def out_of_memory_advice(batch: Batch | None = None) -> Iterator[None]:
+    """Turn an out-of-memory error into a TrainingError with advice: about `batch`, or else about the optimiser."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
@@ -156,12 +168,12 @@ def told_of_memory(batch: Batch | None = None) -> Iterator[None]:
             raise
         if batch is None:
             raise TrainingError(
-                "out of memory for what the optimiser keeps of every trained weight; train a low-rank update (--lora), "
-                "take a smaller LLM, or spread the weights over several processes (shard=true)"
+                "out of memory for the optimiser's moments of the trained weights; train a low-rank update (--lora), "
+                "take a smaller LLM, or split the weights among several processes (shard=true)"
             ) from error
         rows, length = batch.input_ids.shape
         raise TrainingError(
-            f"out of memory in a batch of {rows} rows of {length} tokens; raise grad_accumulation (the same result in "
-            "smaller pieces), set gradient_checkpointing=true, limit batch_tokens, lower batch_size, or train a "
+            f"out of memory in a batch of {rows} rows of {length} tokens; raise grad_accumulation (smaller pieces, "
+            "the same result), set gradient_checkpointing=true, limit batch_tokens, lower batch_size, or train a "
             "low-rank update (--lora)"
         ) from error

@@ -1,4 +1,4 @@
-"""`ModelFactory`: loads the base LLM of a run and gives it adapters, as often as it is asked."""
+"""`ModelFactory`: loads the base LLM of a run and adds adapters; each call creates the same model."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from vectalk.training.start import load_adapters
 
 @dataclass(frozen=True)
 class ModelFactory:
-    """Makes the model that training starts from: the same at every call.
+    """Creates the model that training starts from; each call creates the same model.
 
     Attributes:
         llm: hub name or folder of the base LLM.
-        revision: of a hub model.
-        device: where training takes place.
-        spaces: spaces by name.
+        revision: branch, tag or commit of an LLM on the hub.
+        device: device of training.
+        spaces: name -> space.
         config: settings.
-        sharded: whether weights are spread over processes.
-        start: a finished run whose adapters are started with.
+        sharded: whether the weights are split among processes.
+        start: a finished run with the initial adapters; None: the adapters are untrained.
     """
 
     llm: str
@@ -42,14 +42,14 @@ class ModelFactory:
     start: Run | None
 
     def make(self, device: str | None = None) -> ElmModel:
-        """Load the LLM and make the adapters.
+        """Load the LLM and create the adapters.
 
         Args:
-            device: another place than that of training.
+            device: device of the model; None: the device of training.
 
         Raises:
-            TrainingError: the settings do not allow it.
-            LanguageModelError: the LLM cannot be loaded, or cannot take vectors as words.
+            TrainingError: the settings do not fit each other, the spaces or the run in `start`.
+            LanguageModelError: the LLM cannot be loaded, or does not accept input embeddings.
         """
         language = load_llm(self.llm, revision=self.revision, device=device or str(self.device), dtype=self.dtype)
         model = ElmModel(language, make_adapters(self.spaces, self.config, language))
@@ -59,34 +59,34 @@ class ModelFactory:
 
     @property
     def fresh(self) -> list[str]:
-        """The spaces whose adapters have learned nothing yet."""
+        """The names of the spaces whose adapters are untrained."""
         return [name for name in self.spaces if self.start is None or name not in self.start.card.spaces]
 
     @property
     def dtype(self) -> str:
-        """The type of the LLM's weights.
+        """The dtype of the LLM's weights.
 
         Raises:
-            TrainingError: the settings ask for one in which weights cannot be spread.
+            TrainingError: the weights are sharded, and `config.dtype` is not float32 or auto.
         """
-        wanted, stages = self.config.dtype, (self.config.stage1, self.config.stage2)
-        if self.sharded and wanted not in ("auto", "float32"):
+        dtype, stages = self.config.dtype, (self.config.stage1, self.config.stage2)
+        if self.sharded and dtype not in ("auto", "float32"):
             raise TrainingError(
-                f"dtype is {wanted!r}, and weights that are spread over processes are kept in float32; "
-                "leave dtype out (products are made in bfloat16 all the same, where autocast says so)"
+                f"dtype is {dtype!r}, but weights that are split among processes must be float32; leave out dtype "
+                "(autocast can still compute products in bfloat16)"
             )
-        # Weights that an optimiser moves are kept in float32: in bfloat16 small steps are rounded away. FSDP takes
-        # weights of one type only, and the adapters are in float32. An old GPU would make gradients in float16.
+        # Trained weights are in float32, because in bfloat16 small steps round to zero. FSDP accepts weights of one
+        # dtype only, and the adapters are in float32. An old GPU would compute gradients in float16.
         full = any(stage.llm == "full" and stage.steps for stage in stages)
         old = self.device.type == "cuda" and not half_pays(self.device, 0)
-        return "float32" if wanted == "auto" and (full or self.sharded or old) else wanted
+        return "float32" if dtype == "auto" and (full or self.sharded or old) else dtype
 
 
 def choose_path(model: ElmModel, config: TrainConfig, sharded: bool) -> None:
-    """Settle which short cuts a model's LLM allows.
+    """Turn on gradient checkpointing, and turn off shared prefixes, as settings and LLM require.
 
     Raises:
-        TrainingError: the settings ask for one that it does not.
+        TrainingError: the LLM does not support gradient checkpointing.
     """
     llm = model.language.model
     if config.gradient_checkpointing:

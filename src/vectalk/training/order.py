@@ -1,4 +1,4 @@
-"""The order of the examples: decided by seed and step alone, whatever the number of processes."""
+"""The order of the examples: it depends only on seed and step, not on the number of processes."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from itertools import pairwise
 
 import numpy as np
 
-POOL = 50  # batches among which examples are sorted by length
+POOL = 50  # batches per pool; in a pool the examples are sorted by length
 
 
 def length_grouped(
     lengths: np.ndarray, batch_size: int, seed: Sequence[int], start: int = 0, *, tokens: int | None = None
 ) -> Iterator[np.ndarray]:
-    """Yield batches of example numbers for ever, each of examples of similar length.
+    """Yield an endless sequence of batches of example numbers; the examples of a batch have similar lengths.
 
-    In each epoch the examples are shuffled; pools of them are sorted by length and cut into batches, which come in
-    random order. It takes 8 bytes an example: 80 MB for ten million.
+    In each epoch the examples are shuffled and divided into pools. Each pool is sorted by length and cut into batches,
+    which are yielded in random order. The function needs 8 bytes per example: 80 MB for ten million examples.
 
     Args:
         lengths: [N] length of each example, in any unit.
-        batch_size: examples a batch, at most.
-        seed: decides the order; the epoch's number is added to it.
-        start: batches to leave out, for a run that goes on.
-        tokens: longest times number of examples of a batch, at most; the longest example may be alone.
+        batch_size: largest number of examples per batch.
+        seed: seed of the order; the number of the epoch is appended to it.
+        start: number of batches to skip, for a resumed run.
+        tokens: largest size of a batch: its number of examples times its longest length. A longer example is a batch
+            of its own. None: no limit.
     """
     count, pool = len(lengths), POOL * batch_size
     epoch = first = 0
@@ -34,9 +35,9 @@ def length_grouped(
     while True:
         shuffled = np.random.Generator(np.random.PCG64([*seed, epoch])).permutation(count)
         for number in range(first, -(-count // pool)):
-            drawn = shuffled[number * pool : (number + 1) * pool]
-            drawn = drawn[np.argsort(lengths[drawn], kind="stable")]
-            batches = _cut(drawn, np.asarray(lengths[drawn]), batch_size, tokens)
+            examples = shuffled[number * pool : (number + 1) * pool]
+            examples = examples[np.argsort(lengths[examples], kind="stable")]
+            batches = _cut(examples, np.asarray(lengths[examples]), batch_size, tokens)
             turns = np.random.default_rng([*seed, epoch, number]).permutation(len(batches))
             for turn in turns[skip:]:
                 yield batches[turn]
@@ -44,14 +45,14 @@ def length_grouped(
         epoch, first = epoch + 1, 0
 
 
-def _cut(drawn: np.ndarray, lengths: np.ndarray, batch_size: int, tokens: int | None) -> list[np.ndarray]:
-    """Return the batches of examples that are sorted by length."""
+def _cut(examples: np.ndarray, lengths: np.ndarray, batch_size: int, tokens: int | None) -> list[np.ndarray]:
+    """Cut examples that are sorted by length into batches."""
     cuts = [0]
-    while cuts[-1] < len(drawn):
+    while cuts[-1] < len(examples):
         i = cuts[-1]
-        most = min(i + batch_size, len(drawn))
+        most = min(i + batch_size, len(examples))
         if tokens is not None:
-            cost = lengths[i:most].astype(np.int64) * np.arange(1, most - i + 1)  # rises, since lengths do
+            cost = lengths[i:most].astype(np.int64) * np.arange(1, most - i + 1)  # increases, since lengths are sorted
             most = i + max(1, int(np.searchsorted(cost, tokens, side="right")))
         cuts.append(most)
-    return [drawn[a:b] for a, b in pairwise(cuts)]
+    return [examples[a:b] for a, b in pairwise(cuts)]

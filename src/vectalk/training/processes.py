@@ -1,4 +1,4 @@
-"""The processes that take part in training, and the device of this one."""
+"""The training processes, and the device of the current process."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwar
 
 from vectalk.llm.loading import pick_device
 
-# The first process tokenises a large corpus, or writes a large LLM, while the others wait; ten minutes would be usual.
-PATIENCE = timedelta(hours=6)
+# The other processes wait while the first one tokenises a large corpus or writes a large LLM. The library's default
+# of ten minutes may be too short.
+LONGEST_WAIT = timedelta(hours=6)
 
 
 def make_accelerator(device: str) -> tuple[Accelerator, torch.device]:
-    """Return the processes that take part, and where this one's model lives.
+    """Return the accelerator of all training processes, and the device of the current process.
 
-    What a saved configuration of accelerate says of mixed precision is left out: products in half precision are the
-    loop's own matter.
+    Mixed precision in a saved configuration of accelerate is ignored, because `loop` decides the dtype of products.
 
     Args:
-        device: `auto`, `cpu`, `cuda`, ...; where there are several processes each has a device of its own.
+        device: `auto`, `cpu`, `cuda`, ...; each of several processes has its own device.
     """
     rank = os.environ.get("LOCAL_RANK")
-    if rank is not None and torch.cuda.is_available():  # else all would look at the first GPU, and hold some of it
+    if rank is not None and torch.cuda.is_available():  # otherwise every process would use memory of GPU 0
         torch.cuda.set_device(int(rank) % torch.cuda.device_count())
     place = pick_device(device)
     accelerator = Accelerator(
         cpu=place.type == "cpu",
         mixed_precision="no",
         kwargs_handlers=[
-            InitProcessGroupKwargs(timeout=PATIENCE),
-            DistributedDataParallelKwargs(gradient_as_bucket_view=True),  # else gradients are held twice
+            InitProcessGroupKwargs(timeout=LONGEST_WAIT),
+            DistributedDataParallelKwargs(gradient_as_bucket_view=True),  # otherwise gradients are in memory twice
         ],
     )
     return accelerator, accelerator.device if accelerator.num_processes > 1 else place

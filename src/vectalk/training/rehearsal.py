@@ -97,10 +97,10 @@ class Estimate:
         ]
         for stage in self.stages:
             lines.append(
-                f"stage {stage.stage} (LLM: {stage.llm}): trains {stage.adapter_parameters / 1e6:,.2f} million parameters "
-                f"of adapters and {stage.llm_parameters / 1e6:,.2f} million of the LLM; {stage.steps:,} steps of "
-                f"{stage.tokens_per_step:,.0f} tokens, {stage.seconds_per_step:.2f} s each: {stage.minutes:,.1f} minutes "
-                "at most"
+                f"stage {stage.stage} (LLM: {stage.llm}): trains {stage.adapter_parameters / 1e6:,.2f} million "
+                f"parameters of adapters and {stage.llm_parameters / 1e6:,.2f} million of the LLM; {stage.steps:,} "
+                f"steps of {stage.tokens_per_step:,.0f} tokens, {stage.seconds_per_step:.2f} s each: "
+                f"{stage.minutes:,.1f} minutes at most"
             )
         lines.append(f"memory {self.memory_gb:.1f} GB, time {self.minutes:,.1f} minutes at most")
         return "\n".join(lines)

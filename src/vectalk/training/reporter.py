@@ -1,4 +1,4 @@
-"""Who is told how far training is, and how it is interrupted."""
+"""Progress reports of training, and its interruption by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -10,19 +10,32 @@ from typing import Any, Protocol
 
 
 class Reporter(Protocol):
-    """Is told how far training is."""
+    """Receives the progress of training."""
 
     def step(self, stage: int, done: int, steps: int, note: str) -> None:
-        """A step was made."""
+        """Report that a training step is done.
+
+        Args:
+            stage: number of the stage.
+            done: steps done in the stage.
+            steps: all steps of the stage.
+            note: losses, as text.
+        """
         ...
 
     def work(self, what: str, done: int, total: int) -> None:
-        """Other work, which may take long, has come so far."""
+        """Report the progress of other work.
+
+        Args:
+            what: name of the work.
+            done: units of work done.
+            total: all units of work.
+        """
         ...
 
 
 class Silent:
-    """A reporter that shows nothing."""
+    """A reporter without output."""
 
     def step(self, stage: int, done: int, steps: int, note: str) -> None:
         """Show nothing."""
@@ -33,19 +46,23 @@ class Silent:
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Let the step in progress end after Ctrl-C; a second Ctrl-C stops at once."""
-    asked = threading.Event()
+    """Let the current step finish after Ctrl-C; a second Ctrl-C stops at once.
+
+    Yields:
+        A function that returns whether Ctrl-C was pressed.
+    """
+    interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
+        yield interrupted.is_set
         return
     before = signal.getsignal(signal.SIGINT)
 
     def handler(number: int, frame: Any) -> None:
-        asked.set()
+        interrupted.set()
         signal.signal(signal.SIGINT, before)
 
     signal.signal(signal.SIGINT, handler)
     try:
-        yield asked.is_set
+        yield interrupted.is_set
     finally:
         signal.signal(signal.SIGINT, before)

@@ -1,4 +1,4 @@
-"""`Trained`: what training hands over to be written as a run."""
+"""`Trained`: the result of training, before it is written as a run."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from vectalk.training.stage import Progress
 
 @dataclass(frozen=True)
 class Trained:
-    """A model with its best weights, and what is to be told of it.
+    """A model with its best weights, and the facts that its run records.
 
     Attributes:
-        folder: of the run, with its corpus, its settings and its log.
+        folder: folder of the run, with corpus, settings and log.
         model: adapters and LLM.
-        prompts: makes prompts of questions.
-        how: what of the LLM was trained: `frozen`, `lora` or `full`.
-        peft_model: the LLM with its low-rank update, where there is one.
-        progress: where training stands.
-        device: where it was trained.
+        prompts: turns questions into prompts.
+        how: which part of the LLM was trained: `frozen`, `lora` or `full`.
+        peft_model: the LLM with its low-rank update; None without one.
+        progress: progress at the end of training.
+        device: device of training.
     """
 
     folder: RunFolder

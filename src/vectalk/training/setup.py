@@ -1,4 +1,4 @@
-"""`Setup`: all that training needs, made and checked before the first step."""
+"""`Setup`: everything that training needs, loaded and checked before the first step."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ from vectalk.training.tokens import Tokens
 from vectalk.training.validation import Validation
 
 log = logging.getLogger("vectalk")
-ANSWER_TOKENS = 96  # longest answer that is judged in training
+ANSWER_TOKENS = 96  # longest answer in training, for semantic consistency
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What training starts from.
+    """Everything that training needs.
 
     Attributes:
-        folder: of the run, with its corpus and its settings.
-        accelerator: the processes that take part.
-        sharded: whether the model's weights are spread over them.
-        half: whether products are made in bfloat16.
-        factory: makes the model.
+        folder: folder of the run, with corpus and settings.
+        accelerator: the training processes.
+        sharded: whether the model's weights are split among the processes.
+        half: whether matrix products are computed in bfloat16.
+        factory: creates the model.
         model: adapters and LLM.
-        prompts: makes prompts of questions.
+        prompts: turns questions into prompts.
         train_set: training examples.
         validation_set: validation examples.
         validation: measures validation losses.
-        consistency: measures what the model answers, where the settings ask for it.
+        consistency: measures semantic consistency of answers; None if `eval_answers` is 0.
     """
 
     folder: RunFolder
@@ -77,19 +77,19 @@ class Setup:
         trust_encoder: bool = False,
         progress: Callable[[str, int, int], None] = lambda what, done, total: None,
     ) -> Setup:
-        """Load and check everything, and claim the folder of the run last of all.
+        """Load and check everything; the last step writes the first files into the folder of the run.
 
         Args:
             corpus: opened corpus.
             llm: hub name or folder of the base LLM.
             out: folder of the run.
             config: settings.
-            revision: of a hub model.
+            revision: branch, tag or commit of an LLM on the hub.
             device: `auto`, `cpu`, `cuda`, ...
-            resume: go on with the run in `out`.
-            start: a finished run whose adapters are started with; its LLM is given as `llm` (see `start.llm_of`).
+            resume: resume the run in `out`.
+            start: a finished run with the initial adapters; `llm` must be its LLM (see `start.llm_of`).
             trust_encoder: for `eval_answers`, load the encoder that a space names even if vectalk does not know it.
-            progress: called with what is going on, how much is done, how much there is.
+            progress: called with the name of the current work, the units done, and all units.
 
         Raises:
             TrainingError: the settings, the corpus or the folder do not allow training.
@@ -99,7 +99,7 @@ class Setup:
         torch.manual_seed(config.seed)
         accelerator, place = make_accelerator(device)
         sharded = is_sharded(accelerator, config.shard)
-        accelerator.wait_for_everyone()  # nobody claims the folder before all have looked at it
+        accelerator.wait_for_everyone()  # all processes check the folder before one writes to it
         commit = (folder.commit() if resume else None) or revision or commit_of(start, llm)
         factory = ModelFactory(llm, commit, place, corpus.spaces, config, sharded, start)
         progress(f"loading {llm}", 0, 1)
@@ -108,8 +108,8 @@ class Setup:
         choose_path(model, config, sharded)
         if sharded and config.eval_answers:
             raise TrainingError(
-                "eval_answers: a model that is spread over processes cannot answer while it is trained; "
-                "leave it out, and measure consistency with `vectalk evaluate`"
+                "eval_answers: a model whose weights are split among processes cannot answer during training; "
+                "leave out eval_answers, and measure consistency with `vectalk evaluate`"
             )
         half = half_pays(place, model.language.hidden_size) if config.autocast == "auto" else config.autocast != "none"
         soft_tokens = dict.fromkeys(corpus.spaces, config.adapter.soft_tokens)
@@ -141,7 +141,7 @@ class Setup:
         )
 
     def tell(self, message: str, level: int = logging.INFO) -> None:
-        """Log a message, once for all processes."""
+        """Log a message in the main process only."""
         if self.main:
             log.log(level, message)
 
@@ -152,12 +152,12 @@ class Setup:
 
     @property
     def stages(self) -> list[StageConfig]:
-        """Both stages, also one without steps."""
+        """The settings of both stages, also of one without steps."""
         return [self.config.stage1, self.config.stage2]
 
     @property
     def main(self) -> bool:
-        """Whether this is the process that writes files."""
+        """Whether this is the main process, which writes all files."""
         return bool(self.accelerator.is_main_process)
 
 
@@ -174,20 +174,22 @@ def _examples(
 
 
 def _check(corpus: Corpus, config: TrainConfig, train_set: Examples, validation_set: Examples) -> None:
-    """Refuse examples that training cannot do with."""
+    """Check that each stage has enough examples, and that the examples fit the LLM's context."""
     if not len(train_set) or len(validation_set) < 2:
         raise TrainingError(
             f"corpus {corpus.path} has {len(train_set)} training and {len(validation_set)} validation "
-            "examples; training needs some of the first and at least two of the second (for early stopping)"
+            "examples; training needs at least one training example and two validation examples (for early stopping); "
+            "write a larger corpus"
         )
     for number, stage in enumerate((config.stage1, config.stage2), start=1):
         for name in stage.tasks or ():
             corpus.suite.task(name)
-        learned, judged = (len(examples.of_tasks(stage.tasks)) for examples in (train_set, validation_set))
-        if stage.tasks is not None and stage.steps and (not learned or judged < 2):
+        counts = [len(examples.of_tasks(stage.tasks)) for examples in (train_set, validation_set)]
+        if stage.tasks is not None and stage.steps and (counts[0] < 1 or counts[1] < 2):
             raise TrainingError(
-                f"stage{number}.tasks {', '.join(stage.tasks)}: corpus {corpus.path} has {learned} training "
-                f"and {judged} validation examples of these; training needs some of the first and two of the second"
+                f"stage{number}.tasks {', '.join(stage.tasks)}: corpus {corpus.path} has {counts[0]} training "
+                f"and {counts[1]} validation examples of these tasks; training needs at least one training example and "
+                "two validation examples"
             )
     train_set.check_longest("training")
     validation_set.check_longest("validation")

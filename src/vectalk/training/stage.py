@@ -1,4 +1,4 @@
-"""One stage of training: what is trained, at which rate, until when."""
+"""One stage of training: trained parameters, learning rate, and progress."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vectalk.training.config import LoraConfig, StageConfig
 
 @dataclass
 class Progress:
-    """Where a run stands; written with every checkpoint.
+    """Progress of a run; stored in every checkpoint.
 
     Attributes:
         stage: 1 or 2.
@@ -25,11 +25,11 @@ class Progress:
         total: optimiser steps done in all stages.
         first: validation loss at the start of this stage.
         best: lowest validation loss of this stage.
-        best_step: step of the weights that are kept.
-        learned: whether any weights that were kept come after a step.
-        waited: evaluations since the lowest loss.
+        best_step: step of the saved best weights.
+        learned: whether saved best weights exist from any step after step 0.
+        waited: number of evaluations since the lowest loss.
         gain: vector gain at the last evaluation.
-        seconds: time spent training.
+        seconds: time in optimiser steps, in seconds.
     """
 
     stage: int = 1
@@ -44,19 +44,19 @@ class Progress:
     seconds: float = 0.0
 
     def state(self) -> dict[str, Any]:
-        """Return the fields for JSON, which has no infinity."""
+        """Return the fields as JSON values; JSON has no infinity, so an infinite `best` is None."""
         return {**asdict(self), "best": None if math.isinf(self.best) else self.best}
 
     def next_stage(self, number: int) -> Progress:
-        """Return where a run stands when a stage begins after this one."""
+        """Return the progress at the start of the next stage."""
         return Progress(stage=number, total=self.total, learned=self.learned, seconds=self.seconds)
 
     @classmethod
     def read(cls, state: dict[str, Any]) -> Progress:
-        """Read what `state` gave.
+        """Create a progress from the result of `state`.
 
         Raises:
-            TrainingError: it is something else.
+            TrainingError: `state` has missing or wrong fields.
         """
         best = math.inf if state.get("best") is None else state["best"]
         progress: Progress = checked({**state, "best": best}, cls, "the state of a checkpoint", TrainingError)
@@ -64,7 +64,7 @@ class Progress:
 
 
 def learning_rate(stage: StageConfig, step: int) -> float:
-    """Return the share of the peak rate at a step: linear rise, then cosine to the floor, or constant."""
+    """Return the learning rate at a step as a share of the peak: linear warmup, then cosine decay or constant."""
     rise = max(1, round(stage.warmup * stage.steps))
     if step < rise:
         return (step + 1) / rise
@@ -75,13 +75,16 @@ def learning_rate(stage: StageConfig, step: int) -> float:
 
 
 def prepare(model: ElmModel, stage: StageConfig, lora: LoraConfig, peft_model: Any = None) -> Any:
-    """Freeze what a stage does not train; returns the PEFT model of a low-rank stage, this one's or an earlier one's.
+    """Freeze all parameters that a stage does not train.
 
     Args:
         model: adapters and LLM.
-        stage: what is trained.
+        stage: settings of the stage.
         lora: shape of a low-rank update.
-        peft_model: the one that an earlier stage made, which is trained on.
+        peft_model: PEFT model of an earlier stage, whose training continues; None without one.
+
+    Returns:
+        The PEFT model of this or an earlier low-rank stage, or None.
     """
     if stage.llm == "lora" and peft_model is not None:
         for name, parameter in model.llm.named_parameters():
@@ -106,14 +109,14 @@ def prepare(model: ElmModel, stage: StageConfig, lora: LoraConfig, peft_model: A
 
 
 def make_optimizer(model: ElmModel, stage: StageConfig, weight_decay: float) -> torch.optim.AdamW:
-    """Return AdamW with a rate for the adapters and one for the LLM; only matrices decay."""
+    """Return AdamW with one learning rate for the adapters and one for the LLM; weight decay is on matrices only."""
     groups = []
     for module, peak in ((model.adapters, stage.lr_adapter), (model.llm, stage.lr_llm)):
         trained = [p for p in module.parameters() if p.requires_grad]
-        for decay, chosen in (
+        for decay, parameters in (
             (weight_decay, [p for p in trained if p.ndim > 1]),
             (0.0, [p for p in trained if p.ndim < 2]),
         ):
-            if chosen:
-                groups.append({"params": chosen, "lr": peak, "peak": peak, "weight_decay": decay})
+            if parameters:
+                groups.append({"params": parameters, "lr": peak, "peak": peak, "weight_decay": decay})
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=model.device.type in ("cpu", "cuda"))

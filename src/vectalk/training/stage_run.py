@@ -1,4 +1,4 @@
-"""`StageRun`: one stage of training, from its first step to its best weights."""
+"""`StageRun`: runs one stage of training, from its first step to its best weights."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from vectalk.training.loop import DivergedError, Loop
 from vectalk.training.reporter import Reporter, interruptible
 from vectalk.training.setup import Setup
 from vectalk.training.stage import Progress, learning_rate
-from vectalk.training.validation import by_heart
+from vectalk.training.validation import overfitted_tasks
 
 LOG_EVERY = 10
-EXPLODED = 3.0  # times the loss of guessing, or that at the stage's start where it is more
-NO_GAIN = 0.01  # vector gain at the end of stage 1 from which on the LLM does not seem to use the vectors
+EXPLODED = 3.0  # factor on the loss of random guessing, or on the stage's first loss if larger, for divergence
+NO_GAIN = 0.01  # at or below this vector gain at the end of stage 1, the LLM does not seem to use the vectors
 
 
 class StageRun:
     """Trains one stage.
 
     Args:
-        setup: what training starts from; the model is prepared for the stage.
-        stage: the stage's settings.
-        progress: where the run stands; moved on with every step.
-        reporter: is told of the steps.
+        setup: everything that training needs; the model must be prepared for the stage.
+        stage: settings of the stage.
+        progress: progress of the run; updated with every step.
+        reporter: receives the progress.
     """
 
     def __init__(self, setup: Setup, stage: StageConfig, progress: Progress, reporter: Reporter) -> None:
@@ -50,17 +50,17 @@ class StageRun:
             setup.half,
             setup.sharded,
         )
-        self.value, self.shown = float("nan"), "..."  # the loss, when it was looked at last
+        self.value, self.loss_text = float("nan"), "..."  # the last loss that was read from the device
 
     def run(self, resumed: Path | None) -> None:
-        """Make the steps, and leave the model with the weights that are kept.
+        """Train the stage; at the end the model has the best or the last weights (`StageConfig.keep`).
 
         Args:
-            resumed: the checkpoint to go on from.
+            resumed: the checkpoint to resume from; None at the start of the stage.
 
         Raises:
-            DivergedError: training went astray.
-            KeyboardInterrupt: it was asked to stop; a checkpoint is there.
+            DivergedError: training diverged.
+            KeyboardInterrupt: the user pressed Ctrl-C; a checkpoint was saved.
         """
         stage, progress = self.stage, self.progress
         if resumed is not None:
@@ -78,46 +78,46 @@ class StageRun:
                 logs = last or progress.step % LOG_EVERY == 0
                 evaluates = last or progress.step % self.config.eval_every == 0
                 saves = progress.step % self.config.save_every == 0
-                self._look(loss, logs or evaluates or saves)
+                self._read_loss(loss, logs or evaluates or saves)
                 progress.seconds += time.perf_counter() - started
                 if logs and self.setup.main:
                     rate = self.loop.optimizer.param_groups[0]["lr"]
                     self.folder.log(progress, loss=self.value, tokens=tokens, lr=rate)
                 if evaluates:
                     self.evaluate()
-                note = f"loss {self.shown}  best {progress.best:.3f}  gain {progress.gain:.3f}"
+                note = f"loss {self.loss_text}  best {progress.best:.3f}  gain {progress.gain:.3f}"
                 self.reporter.step(progress.stage, progress.step, stage.steps, note)
-                # Looked at last, so that what comes during a long evaluation, or the last step, is not lost.
+                # Checked last, so that a Ctrl-C during a long evaluation or the last step is not lost.
                 alone = self.setup.accelerator.num_processes == 1
-                stops = self._agreed(interrupted()) if alone or logs else False
+                stops = self._any_interrupted(interrupted()) if alone or logs else False
                 if saves or stops:
                     self._save()
                 if stops:
-                    self.setup.tell(f"stopped at stage {progress.stage}, step {progress.step}; go on with --resume")
+                    self.setup.tell(f"stopped at stage {progress.stage}, step {progress.step}; resume with --resume")
                     raise KeyboardInterrupt
         checkpoint.load_weights(self.model, self.folder.best(progress.stage))
         self._warn()
 
     def evaluate(self) -> None:
-        """Measure the validation loss with right and with shuffled vectors; keep the weights if they are to be kept."""
+        """Measure the validation loss with right and with shuffled vectors, and save the weights to keep."""
         progress, setup = self.progress, self.setup
-        right, shuffled, by_task = setup.validation.measure(self.stage, self._telling("validation loss"))
+        right, shuffled, by_task = setup.validation.measure(self.stage, self._reporting("validation loss"))
         progress.gain = shuffled - right
         first = progress.first = right if progress.first is None else progress.first
         if not right <= EXPLODED * max(first, self.guessing):
-            raise DivergedError(f"the validation loss became {right:.4g}, at the stage's start it was {first:.4g}")
+            raise DivergedError(f"the validation loss became {right:.4g}; at the start of the stage it was {first:.4g}")
         better = right < progress.best
         progress.best, progress.waited = (right, 0) if better else (progress.best, progress.waited + 1)
         keeps = better or self.stage.keep == "last"
         if keeps:
             progress.best_step, progress.learned = progress.step, progress.learned or progress.step > 0
-        more = {}
+        scores = {}
         if setup.consistency is not None:
             numbers = setup.validation.numbers(self.stage)
-            more = setup.consistency.measure(numbers, self._telling("validation answers"))
+            scores = setup.consistency.measure(numbers, self._reporting("validation answers"))
         if setup.main:
             losses = {"validation_loss": right, "shuffled_loss": shuffled, "vector_gain": progress.gain}
-            self.folder.log(progress, **losses, **more, task_losses=by_task)
+            self.folder.log(progress, **losses, **scores, task_losses=by_task)
         if keeps:
             best = self.folder.best(progress.stage)
             temporary = best.with_name("." + best.name)
@@ -132,12 +132,12 @@ class StageRun:
         learned = self.setup.train_set.of_tasks(self.stage.tasks)
         return words.token_weights(self.setup.train_set, learned, self.stage.rare_tokens, self.model)
 
-    def _look(self, loss: Tensor, needed: bool) -> None:
-        """Look at the loss now and then: it waits for the device. A CPU has no queue to keep filled."""
-        look_every = 1 if self.model.device.type == "cpu" else LOG_EVERY
-        if needed or self.progress.step % look_every == 0:
+    def _read_loss(self, loss: Tensor, needed: bool) -> None:
+        """Read the loss from the device, on a GPU only every few steps, because reading waits for the GPU's queue."""
+        interval = 1 if self.model.device.type == "cpu" else LOG_EVERY
+        if needed or self.progress.step % interval == 0:
             self.value = self.loop.value(loss)
-            self.shown = f"{self.value:.3f}"
+            self.loss_text = f"{self.value:.3f}"
 
     def _save(self) -> None:
         if self.setup.main or self.setup.sharded:
@@ -150,18 +150,18 @@ class StageRun:
                 self.config.keep,
             )
 
-    def _telling(self, what: str) -> Callable[[int, int], None]:
+    def _reporting(self, what: str) -> Callable[[int, int], None]:
         return partial(self.reporter.work, what)
 
-    def _agreed(self, asked: bool) -> bool:
-        """Return whether any process was asked to stop."""
+    def _any_interrupted(self, interrupted: bool) -> bool:
+        """Return whether any process was interrupted."""
         if self.setup.accelerator.num_processes == 1:
-            return asked
-        flag = torch.tensor(float(asked), device=self.model.device)
+            return interrupted
+        flag = torch.tensor(float(interrupted), device=self.model.device)
         return bool(self.setup.accelerator.reduce(flag, "sum") > 0)
 
     def _warn(self) -> None:
-        """Say where the stage did not do what it should."""
+        """Warn of a stage without vector gain, and of overfitted tasks."""
         stage, progress = self.progress.stage, self.progress
         if stage == 1 and progress.gain <= NO_GAIN:
             self.setup.tell(
@@ -169,11 +169,11 @@ class StageRun:
                 "vectors yet. More steps, a higher stage1.lr_adapter, more soft tokens or shorter tasks may help.",
                 logging.WARNING,
             )
-        heart = by_heart(self.folder.evaluations(stage), progress.best_step) if self.setup.main else []
-        if heart:
+        lines = overfitted_tasks(self.folder.evaluations(stage), progress.best_step) if self.setup.main else []
+        if lines:
             self.setup.tell(
-                f"stage {stage} learned training examples by heart while the loss of all tasks "
-                f"together fell; of validation losses {'; '.join(heart[:5])}. Noise on vectors (vector_noise), "
+                f"stage {stage} overfitted some tasks while the mean validation loss of all tasks still fell; "
+                f"validation losses: {'; '.join(lines[:5])}. Noise on vectors (vector_noise), "
                 "adapter.dropout or fewer steps may help.",
                 logging.WARNING,
             )

@@ -1,4 +1,4 @@
-"""Tokenised examples: flat arrays, made once for a corpus and a tokenizer and memory-mapped from then on."""
+"""Tokenised examples as flat arrays, written once per corpus and tokenizer, and memory-mapped afterwards."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ KINDS = {
     "slot_rows": np.int64,
     "slot_places": np.int32,
 }
-# Where each example's ids and slots begin, and the end: sums of lengths and of slots, kept on disk like the rest.
+# Offsets of each example's ids and slots, plus the end: cumulative sums of lengths and of slots, also on disk.
 STARTS = {"starts": "lengths", "slot_starts": "slots"}
 
 
 class TokensCard(BaseModel):
-    """`tokens.json`: how many numbers each file holds, and the names that numbers stand for."""
+    """The content of `tokens.json`: the number of values in each file, and the names of spaces, slots and tasks."""
 
     sizes: dict[str, int]
     spaces: list[str]
@@ -49,7 +49,7 @@ class TokensCard(BaseModel):
 
 @dataclass(frozen=True)
 class Slots:
-    """Slots of some examples. Each is an array [M]; `example` counts the examples asked for, `space` the spaces."""
+    """Slots of some examples, as arrays [M]; `example` is the index among the requested examples."""
 
     example: np.ndarray
     name: np.ndarray
@@ -62,8 +62,8 @@ class Tokens:
     """Examples of one split as token ids.
 
     Args:
-        arrays: ids of all examples in a row, and for each example its length, where its answer begins and its number
-            of slots; for each slot its name, space, row and first position. What is in `STARTS` may be given too.
+        arrays: ids of all examples, concatenated; for each example its length, the position of its answer and its
+            number of slots; for each slot its name, space, row and first position. `STARTS` are optional.
         spaces: names of the spaces, by number.
         names: names of the slots, by number.
         tasks: names of the tasks, by number.
@@ -101,13 +101,13 @@ class Tokens:
         prompts: PromptFormat,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Tokens:
-        """Open the tokenised examples of a split beside its corpus; where there are none, make them.
+        """Open the tokenised examples of a split in the corpus folder; tokenise the split first if necessary.
 
         Args:
             corpus: the corpus.
             split_name: `train`, `validation` or `test`.
-            prompts: makes prompts of questions.
-            progress: called with examples tokenised and examples in all, where they have to be.
+            prompts: turns questions into prompts.
+            progress: called with the number of tokenised and of all examples, if the split has to be tokenised.
         """
         known = {
             "format": FORMAT,
@@ -122,7 +122,7 @@ class Tokens:
             batches = _counted(stream(corpus, split_name), int(corpus.card["counts"][split_name]), progress)
             try:
                 folder.parent.mkdir(exist_ok=True)
-            except OSError:  # a corpus that cannot be written beside
+            except OSError:  # a read-only corpus folder
                 return cls._of_batches(batches, prompts)
             cls._write(folder, batches, prompts)
         card: TokensCard = read_card(folder / "tokens.json", FORMAT, TokensCard, CorpusError)
@@ -130,7 +130,7 @@ class Tokens:
         for name, kind in {**KINDS, **dict.fromkeys(STARTS, np.int64)}.items():
             path, size = folder / f"{name}.bin", card.sizes.get(name)
             if size is None or not path.is_file() or path.stat().st_size != size * np.dtype(kind).itemsize:
-                raise CorpusError(f"{folder} is damaged: {path.name} has another size than tokens.json says; remove it")
+                raise CorpusError(f"{folder} is damaged: the size of {path.name} differs from tokens.json; remove it")
             arrays[name] = np.memmap(path, kind, "r") if size else np.zeros(0, kind)
         return cls(arrays, card.spaces, card.names, card.tasks)
 
@@ -161,7 +161,7 @@ class Tokens:
             write_json(part / "tokens.json", {**stamp(FORMAT), **card})
 
     def words(self, numbers: np.ndarray) -> np.ndarray:
-        """Return the ids of some examples, one after the other."""
+        """Return the ids of some examples, concatenated."""
         parts = [self.ids[self.starts[n] : self.starts[n + 1]] for n in numbers]
         return np.concatenate(parts) if parts else np.zeros(0, np.int32)
 
@@ -170,8 +170,8 @@ class Tokens:
         counts = self.slot_starts[numbers + 1] - self.slot_starts[numbers]
         example = np.repeat(np.arange(len(numbers)), counts)
         at = np.repeat(self.slot_starts[numbers] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
-        found = (self.arrays[name][at] for name in ("slot_names", "slot_spaces", "slot_rows", "slot_places"))
-        return Slots(example, *found)
+        columns = (self.arrays[name][at] for name in ("slot_names", "slot_spaces", "slot_rows", "slot_places"))
+        return Slots(example, *columns)
 
     def prompt(self, number: int, soft_tokens: Mapping[str, int]) -> Prompt:
         """Return one example as a prompt."""
@@ -185,7 +185,7 @@ class Tokens:
 
 
 def stream(corpus: Corpus, split_name: str) -> Iterator[pa.RecordBatch]:
-    """Yield the examples of a split, some thousands at a time."""
+    """Yield the examples of a split in batches of a few thousand."""
     for table in corpus.batches(split_name, ROWS):
         yield from table.to_batches()
 
@@ -193,7 +193,7 @@ def stream(corpus: Corpus, split_name: str) -> Iterator[pa.RecordBatch]:
 def _counted(
     batches: Iterable[pa.RecordBatch], total: int, progress: Callable[[int, int], None]
 ) -> Iterator[pa.RecordBatch]:
-    """Yield batches, and tell how many rows of all were worked through."""
+    """Yield batches, and report the number of rows done."""
     done = 0
     progress(done, total)
     for batch in batches:
@@ -203,41 +203,41 @@ def _counted(
 
 
 class _Encoder:
-    """Turns rows of a corpus into arrays. A question's wording is tokenised once; few are different."""
+    """Turns rows of a corpus into arrays. There are few wordings of questions, and each is tokenised once."""
 
     def __init__(self, prompts: PromptFormat) -> None:
         self.prompts, self.spaces, self.names = prompts, list(prompts.soft_tokens), list[str]()
         self.tasks: list[str] = []
-        self.asked: dict[Any, Prompt] = {}
+        self.questions: dict[Any, Prompt] = {}
 
     def encode(self, batch: pa.RecordBatch) -> dict[str, np.ndarray]:
         answers = self.prompts.answers(batch["target"].to_pylist())
-        made: dict[str, list[Any]] = {name: [] for name in KINDS}
-        columns = (batch[name].to_pylist() for name in ("task", "prompt", "slots"))
-        for task, question, slots, answer in zip(*columns, answers, strict=True):
+        values: dict[str, list[Any]] = {name: [] for name in KINDS}
+        fields = (batch[name].to_pylist() for name in ("task", "prompt", "slots"))
+        for task, question, slots, answer in zip(*fields, answers, strict=True):
             if task not in self.tasks:
                 self.tasks.append(task)
-            made["tasks"].append(self.tasks.index(task))
+            values["tasks"].append(self.tasks.index(task))
             spaces = {s["slot"]: s["space"] for s in slots}
             key = (question, *spaces.items())
-            prompt = self.asked.get(key)
+            prompt = self.questions.get(key)
             if prompt is None:
-                if len(self.asked) > 65_536:
-                    self.asked.clear()
-                prompt = self.asked[key] = self.prompts(question, spaces)
+                if len(self.questions) > 65_536:
+                    self.questions.clear()
+                prompt = self.questions[key] = self.prompts(question, spaces)
             if not answer:
-                self.prompts(question, spaces, "")  # says what is wrong
+                self.prompts(question, spaces, "")  # raises the error about an empty target
             ids = (*prompt.ids, *answer, *self.prompts.end)
-            made["ids"].extend(ids)
-            made["lengths"].append(len(ids))
-            made["answers"].append(len(prompt))
-            made["slots"].append(len(prompt.slots))
+            values["ids"].extend(ids)
+            values["lengths"].append(len(ids))
+            values["answers"].append(len(prompt))
+            values["slots"].append(len(prompt.slots))
             rows = {s["slot"]: s["row"] for s in slots}
             for slot in prompt.slots:
                 if slot.name not in self.names:
                     self.names.append(slot.name)
-                made["slot_names"].append(self.names.index(slot.name))
-                made["slot_spaces"].append(self.spaces.index(slot.space))
-                made["slot_rows"].append(rows[slot.name])
-                made["slot_places"].append(slot.start)
-        return {name: np.array(made[name], kind) for name, kind in KINDS.items()}
+                values["slot_names"].append(self.names.index(slot.name))
+                values["slot_spaces"].append(self.spaces.index(slot.space))
+                values["slot_rows"].append(rows[slot.name])
+                values["slot_places"].append(slot.start)
+        return {name: np.array(values[name], kind) for name, kind in KINDS.items()}

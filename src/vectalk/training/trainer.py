@@ -1,4 +1,4 @@
-"""`Trainer`: both stages one after the other, resumed exactly where they were (paper, section 3.1)."""
+"""`Trainer`: runs both stages, one after the other, and can resume with an identical result (paper, section 3.1)."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from vectalk.training.word_start import start_as_words
 
 
 class Trainer:
-    """Trains adapters, and then the LLM with them, on a corpus; make one with `make_trainer`.
+    """Trains the adapters, and then adapters and LLM together, on a corpus; create one with `make_trainer`.
 
     Args:
-        setup: what training starts from.
-        reporter: is told of the steps.
+        setup: everything that training needs.
+        reporter: receives the progress.
     """
 
     def __init__(self, setup: Setup, reporter: Reporter) -> None:
@@ -48,7 +48,7 @@ class Trainer:
         """Train all stages and return the finished run."""
         if self.setup.config.keep_freed_memory and self.model.device.type == "cpu":
             keep_freed_memory()
-        with _flushed():
+        with _denormals_flushed():
             return self._run()
 
     def _run(self) -> Run:
@@ -56,13 +56,13 @@ class Trainer:
         saved = checkpoint.list_checkpoints(self.folder.checkpoints)
         if saved:
             progress = Progress.read(checkpoint.read_state(saved[-1]))
-            setup.tell(f"going on from stage {progress.stage}, step {progress.step}")
+            setup.tell(f"resuming from stage {progress.stage}, step {progress.step}")
         else:
             prompt, _ = self.train_set.prompt(0)
-            setup.tell(f"one example, what is learned between »«:\n{setup.prompts.show(prompt)}")
+            setup.tell(f"one example, with the tokens to learn between »«:\n{setup.prompts.show(prompt)}")
             if setup.config.adapter.start == "words":
                 self._start_as_words()
-        self._tell_of_processes()
+        self._report_processes()
         if setup.sharded:
             self._shard()
         setup.accelerator.wait_for_everyone()
@@ -84,27 +84,29 @@ class Trainer:
         return self._finish(progress)
 
     def _start_as_words(self) -> None:
-        tell = partial(self.report.work, "adapters started as words")
-        explained = start_as_words(self.model, self.train_set, self.setup.factory.fresh, tell)
+        report = partial(self.report.work, "starting the adapters as words")
+        explained = start_as_words(self.model, self.train_set, self.setup.factory.fresh, report)
         for spaces, share in explained.items():
-            self.setup.tell(f"start of adapter {spaces}: explains {share:.1%} of the words of held-out entities")
+            self.setup.tell(
+                f"start of adapter {spaces}: the soft tokens explain {share:.1%} of the words of held-out entities"
+            )
 
-    def _tell_of_processes(self) -> None:
+    def _report_processes(self) -> None:
         count = self.setup.accelerator.num_processes
         if count > 1:
-            how = "the weights are spread over them" if self.setup.sharded else "each holds a copy of the weights"
-            self.setup.tell(f"{count} processes take part; {how}")
+            how = "the weights are split among them" if self.setup.sharded else "each has a copy of the weights"
+            self.setup.tell(f"training with {count} processes; {how}")
         elif self.setup.config.shard:
             self.setup.tell(
-                "shard is on, but one process takes part, so nothing is spread; start several with `torchrun "
-                "--nproc_per_node N -m vectalk.cli.main train ...`",
+                "shard is on, but there is only one process, so the weights are not split; start several processes "
+                "with `torchrun --nproc_per_node N -m vectalk.cli.main train ...`",
                 logging.WARNING,
             )
 
     def _finish(self, progress: Progress, note: str = "") -> Run:
         setup = self.setup
-        if setup.sharded and setup.main:  # the finished weights are put together in a model of its own,
-            self.model = setup.factory.make("cpu")  # where there is room for the whole
+        if setup.sharded and setup.main:  # a new model on the CPU has room for the complete weights
+            self.model = setup.factory.make("cpu")
             self.peft_model = None
             for number, stage in enumerate(setup.stages[: progress.stage], start=1):
                 self._restore_best(number, stage)
@@ -115,36 +117,36 @@ class Trainer:
         return Run.load(self.folder.path)
 
     def _rescue(self, error: DivergedError, progress: Progress) -> NoReturn:
-        """Make a run of the best weights before training went astray, if they had learned anything, and say so."""
+        """Write a run with the best weights before divergence, if any are from a later step than 0; always raise."""
         where = f"training diverged in stage {progress.stage} at step {progress.step}: {error}"
-        advice = "Lower the learning rates (stage1.lr_adapter, stage2.lr_llm), and train in another folder"
+        advice = "Lower the learning rates (stage1.lr_adapter, stage2.lr_llm), and train again in another folder"
         if not progress.learned:
-            raise TrainingError(f"{where}. Nothing had been learned before. {advice}") from None
+            raise TrainingError(f"{where}. There are no better weights from before. {advice}") from None
         checkpoint.load_weights(self.model, self.folder.best(progress.stage))
-        best = f"the best weights before that, of stage {progress.stage}, step {progress.best_step}"
+        best = f"the best weights before divergence, of stage {progress.stage}, step {progress.best_step}"
         self._finish(progress, f"Stopped early: {where}. These are {best}.")
-        raise TrainingError(f"{where}; {best}, are kept as the run {self.folder.path}. {advice}") from None
+        raise TrainingError(f"{where}; {best}, were saved as the run {self.folder.path}. {advice}") from None
 
     def _restore_best(self, number: int, stage: StageConfig) -> None:
-        """Put the model where a stage that is over left it."""
+        """Load the weights that a finished stage saved."""
         if stage.steps:
             self._enter(stage)
             checkpoint.load_weights(self.model, self.folder.best(number))
 
     def _shard(self) -> None:
-        """Spread the model over the processes; a low-rank update is made before, to be spread like the rest."""
+        """Split the model among the processes; a low-rank update is created first, so that it is split too."""
         learning = [stage for stage in self.setup.stages if stage.steps and stage.llm != "frozen"]
         if learning:
             self._prepare(learning[0])
         shard(self.model, self.setup.half)
-        # FSDP settles at the first pass in which type gradients are kept, of what is to be trained then.
+        # The first forward pass of FSDP fixes the gradients' dtype, for the parameters that are trainable at that time.
         with torch.no_grad(), autocast(self.model.device, self.setup.half):
             self.model(self.validation_set.batch(np.arange(2)).to(self.model.device))
 
     def _prepare(self, stage: StageConfig) -> None:
         config = self.setup.config
         if stage.llm == "lora" and self.peft_model is None:
-            torch.manual_seed(config.seed)  # a new update is the same in all processes
+            torch.manual_seed(config.seed)  # all processes create the same update
         self.peft_model = prepare(self.model, stage, config.lora, self.peft_model)
 
     def _enter(self, stage: StageConfig) -> None:
@@ -153,8 +155,8 @@ class Trainer:
 
 
 @contextmanager
-def _flushed() -> Iterator[None]:
-    """Let numbers too small for their type be zero, since a CPU is slow at them; moments of Adam come there."""
+def _denormals_flushed() -> Iterator[None]:
+    """Flush denormal numbers to zero, because a CPU is slow with them; Adam's moments can become that small."""
     torch.set_flush_denormal(True)
     try:
         yield
@@ -171,15 +173,15 @@ def make_trainer(
     reporter: Reporter | None = None,
     **options: Any,
 ) -> Trainer:
-    """Load and check everything, and return what trains.
+    """Load and check everything, and return a trainer.
 
     Args:
         corpus: opened corpus.
         llm: hub name or folder of the base LLM.
         out: folder of the run.
         config: settings.
-        reporter: is told of the steps and of other long work.
-        options: `revision`, `device`, `resume` and `start` of `Setup.make`.
+        reporter: receives the progress of training and of other long work; None: no reports.
+        options: `revision`, `device`, `resume`, `start` and `trust_encoder` of `Setup.make`.
 
     Raises:
         TrainingError: the settings, the corpus or the folder do not allow training.

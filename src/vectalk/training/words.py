@@ -1,4 +1,4 @@
-"""Words that tell texts apart: their inverse document frequency, and how much more the loss counts rare ones."""
+"""Words that distinguish texts: inverse document frequencies, and the loss weights made from them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor
 from vectalk.model.elm_model import ElmModel
 from vectalk.training.data import Examples
 
-TEXTS = 50_000  # targets looked at, at most
-LEAST = 0.1  # weight of a token that every text holds, relative to the mean
+TEXTS = 50_000  # largest number of targets to use
+LEAST = 0.1  # smallest weight of a token, relative to the mean; for tokens in every text
 
 
 def token_weights(examples: Examples, numbers: np.ndarray, power: float, model: ElmModel) -> Tensor:
-    """Return how much each token counts [V]: its inverse document frequency to a power, one on average.
+    """Return the loss weight of each token [V]: its inverse document frequency to a power, scaled to mean 1.
 
     Args:
         examples: training examples.
-        numbers: those of them that are learned.
-        power: 0 counts all tokens alike.
-        model: whose vocabulary it is.
+        numbers: numbers of the examples that are learned.
+        power: exponent; at 0 all weights are equal.
+        model: model with the vocabulary.
     """
     idf, count = frequencies(examples.target_ids(sample(numbers)), len(table_of(model)))
     weights = np.maximum(idf / _mean(idf, count), LEAST) ** power
@@ -30,7 +30,7 @@ def token_weights(examples: Examples, numbers: np.ndarray, power: float, model: 
 
 
 def table_of(model: ElmModel) -> Tensor:
-    """Return the embeddings [V, H] by which the LLM takes words in."""
+    """Return the LLM's token embeddings [V, H]."""
     embeddings: Any = model.llm.get_input_embeddings()
     return embeddings.weight
 
@@ -40,7 +40,7 @@ def sample(numbers: np.ndarray) -> np.ndarray:
 
 
 def frequencies(ids: list[tuple[int, ...]], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return inverse document frequency and count of each token [V]."""
+    """Return the inverse document frequency [V] and the count [V] of each token."""
     inside, count = np.zeros(size), np.zeros(size)
     for one in ids:
         inside[list(set(one))] += 1
@@ -49,5 +49,5 @@ def frequencies(ids: list[tuple[int, ...]], size: int) -> tuple[np.ndarray, np.n
 
 
 def _mean(values: np.ndarray, count: np.ndarray) -> float:
-    """Return the mean over the tokens of all texts."""
+    """Return the mean of token values [V], weighted by the tokens' counts [V]; 1 where that is 0."""
     return float((values * count).sum() / max(count.sum(), 1)) or 1.0
