@@ -15,29 +15,30 @@ from vectalk.files import write_text
 PLACE = ROOT / "benchmarks" / "README.md"
 HEAD = """# Benchmarks
 
-How good, how fast, against whom: one line a benchmark, with the command that makes it again (`python benchmarks/...`,
-from the root of the repository, after `make bench` has installed what it needs). A name leads to the whole table with
-its commit and its settings. `python benchmarks/readme.py` makes this page and those tables from
-`benchmarks/results/*.json`; no figure is typed by hand. [paper.md](paper.md) compares with the paper's experiments,
-and [log.md](log.md) tells what was tried and what failed.
+These tables show how good and how fast vectalk is, compared with baselines and other libraries. Each benchmark has one
+line, with the command that reproduces it. Run the commands as `python benchmarks/...` from the root of the repository,
+after `make bench`, which installs their dependencies. The name of a benchmark links to its full table, with commit and
+settings. `python benchmarks/readme.py` writes this page and those tables from `benchmarks/results/*.json`; no figure is
+typed by hand. [paper.md](paper.md) compares with the experiments of the paper. [log.md](log.md) describes all
+experiments, also those that failed.
 
-Benchmarks on real data take its folder as `--data`; the data are not part of this repository. MovieLens is by
-GroupLens (F. M. Harper and J. A. Konstan, *The MovieLens Datasets: History and Context*, 2015), who ask that results
-on the small data set not be taken for research results.
+Benchmarks on real data need the folder of the data (`--data`). The data are not part of this repository. MovieLens
+comes from GroupLens (F. M. Harper and J. A. Konstan, *The MovieLens Datasets: History and Context*, 2015). GroupLens
+asks that nobody uses figures on the small data set as research results.
 
-**Recovery** of an attribute is 0 for a guess of the majority and 1 for the best direct probe of the vector. **SC** is
-the cosine between the vector and what the answer reads back as. **Copying** gives the text of the nearest training
-entity. **Shuffled** is the same model with another entity's vector. [docs/evaluation.md](../docs/evaluation.md)
-defines each metric.
+**Recovery** of an attribute is 0 for always guessing the majority value and 1 for the best direct probe of the vector.
+**SC** is the cosine between the vector and the read-back of the answer (the vector that is predicted from the text).
+**Copying** is a baseline: the text of the nearest training entity. **Shuffled** is a control: the same model with
+another entity's vector. [docs/evaluation.md](../docs/evaluation.md) defines each metric.
 """
-LEGEND = """Columns: recovery of an attribute (0 is a guess of the majority, 1 a direct probe of the vector) and of all
-of them; share of statements that are true (true) and of true values that are stated (told); titles that do not exist
-(unknown); SC (cosine between the vector and what the text reads back as); nSC (SC on a scale from shuffled to own
-text); R@10 (share of answers whose read-back has its own vector among the 10 nearest of the test set); behaviour of
-users (AUC; rho, a rank correlation; NDCG); distinct answers; how alike they are. Intervals are 95 % bootstraps over
-test entities.
+LEGEND = """Columns: recovery of each attribute and of all attributes (0 is always guessing the majority value, 1 is a
+direct probe of the vector); precision (true) and recall (told) of statements; share of titles that do not exist
+(unknown); SC (cosine between the vector and the read-back of the text); nSC (SC rescaled so that shuffled is 0 and
+own_text is 1); R@10 (share of answers whose own vector is among the 10 test vectors nearest to the read-back);
+prediction of what users do (AUC; rho, a rank correlation; NDCG); share of distinct answers; similarity of the answers
+(alike). Intervals are bootstrap 95 % intervals over test entities.
 """
-DETAILED = 4  # tasks whose own tables are shown; of more, the main figures side by side, and the tables of these:
+DETAILED = 4  # up to so many tasks have a table each; if there are more, only those of SHOWN have one
 SHOWN = ("summary", "user_profile")
 
 
@@ -48,29 +49,29 @@ def results() -> dict[str, dict[str, Any]]:
 
 
 def pages() -> dict[Path, str]:
-    """Return the text of each page: the overview, and the whole tables of each result."""
-    found = results()
+    """Return the text of each page: the overview, and the full tables of each result."""
+    benchmarks = results()
     tables_of = {
         ROOT / "benchmarks" / "results" / f"{name}.md": f"# {name}\n\n" + section(name, result)
-        for name, result in found.items()
+        for name, result in benchmarks.items()
     }
-    return {PLACE: overview(found), **tables_of}
+    return {PLACE: overview(benchmarks), **tables_of}
 
 
-def overview(found: dict[str, dict[str, Any]]) -> str:
-    """Return the overview page: one line a benchmark.
+def overview(benchmarks: dict[str, dict[str, Any]]) -> str:
+    """Return the overview page, with one line for each benchmark.
 
     Raises:
         SystemExit: a result has no line in `overview.py`.
     """
-    missing = found.keys() - GOOD.keys() - FAST.keys()
+    missing = benchmarks.keys() - GOOD.keys() - FAST.keys()
     if missing:
         sys.exit(f"benchmarks/overview.py has no line for {', '.join(sorted(missing))}")
     parts = [HEAD]
     for title, lines in (("How good", GOOD), ("How fast, against whom", FAST)):
-        columns = "| benchmark | what it asks | what came out | made | command |"
+        columns = "| benchmark | question | result | date, commit | command |"
         parts += [f"## {title}", "", columns, "| --- | --- | --- | --- | --- |"]
-        parts += [line(name, headline, found[name]) for name, headline in lines.items() if name in found]
+        parts += [line(name, headline, benchmarks[name]) for name, headline in lines.items() if name in benchmarks]
         parts.append("")
     return "\n".join(parts)
 
@@ -78,10 +79,10 @@ def overview(found: dict[str, dict[str, Any]]) -> str:
 def line(name: str, headline: Headline, result: dict[str, Any]) -> str:
     """Return the overview's line of one benchmark."""
     figures = result["figures"]
-    shown = [f"{label.strip()} {figures[key]:.3g}" for label, key in headline.figures.items() if key in figures]
+    texts = [f"{label.strip()} {figures[key]:.3g}" for label, key in headline.figures.items() if key in figures]
     when = f"{result['date']}, {result['commit']}"
     command = result["command"].removeprefix("python benchmarks/")
-    return f"| [{name}](results/{name}.md) | {headline.question} | {', '.join(shown)} | {when} | `{command}` |"
+    return f"| [{name}](results/{name}.md) | {headline.question} | {', '.join(texts)} | {when} | `{command}` |"
 
 
 def section(name: str, result: dict[str, Any]) -> str:
@@ -91,7 +92,7 @@ def section(name: str, result: dict[str, Any]) -> str:
         lines[-1:] = [result["note"], ""]
     lines += ["```", *result.get("steps", [result["command"]]), "```", ""]
     if "steps" in result:
-        lines[-1:] = ["", f"All of these at once: `{result['command']}`", ""]
+        lines[-1:] = ["", f"This command runs all of them: `{result['command']}`", ""]
     if "tables" in result:
         seeds = (
             f"Seed 0 of {result['seeds']}; the figures below are means over the seeds.\n" if result["seeds"] > 1 else ""
@@ -101,8 +102,8 @@ def section(name: str, result: dict[str, Any]) -> str:
         lines += [plain_table(result["columns"], result["rows"]), ""]
     if "plot" in result:
         lines += [f"![{name}]({result['plot']})", ""]
-    listed = result.get("listed", result["figures"])  # where a table of rows shows the others
-    figures = {k: v for k, v in result["figures"].items() if k in listed and ("tables" not in result or _kept(k))}
+    listed = result.get("listed", result["figures"])  # a table of rows shows the other figures
+    figures = {k: v for k, v in result["figures"].items() if k in listed and ("tables" not in result or _is_main(k))}
     if figures:
         lines += [
             "| figure | value |",
@@ -114,7 +115,7 @@ def section(name: str, result: dict[str, Any]) -> str:
 
 
 def plain_table(columns: list[str], rows: list[list[Any]]) -> str:
-    """Return rows as they are, figures rounded and to the right."""
+    """Return a Markdown table of rows, with rounded figures aligned to the right."""
     numbers = [all(isinstance(row[i], int | float) for row in rows) for i in range(len(columns))]
     lines = [columns, ["---:" if number else "---" for number in numbers]]
     lines += [
@@ -134,8 +135,8 @@ def tables(rows: list[dict[str, Any]]) -> str:
     return markdown_summary(rows) + "\n" + markdown([row for row in rows if row["task"] in SHOWN])
 
 
-def _kept(key: str) -> bool:
-    """Say whether a figure of a large table is listed: the model's own, which the table shows for one seed only."""
+def _is_main(key: str) -> bool:
+    """Return whether to list a figure of a large table: only figures of the model, since the table shows one seed."""
     return "_elm" in key or "_mean_" in key or key.startswith(("recovery_", "sc_"))
 
 
@@ -146,7 +147,7 @@ def main() -> None:
         stale = [path for path, text in texts.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
         if stale:
             names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
-            sys.exit(f"{names}: not what benchmarks/results say; run `python benchmarks/readme.py`")
+            sys.exit(f"{names}: differ from benchmarks/results; run `python benchmarks/readme.py`")
         return
     for path, text in texts.items():
         write_text(path, text)

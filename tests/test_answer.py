@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import vectalk as vt
-from vectalk.cli.ask import _grounds
+from vectalk.cli.ask import _show_report
 from vectalk.decoding.settings import Generated
 from vectalk.errors import PromptError
 from vectalk.model import Prompt, collate
@@ -206,7 +206,7 @@ def test_an_answer_says_which_title_was_taken(elm: ELM, capsys: pytest.CaptureFi
     assert to_arrow([answer]).to_pylist()[0]["slots"][0]["notes"] == [taken]
     assert elm.ask(QUESTION, {"island": title}).slots["island"].notes == ()
     assert next(iter(Chat(elm).hear(f"/bind island = {title.upper()}"))) == f"({taken})\n"
-    _grounds(elm, answer)
+    _show_report(elm, answer)
     assert f"({taken})" in capsys.readouterr().err
 
 

@@ -168,7 +168,7 @@ def test_in_a_terminal(elm: ELM, tmp_path: Path) -> None:
         answer = elm.ask(QUESTION, {"island": title}).text
         assert answer in wait_for(host, answer, "> ")
         os.write(host, b"/why\n")
-        screen = wait_for(host, "calls for (nats)", "> ")
+        screen = wait_for(host, "most influenced by {", "> ")
         assert "\x1b[32m" in screen or "\x1b[1;32m" in screen
         os.write(host, b"/nonsense\n")
         assert "there is no command /nonsense" in wait_for(host, "there is no", "> ")

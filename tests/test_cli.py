@@ -272,7 +272,7 @@ def test_ask_writes_the_answer_and_its_grounds(asked: list[str], run: Run, more:
 def test_ask_says_when_it_cut(asked: list[str], capsys) -> None:
     code, _, err = call([*asked, "--bind", "island=7", "--max-new-tokens", "3"], capsys)
     assert code == 0
-    assert "(cut at 3 tokens; --max-new-tokens allows more)" in err
+    assert "(the answer is cut off at 3 tokens; raise --max-new-tokens to get more)" in err
 
 
 def test_ask_says_what_cut_it(run: Run, asked: list[str], capsys, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,9 +282,12 @@ def test_ask_says_what_cut_it(run: Run, asked: list[str], capsys, monkeypatch: p
         for beams in ([], ["--beams", "2"]):
             code, _, err = call([*asked, "--bind", "island=7", *more, *beams], capsys)
             assert code == 0
-            said = f"(cut where question and answer fill the LLM's context of {len(length) + 3} tokens)"
+            limit = f"the LLM's context of {len(length) + 3} tokens)"
+            said = f"(the answer is cut off, because question and answer fill {limit}"
             assert (said in err) == (cut == "context")
-            assert ("(cut at 2 tokens; --max-new-tokens allows more)" in err) == (cut == "max_new_tokens")
+            assert ("(the answer is cut off at 2 tokens; raise --max-new-tokens to get more)" in err) == (
+                cut == "max_new_tokens"
+            )
             code, out, _ = call([*asked, "--bind", "island=7", *more, *beams, "--json"], capsys)
             assert (json.loads(out)["finished"], json.loads(out)["cut"]) == (False, cut)
 

@@ -106,7 +106,7 @@ def test_a_dry_run_of_vectors_alone(folder: Path, capsys: pytest.CaptureFixture[
     code, out, err = call(["space", "import", f"{folder}/vectors.npy", "--dry-run"], capsys)
     assert code == 0
     assert "no titles (name a column with --rename COLUMN=title)" in err
-    assert "50 entities of 4 dimensions" in out
+    assert "50 entities with 4 dimensions" in out
 
 
 def test_a_dry_run_has_the_errors_of_an_import(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,7 +116,7 @@ def test_a_dry_run_has_the_errors_of_an_import(folder: Path, capsys: pytest.Capt
         assert "5 of 50 vectors have no metadata" in err
     code, out, err = call(["space", "import", f"{folder}/vectors.npy"], capsys)
     assert (code, out) == (2, "")
-    assert "--out names the folder to write, and --name the space" in err
+    assert "give --out (the folder to write) and --name (the name of the space" in " ".join(err.replace("│", " ").split())
 
 
 def test_how_a_table_of_text_is_laid_out_may_be_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -146,7 +146,7 @@ def test_a_check_on_a_space_names_columns_and_silent_tasks(
     code, _, err = call(["suite", "check", str(tmp_path / "mine.yaml"), "--space", f"film={films}"], capsys)
     assert code == 2
     assert "no column 'genre' (did you mean 'genres'?)" in err
-    assert "no text can be written for summary" in err
+    assert "no text can be written for the tasks summary" in err
     suite["attributes"]["film"] = {
         "genres": {"kind": "list", "column": "title"},
         "decade": {"kind": "decade", "column": "year"},

@@ -334,12 +334,12 @@ def test_command_line(tmp_path, space, capsys) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ([], "say what the positives are"),
-        (["--where", "riches=salt", "--all", "riches"], "--where and --all were given"),
-        (["--all", "riches", "--name", "one"], "--name names one concept"),
+        ([], "to define the positives; you gave none"),
+        (["--where", "riches=salt", "--all", "riches"], "you gave --where and --all"),
+        (["--all", "riches", "--name", "one"], "--name is for a single concept"),
         (["--all", "riches", "--min", "9999"], "lower --min"),
         (["--where", "riches=sult"], "did you mean salt"),
-        (["--where", "riches=salt", "--negative", "0"], "--negative goes with --positive"),
+        (["--where", "riches=salt", "--negative", "0"], "--negative works only together with --positive"),
         (["--where", "riches=salt", "--method", "tree"], "unknown method 'tree'"),
     ],
 )

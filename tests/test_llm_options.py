@@ -49,7 +49,9 @@ def test_every_verb_that_opens_an_llm_spells_its_options_alike() -> None:
 def test_options_of_an_llm_that_is_not_there_are_told(verb: str, tmp_path: Path, capsys) -> None:
     code, _, err = call([verb, str(tmp_path), "--out", str(tmp_path / "o"), "--base-url", "http://localhost"], capsys)
     assert code == 2
-    assert "--base-url is for an LLM that writes or judges; name it: --text-llm openai:MODEL" in " ".join(err.split())
+    assert "--base-url needs an LLM that writes or judges texts; name the LLM with --text-llm openai:MODEL" in " ".join(
+        err.split()
+    )
     assert not (tmp_path / "o").exists()
 
 

@@ -105,8 +105,8 @@ def test_the_command_line_end_to_end(films: VectorSpace, tmp_path: Path, capsys)
         money = ["--set", "price_input=1", "--set", "price_output=2"]
         code, out, err = call(command(films, fake, tmp_path, "--dry-run", *money), capsys)
         assert code == 0, err
-        assert "36 texts to write: 0 from the cache, 36 to ask for; about" in out
-        assert "nothing was asked" in out
+        assert "36 texts to write: 0 from the cache, 36 to request; about" in out
+        assert "nothing was sent" in out
         assert "title (never to be written): Silver Lanterns (1960)" in out
         assert fake.requests == []
         assert not (tmp_path / "corpus").exists()
@@ -114,7 +114,7 @@ def test_the_command_line_end_to_end(films: VectorSpace, tmp_path: Path, capsys)
         assert json.loads(out)["estimate"]["requests"] == 36
         code, out, err = call(command(films, fake, tmp_path, "--max-cost", "0.004", *money), capsys)
         assert code == 2
-        assert "note: that is more than --max-cost 0.004" in err
+        assert "note: the estimated cost is above --max-cost 0.004" in err
         assert "the budget does not allow another request" in err
         assert "Traceback" not in err
         code, out, err = call(command(films, fake, tmp_path, "--max-cost", "1", *money), capsys)
@@ -150,17 +150,23 @@ def test_the_key_is_nowhere_on_disk_nor_in_messages(films: VectorSpace, tmp_path
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--teacher", "gpt"], "unknown teacher 'gpt'; there are facts, texts:COLUMN, openai:MODEL or hf:FOLDER"),
+        (["--teacher", "gpt"], "unknown teacher 'gpt'; use facts, texts:COLUMN, openai:MODEL or hf:FOLDER"),
         (["--teacher", "openai"], "names no model; say openai:MODEL"),
         (["--teacher", "hf"], "say which model: hf:FOLDER"),
-        (["--teacher", "facts", "--max-cost", "3"], "--max-cost does not fit --teacher facts; it is for openai or hf"),
-        (["--teacher", "texts:title", "--dry-run"], "--dry-run does not fit"),
+        (
+            ["--teacher", "facts", "--max-cost", "3"],
+            "--max-cost does not work with --teacher facts; it works only with openai or hf",
+        ),
+        (["--teacher", "texts:title", "--dry-run"], "--dry-run does not work with"),
         (["--teacher", "openai:m", "--max-cost", "3"], "a budget in money needs prices"),
         (["--teacher", "openai:m", "--fact", "genre"], "no space has an attribute or column 'genre'; did you mean"),
         (["--teacher", "openai:m", "--api-key-env", "NO_SUCH", "--base-url", "https://x.org/v1"], "no key for x.org"),
-        (["--teacher", "hf:m", "--base-url", "https://x.org/v1"], "--base-url does not fit --teacher hf:m"),
-        (["--teacher", "openai:m", "--column", "plot"], "--column does not fit --teacher openai:m; it is for texts"),
-        (["--teacher", "openai:m", "--set", "x=[1,"], "--set x: '[1,' is no value"),
+        (["--teacher", "hf:m", "--base-url", "https://x.org/v1"], "--base-url does not work with --teacher hf:m"),
+        (
+            ["--teacher", "openai:m", "--column", "plot"],
+            "--column does not work with --teacher openai:m; it works only with texts",
+        ),
+        (["--teacher", "openai:m", "--set", "x=[1,"], "--set x: '[1,' is not a valid YAML value"),
         (["--teacher", "openai:m", "--set", "concurency=3"], "concurency: "),
     ],
 )

@@ -183,7 +183,7 @@ def test_the_command_line(elm: ELM, whole: pa.Table, tmp_path: Path, capsys) -> 
         assert code == 0
         assert json.loads(out)["rows"] == 200
     assert pa.concat_tables(narration(tmp_path / "out")).select(["text"]).equals(whole.select(["text"]))
-    for shard, message in (("0/2", "shard 0/2 does not exist"), ("x", "--shard takes K/N")):
+    for shard, message in (("0/2", "shard 0/2 does not exist"), ("x", "--shard must be K/N")):
         code, _, err = call([*command, "--shard", shard], capsys)
         assert code == 2
         assert message in err

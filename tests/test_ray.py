@@ -105,8 +105,8 @@ def test_the_command_line(cluster, run: Run, whole: pa.Table, tmp_path: Path, ca
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--workers", "2"], "--workers is for --ray"),
-        (["--ray", "--shard", "1/2"], "--ray shares all parts out itself"),
+        (["--workers", "2"], "--workers works only together with --ray"),
+        (["--ray", "--shard", "1/2"], "--ray and --shard exclude each other, because Ray distributes the parts"),
         (["--ray", "--task", "sing"], "the run has no task 'sing'"),
     ],
 )

@@ -143,4 +143,4 @@ def test_a_setting_that_is_no_yaml_is_named(verb: str, tmp_path: Path, capsys: p
         make_films().save(tmp_path / "films")
     code, _, err = call(train if verb == "train" else corpus, capsys)
     assert code == 2
-    assert "is no value that YAML knows" in " ".join(err.replace("│", " ").split())
+    assert "is not a valid YAML value" in " ".join(err.replace("│", " ").split())

@@ -40,10 +40,10 @@ def ask(
     max_new_tokens: MaxNewTokens = 128,
     temperature: Temperature = 0.0,
     top_p: TopP = 1.0,
-    beams: Annotated[int, typer.Option("--beams", help="Width of the beam search; 1 is none.")] = 1,
-    neighbors: Annotated[int, typer.Option("--neighbors", "-k", help="How many of the nearest entities to name.")] = 5,
+    beams: Annotated[int, typer.Option("--beams", help="Width of the beam search; 1 means no beam search.")] = 1,
+    neighbors: Annotated[int, typer.Option("--neighbors", "-k", help="Number of nearest entities to list.")] = 5,
     stop: Annotated[
-        list[str] | None, typer.Option("--stop", help="Text that ends the answer; may be repeated.")
+        list[str] | None, typer.Option("--stop", help="Text at which the answer ends; may be repeated.")
     ] = None,
     strict: Annotated[
         bool,
@@ -51,18 +51,19 @@ def ask(
     ] = False,
     influence: Annotated[
         bool,
-        typer.Option("--influence", help="Show which words come from the vector and which the LLM would write anyway."),
+        typer.Option("--influence", help="Show, in nats, how much each word of the answer depends on the vector."),
     ] = False,
     candidates: Annotated[
         int,
         typer.Option(
-            "--candidates", help="Answers to write; the one whose read-back is nearest to the vector is kept."
+            "--candidates",
+            help="Number of answers to write; only the one whose read-back is nearest to the vector is shown.",
         ),
     ] = 1,
     encoder: Annotated[
         str,
         typer.Option(
-            "--encoder", help="Text encoder that compares the candidates: minilm, tfidf or a sentence transformer."
+            "--encoder", help="Text encoder that reads the candidates back: minilm, tfidf or a sentence transformer."
         ),
     ] = "minilm",
     trust_encoder: TrustEncoder = False,
@@ -71,7 +72,7 @@ def ask(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Ask about any point of a space. The answer streams to stdout; support and neighbours go to stderr."""
+    """Ask about any point of a space. The answer is streamed to stdout; support and neighbours go to stderr."""
     from vectalk.talk import ELM, Answer
 
     elm = ELM.from_pretrained(
@@ -89,11 +90,11 @@ def ask(
         "seed": seed,
         "stop": tuple(stop or ()),
     }
-    if as_json or beams > 1 or candidates > 1:  # a beam, or the best of several, is known only at its end
+    if as_json or beams > 1 or candidates > 1:  # these answers cannot be streamed
         answer = elm.ask(question, bindings, candidates=candidates, encoder=encoder, **settings)
         emit(answer.to_dict(), answer.text, as_json)
     else:
-        heartbeat.end()  # the answer is seen to come
+        heartbeat.end()  # the streamed answer shows the progress
         for piece in elm.stream(question, bindings, **settings):
             if isinstance(piece, Answer):
                 answer = piece
@@ -102,14 +103,14 @@ def ask(
                 sys.stdout.flush()
         sys.stdout.write("\n")
     if not (quiet or as_json):
-        _grounds(elm, answer)
+        _show_report(elm, answer)
     if answer.abstained is not None:
         raise typer.Exit(3)
 
 
-def _grounds(elm: "ELM", answer: "Answer") -> None:
-    """Tell people what an answer stands on."""
-    from vectalk.cli.influence import colored, told
+def _show_report(elm: "ELM", answer: "Answer") -> None:
+    """Print support, neighbours, influence and notes of an answer on stderr."""
+    from vectalk.cli.influence import colored, strongest_tokens
 
     if answer.abstained is not None:
         err.print(f"(no answer: {answer.abstained})", markup=False, soft_wrap=True)
@@ -122,18 +123,22 @@ def _grounds(elm: "ELM", answer: "Answer") -> None:
         if answer.influence is not None and answer.influence.tokens:
             if err.is_terminal:
                 err.print(colored(answer, slot), soft_wrap=True)
-            err.print(f"  {{{slot}}} calls for (nats): {told(answer, slot)}", markup=False, style="dim", soft_wrap=True)
+            tokens = strongest_tokens(answer, slot)
+            err.print(f"  most influenced by {{{slot}}} (nats): {tokens}", markup=False, style="dim", soft_wrap=True)
     if answer.consistency is not None:
-        err.print(f"\nreads back with cosine {answer.consistency:.3f} to its vector", style="dim")
+        err.print(f"\ncosine between the read-back of the answer and the vector: {answer.consistency:.3f}", style="dim")
     others = elm.trained_wordings(answer.question)
     if others:
-        shown = "; ".join(others[:4])
+        wordings = "; ".join(others[:4])
         err.print(
-            f"\n(the run was trained on other wordings, such as: {shown})", markup=False, style="dim", soft_wrap=True
+            f"\n(the run was trained on other wordings, such as: {wordings})", markup=False, style="dim", soft_wrap=True
         )
     if answer.cut == "context":
         context = elm.model.language.context
-        err.print(f"(cut where question and answer fill the LLM's context of {context} tokens)", style="dim")
+        err.print(
+            f"(the answer is cut off, because question and answer fill the LLM's context of {context} tokens)",
+            style="dim",
+        )
     elif answer.cut is not None:
         limit = answer.settings["max_new_tokens"]
-        err.print(f"(cut at {limit} tokens; --max-new-tokens allows more)", style="dim")
+        err.print(f"(the answer is cut off at {limit} tokens; raise --max-new-tokens to get more)", style="dim")

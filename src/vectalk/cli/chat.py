@@ -46,7 +46,7 @@ def chat(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Talk about points that stay bound. Type /bind film = 'Alien (1979)', then ask; /help explains the rest.
+    """Ask several questions about the same points. Type /bind film = 'Alien (1979)', then ask; /help explains more.
 
     With --json, each answer is one line of JSON on stdout and everything else goes to stderr.
     """
@@ -61,9 +61,11 @@ def chat(
     for slot, value in pairs(bind or [], "--bind").items():
         _say(talk, f"/bind {slot} = {value}", quiet, as_json)
     if not quiet:
-        err.print("Bind a point and ask about it; /help explains how, /quit ends.", style="dim", highlight=False)
+        err.print(
+            "Bind a point and ask about it; /help explains how, /quit ends the chat.", style="dim", highlight=False
+        )
     _completion(talk)
-    heartbeat.end()  # from now on somebody is asked, and hears
+    heartbeat.end()  # from here on, the prompt shows that the chat is ready
     while not talk.ended:
         try:
             line = input("> " if sys.stdin.isatty() else "")
@@ -76,7 +78,7 @@ def chat(
 
 
 def _say(talk: "Chat", line: str, quiet: bool, as_json: bool) -> None:
-    """Send a line to the chat and show the reply. An error is shown, and the chat goes on."""
+    """Send a line to the chat and show the reply. If there is an error, show it; the chat continues."""
     from vectalk.talk import Answer
 
     try:
@@ -85,7 +87,7 @@ def _say(talk: "Chat", line: str, quiet: bool, as_json: bool) -> None:
                 sys.stdout.write(piece.to_json() + "\n")
                 sys.stdout.flush()
             elif isinstance(piece, Answer):
-                _grounds(piece, quiet)
+                _show_report(piece, quiet)
             elif not (as_json and quiet):
                 stream = sys.stderr if as_json else sys.stdout
                 stream.write(piece)
@@ -99,15 +101,17 @@ def _say(talk: "Chat", line: str, quiet: bool, as_json: bool) -> None:
         sys.stdout.write("\n")
 
 
-def _grounds(answer: "object", quiet: bool) -> None:
-    from vectalk.cli.influence import colored, told
+def _show_report(answer: "object", quiet: bool) -> None:
+    """Print the influence of an answer, or else the support of vectors that are unusual."""
+    from vectalk.cli.influence import colored, strongest_tokens
     from vectalk.talk import Answer
 
     assert isinstance(answer, Answer)
     if answer.influence is not None:
         for slot in answer.influence.values:
             out.print(colored(answer, slot), soft_wrap=True)
-            out.print(f"{{{slot}}} calls for (nats): {told(answer, slot)}", markup=False, soft_wrap=True, end="")
+            tokens = strongest_tokens(answer, slot)
+            out.print(f"most influenced by {{{slot}}} (nats): {tokens}", markup=False, soft_wrap=True, end="")
     elif not quiet:
         for slot, report in answer.slots.items():
             if report.support.verdict != "real":
@@ -115,7 +119,7 @@ def _grounds(answer: "object", quiet: bool) -> None:
 
 
 def _completion(talk: "Chat") -> None:
-    """Complete commands and titles with the tab key, where there is a terminal and readline."""
+    """Let the tab key complete commands and titles, if this Python has readline."""
     try:
         import readline
     except ImportError:  # Windows

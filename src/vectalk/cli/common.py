@@ -1,4 +1,4 @@
-"""What all verbs share: common options, JSON or text on stdout, everything else on stderr."""
+"""What all verbs share: common options, and output (results on stdout as JSON or text, all else on stderr)."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ from vectalk.cli.heartbeat import Heartbeat
 
 
 def _begin(context: typer.Context, quiet: bool) -> bool:
-    """Set, when a verb begins, whether it logs and shows that it is alive."""
+    """Turn logs and the heartbeat on or off when a verb begins."""
     logs.setLevel(logging.CRITICAL + 1 if quiet else logging.NOTSET)
     if quiet:
         heartbeat.end()
@@ -33,38 +33,48 @@ def _begin(context: typer.Context, quiet: bool) -> bool:
     return quiet
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout; everything else goes to stderr.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no notes.", callback=_begin)]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout, for scripts; everything else goes to stderr.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress and no notes.", callback=_begin)]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of all random choices.")]
 Device = Annotated[
     str,
     typer.Option(
-        "--device", help="Where to compute: `cpu`, `cuda`, `cuda:1` or `mps`; `auto` takes the fastest one found."
+        "--device",
+        help="Device to compute on: `cpu`, `cuda`, `cuda:1` or `mps`; `auto` takes the fastest.",
     ),
 ]
 RunPlace = Annotated[str, typer.Argument(help="Folder of a run, or hf://owner/name on the Hugging Face hub.")]
 MovedSpaces = Annotated[
-    list[str] | None, typer.Option("--space", help="NAME=DIR: the new folder of a space that moved; may be repeated.")
+    list[str] | None, typer.Option("--space", help="NAME=DIR: new folder of a space that was moved; may be repeated.")
 ]
 MovedLlm = Annotated[
-    str | None, typer.Option("--llm", help="The base LLM, if it moved: a folder, or owner/name on the hub.")
+    str | None,
+    typer.Option("--llm", help="New place of the base LLM, if it was moved: a folder, or owner/name on the hub."),
 ]
 TrustEncoder = Annotated[
     bool,
     typer.Option(
-        "--trust-encoder", help="Load the text encoder that a file names, even one that vectalk does not know."
+        "--trust-encoder", help="Allow loading a text encoder that a file names, if it is not minilm or tfidf."
     ),
 ]
 MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", help="Longest answer, in tokens.")]
 Temperature = Annotated[
-    float, typer.Option("--temperature", help="Randomness of sampling; 0 takes the most likely token (greedy).")
+    float, typer.Option("--temperature", help="Temperature of sampling; 0 always takes the most likely token (greedy).")
 ]
 TopP = Annotated[
-    float, typer.Option("--top-p", help="Sample from the most likely tokens that hold this share of the probability.")
+    float,
+    typer.Option(
+        "--top-p", help="Sample only from the most likely tokens that together have this probability (0 to 1)."
+    ),
 ]
 Bind = Annotated[
     list[str] | None,
-    typer.Option("--bind", help="SLOT=title, id or expression, e.g. film=\"lerp('A', 'B', 0.5)\"; may be repeated."),
+    typer.Option(
+        "--bind",
+        help="SLOT=POINT: a title, an id or an expression, e.g. film=\"lerp('A', 'B', 0.5)\"; may be repeated.",
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output folder if it exists.")]
 
@@ -72,7 +82,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output
 def _console(*, stderr: bool) -> Console:
     console = Console(stderr=stderr, highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = 200  # a file or a pipe has no edge, so nothing is cut off there
+        console.width = 200  # files and pipes have no width limit, so do not cut lines
     return console
 
 
@@ -81,10 +91,10 @@ heartbeat = Heartbeat(lambda line: err.print(line, soft_wrap=True, markup=False)
 
 
 class Logs(logging.Handler):
-    """Shows on stderr what the library logs."""
+    """Prints the library's log messages on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show a message, above the bars where there are some."""
+        """Print a message, above the progress bars if there are any."""
         note(f"{record.levelname}: " * (record.levelno >= logging.WARNING) + record.getMessage())
 
 
@@ -93,7 +103,7 @@ logs = Logs()
 
 @contextmanager
 def logging_shown() -> Iterator[None]:
-    """Show what the library logs while a command runs, unless it is quiet; and now and then that it still runs."""
+    """Print the library's log messages while a command runs, unless it is quiet; stop the heartbeat at the end."""
     log = logging.getLogger("vectalk")
     level = log.level
     logs.setLevel(logging.NOTSET)
@@ -107,13 +117,13 @@ def logging_shown() -> Iterator[None]:
         log.setLevel(level)
 
 
-def emit(value: Any, shown: Any, as_json: bool) -> None:
-    """Print `value` as one JSON document, or `shown` (text or anything rich renders) for people."""
+def emit(value: Any, display: Any, as_json: bool) -> None:
+    """Print the result on stdout: `value` as one JSON document, or `display` (text, or a renderable of rich)."""
     if as_json:
         sys.stdout.write(json.dumps(value, ensure_ascii=False, default=_plain) + "\n")
     else:
-        # Titles and answers are text, never markup.
-        out.print(shown, soft_wrap=True, markup=False) if isinstance(shown, str) else out.print(shown)
+        # titles and answers are text, never markup
+        out.print(display, soft_wrap=True, markup=False) if isinstance(display, str) else out.print(display)
 
 
 def _plain(value: Any) -> Any:
@@ -123,24 +133,24 @@ def _plain(value: Any) -> Any:
 
 
 def note(message: str, quiet: bool = False) -> None:
-    """Tell people something on stderr."""
+    """Print a message on stderr, unless quiet."""
     if not quiet:
         err.print(message, soft_wrap=True, markup=False)
         heartbeat.spoke()
 
 
 class LineProgress(Progress):
-    """Progress for logs and pipes: one line in a while, and none about what is quick."""
+    """Progress for logs and pipes: a line from time to time, and no line for quick jobs."""
 
     moved: TaskID | None = None
 
     def update(self, task_id: TaskID, **changes: Any) -> None:
-        """Move a job on."""
+        """Set the state of a job."""
         super().update(task_id, **changes)
         self.moved = task_id
 
     def line(self) -> str | None:
-        """Say how far the job is that was moved last; None where all are done."""
+        """Return the progress of the job that was updated last, as a line; None if all jobs are finished."""
         jobs = sorted((task for task in self.tasks if not task.finished), key=lambda task: task.id == self.moved)
         if not jobs:
             return None
@@ -151,7 +161,7 @@ class LineProgress(Progress):
 
 @contextmanager
 def progress(quiet: bool = False) -> Iterator[Progress]:
-    """A progress display on stderr: bars on a terminal, now and then a line elsewhere, nothing when quiet."""
+    """Yield a progress display on stderr: bars on a terminal, else a line from time to time; nothing if quiet."""
     if not quiet and not err.is_terminal:
         lines = LineProgress(console=err, disable=True)
         with heartbeat.showing(lines.line):
@@ -170,13 +180,17 @@ def progress(quiet: bool = False) -> Iterator[Progress]:
 
 
 def pairs(values: Sequence[str], option: str) -> dict[str, str]:
-    """Read `NAME=VALUE` options into a dictionary."""
+    """Return the `NAME=VALUE` values of an option as a dictionary.
+
+    Raises:
+        BadParameter: a value has another form, or a name is repeated.
+    """
     values_of: dict[str, str] = {}
     for value in values:
         name, sign, rest = value.partition("=")
         if not sign or not name.strip() or not rest.strip():
             raise typer.BadParameter(f"{option} takes NAME=VALUE, not {value!r}")
         if name.strip() in values_of:
-            raise typer.BadParameter(f"{option} names {name.strip()!r} twice")
+            raise typer.BadParameter(f"{option} has {name.strip()!r} twice; give each name once")
         values_of[name.strip()] = rest.strip()
     return values_of

@@ -1,4 +1,4 @@
-"""`vectalk concept`: fit directions that mean something, and look at them."""
+"""`vectalk concept fit|list|show`."""
 
 from __future__ import annotations
 
@@ -17,34 +17,50 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Fit concept directions and inspect them.")
 
-Folder = Annotated[Path, typer.Argument(help="Folder of a space; its concepts lie in SPACE/concepts.")]
+Folder = Annotated[Path, typer.Argument(help="Folder of a space; its concepts are in SPACE/concepts.")]
 
 
 @app.command()
 def fit(
     folder: Folder,
     where: Annotated[
-        list[str], typer.Option("--where", help="Positives: COLUMN=VALUE or e.g. COLUMN>=NUMBER; all must hold.")
+        list[str],
+        typer.Option(
+            "--where", help="Condition for positives: COLUMN=VALUE or e.g. COLUMN>=NUMBER; if repeated, all must hold."
+        ),
     ] = [],  # noqa: B006 - typer reads defaults, nobody changes them
-    positive: Annotated[list[str], typer.Option("--positive", help="Title or id of a positive.")] = [],  # noqa: B006
+    positive: Annotated[list[str], typer.Option("--positive", help="Title or id of a positive; may be repeated.")] = [],  # noqa: B006
     negative: Annotated[
-        list[str], typer.Option("--negative", help="Title or id of a negative; all others when omitted.")
+        list[str],
+        typer.Option("--negative", help="Title or id of a negative; may be repeated. All other entities when omitted."),
     ] = [],  # noqa: B006
-    every: Annotated[str | None, typer.Option("--all", help="Column: one concept for each of its values.")] = None,
-    tags: Annotated[Path | None, typer.Option("--tags", help="Table of tags, one row for each tagging.")] = None,
-    tag: Annotated[list[str], typer.Option("--tag", help="Tag of that table; every tag when omitted.")] = [],  # noqa: B006
-    item_column: Annotated[str | None, typer.Option("--item-column", help="Column of the table's ids.")] = None,
-    tag_column: Annotated[str, typer.Option("--tag-column", help="Column of the table's tags.")] = "tag",
-    least: Annotated[int, typer.Option("--min", min=2, help="Fewest training positives, where many are fitted.")] = 20,
-    name: Annotated[str | None, typer.Option("--name", help="Name of the concept, where one is fitted.")] = None,
-    prefix: Annotated[str, typer.Option("--prefix", help="Put before each name, where many are fitted.")] = "",
-    method: Annotated[str, typer.Option("--method", help="logistic, ridge, mean or ranking.")] = "logistic",
+    every: Annotated[
+        str | None, typer.Option("--all", help="Column of metadata; fits one concept for each of its values.")
+    ] = None,
+    tags: Annotated[
+        Path | None, typer.Option("--tags", help="Table of tags, with one row for each pair of item and tag.")
+    ] = None,
+    tag: Annotated[
+        list[str], typer.Option("--tag", help="Tag of the table --tags; may be repeated. All tags when omitted.")
+    ] = [],  # noqa: B006
+    item_column: Annotated[
+        str | None, typer.Option("--item-column", help="Column of ids in the table --tags; guessed if it is clear.")
+    ] = None,
+    tag_column: Annotated[str, typer.Option("--tag-column", help="Column of tags in the table --tags.")] = "tag",
+    least: Annotated[
+        int, typer.Option("--min", min=2, help="Smallest number of training positives, with --all or --tags.")
+    ] = 20,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the concept, if only one is fitted.")] = None,
+    prefix: Annotated[str, typer.Option("--prefix", help="Text to put before the name of each concept.")] = "",
+    method: Annotated[
+        str, typer.Option("--method", help="How to fit the direction: logistic, ridge, mean or ranking.")
+    ] = "logistic",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace concepts of the same name.")] = False,
     seed: Seed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fit concepts on training entities, measure them on test entities, and keep them beside the space."""
+    """Fit concepts on training entities, measure them on test entities, and save them in SPACE/concepts."""
     from vectalk.concepts.concept import fit_many
     from vectalk.concepts.shelf import check_vacant, keep
     from vectalk.space import VectorSpace
@@ -53,16 +69,20 @@ def fit(
     ways = {"--where": where, "--positive": positive, "--all": every, "--tags": tags}
     used = [option for option, value in ways.items() if value]
     if len(used) != 1:
-        found = f"{' and '.join(used)} were given" if used else "none was given"
-        raise typer.BadParameter(f"say what the positives are by one of {', '.join(ways)}; {found}")
+        number = f"you gave {' and '.join(used) or 'none'}"
+        raise typer.BadParameter(f"give exactly one of {', '.join(ways)}, to define the positives; {number}")
     if negative and not positive:
-        raise typer.BadParameter("--negative goes with --positive")
+        raise typer.BadParameter("--negative works only together with --positive")
     if tag and tags is None:
-        raise typer.BadParameter("--tag names a tag of the table --tags")
-    examples, given = _examples(space, where, positive, negative, every, tags, tag, item_column, tag_column, least)
+        raise typer.BadParameter("--tag works only together with --tags, the table that has the tag")
+    examples, description = _examples(
+        space, where, positive, negative, every, tags, tag, item_column, tag_column, least
+    )
     if name is not None:
         if len(examples) > 1:
-            raise typer.BadParameter(f"--name names one concept, and {len(examples)} would be fitted")
+            raise typer.BadParameter(
+                f"--name is for a single concept, but {len(examples)} would be fitted; use --prefix"
+            )
         examples = dict(zip([name], examples.values(), strict=True))
     examples = {prefix + key: entities for key, entities in examples.items()}
     check_vacant(space, list(examples), overwrite=overwrite)
@@ -71,7 +91,7 @@ def fit(
         concepts = fit_many(
             space,
             examples,
-            given=given,
+            given=description,
             method=method,
             seed=seed,
             progress=lambda done, total: bar.update(job, completed=done, total=total),
@@ -97,7 +117,7 @@ def _examples(
     tag_column: str,
     least: int,
 ) -> tuple[dict[str, Examples], str]:
-    """Return the examples of each concept by name, and what they are in words."""
+    """Return the examples of each concept by name, and a description of the positives."""
     from vectalk.concepts import examples
     from vectalk.errors import ConceptError
 
@@ -105,22 +125,24 @@ def _examples(
         name = " and ".join(condition.partition("=")[2] or condition for condition in where)
         return {name: examples.by_metadata(space, where)}, " and ".join(where)
     if positive:
-        one = examples.Examples.of(space, positive, negative or None)
-        for taken in dict.fromkeys(taken for entity in (*positive, *negative) for taken in space[entity].notes):
-            note(f"note: {taken}")
-        return {positive[0]: one}, f"{len(positive)} entities by name"
+        entities = examples.Examples.of(space, positive, negative or None)
+        for message in dict.fromkeys(message for entity in (*positive, *negative) for message in space[entity].notes):
+            note(f"note: {message}")
+        return {positive[0]: entities}, f"{len(positive)} entities by name"
     if every is not None:
-        found, given = examples.every_value(space, every, least), f"{every}={{}}"
-        if not found:
+        examples_of = examples.every_value(space, every, least)
+        if not examples_of:
             raise ConceptError(f"no value of column {every!r} has {least} training entities; lower --min")
-        return found, given
-    assert tags is not None  # one of the four is there
-    found = examples.read_tags(tags, space, item_column=item_column, tag_column=tag_column, least=1 if tag else least)
+        return examples_of, f"{every}={{}}"
+    assert tags is not None  # the caller checks that one of the four is there
+    examples_of = examples.read_tags(
+        tags, space, item_column=item_column, tag_column=tag_column, least=1 if tag else least
+    )
     if tag:
-        found = examples.named(found, tag, str(tags))
-    if not found:
-        raise ConceptError(f"no tag of {tags} was given to {least} training entities; lower --min")
-    return found, f"tagged {{}} in {tags.name}"
+        examples_of = examples.named(examples_of, tag, str(tags))
+    if not examples_of:
+        raise ConceptError(f"no tag of {tags} has {least} training entities; lower --min")
+    return examples_of, f"tagged {{}} in {tags.name}"
 
 
 @app.command("list")
@@ -139,11 +161,12 @@ def list_(folder: Folder, as_json: Json = False, quiet: Quiet = False) -> None:
 def show(
     folder: Folder,
     name: Annotated[str, typer.Argument(help="Name of the concept.")],
-    k: Annotated[int, typer.Option("-k", min=1, help="How many entities at each end.")] = 10,
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of entities to list at each end.")] = 10,
     at: Annotated[
         str | None,
         typer.Option(
-            "--at", help="Title, id or expression. Shows how far this point can be shifted along the concept."
+            "--at",
+            help="Title, id or expression of a point. Shows how far the point can be shifted and stay near entities.",
         ),
     ] = None,
     trust_encoder: TrustEncoder = False,
@@ -165,12 +188,12 @@ def show(
     s = concept.statistics
     lines = [
         f"{concept}",
-        f"given by: {concept.given or 'entities'}; {concept.method}, strength {concept.strength:g}",
-        f"{s.positives} positives and {s.negatives} negatives to learn from, "
-        f"{s.test_positives} and {s.test_negatives} to be measured on",
-        f"p {_cell(s.p_value, 4)}, q {_cell(s.q_value, 4)} among {s.family}; 95 % of random concepts have an AUC below "
-        f"{_cell(s.random_auc)}; stability {_cell(s.stability)}",
-        f"one step is {concept.deviation:.3g} along it (a standard deviation of the projections)",
+        f"positives: {concept.given or 'entities'}; method {concept.method}, penalty {concept.strength:g}",
+        f"training: {s.positives} positives and {s.negatives} negatives; "
+        f"test: {s.test_positives} positives and {s.test_negatives} negatives",
+        f"p {_cell(s.p_value, 4)}, q {_cell(s.q_value, 4)} for {s.family} concepts; "
+        f"95 % of random concepts have an AUC below {_cell(s.random_auc)}; stability {_cell(s.stability)}",
+        f"one step of a shift is {concept.deviation:.3g} long (a standard deviation of the projections)",
         *(f"warning: {warning}" for warning in s.warnings),
     ]
     document = {**_card(concept), **ends, "nearest": [{"name": n, "cosine": round(c, 4)} for n, c in others]}
@@ -183,10 +206,10 @@ def show(
         low, high = concept.reach(point)
         document["at"] = {"point": point.source, "score": concept.score(point), "reach": [low, high]}
         lines.append(
-            f"{point.source} lies at {concept.score(point):+.2f}; "
+            f"{point.source} has the score {concept.score(point):+.2f}; "
             f"shifts from {low:+g} to {high:+g} steps stay near real entities"
         )
-    emit(document, Group(*map(Text, lines), *(_end_table(side, found) for side, found in ends.items())), as_json)
+    emit(document, Group(*map(Text, lines), *(_end_table(side, entries) for side, entries in ends.items())), as_json)
 
 
 def _end(concept: Concept, k: int, lowest: bool) -> list[dict[str, Any]]:
@@ -198,12 +221,12 @@ def _end(concept: Concept, k: int, lowest: bool) -> list[dict[str, Any]]:
     ]
 
 
-def _end_table(side: str, found: list[dict[str, Any]]) -> Any:
+def _end_table(side: str, entries: list[dict[str, Any]]) -> Any:
     from rich.markup import escape
     from rich.table import Table
 
     table = Table("id", "title", "score", title=side, title_justify="left", box=None)
-    for entry in found:
+    for entry in entries:
         table.add_row(escape(str(entry["id"])), escape(entry["title"]), f"{entry['score']:+.2f}")
     return table
 

@@ -10,36 +10,49 @@ from vectalk.cli.corpus_check import check
 from vectalk.cli.llm_options import LLMOptions, takes_llm
 from vectalk.cli.teachers import KINDS, announce, dry, open_teacher, samples
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Build and look at training examples.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Build, show and check training examples.")
 app.command()(check)
 
 
 @app.command()
 @takes_llm
 def build(
-    space: Annotated[list[str], typer.Option("--space", help="NAME=DIR; may be repeated.")],
+    space: Annotated[list[str], typer.Option("--space", help="NAME=DIR: name and folder of a space; may be repeated.")],
     suite: Annotated[
         list[str], typer.Option("--suite", help="Suite of the package, a YAML file, or generic:SPACE; may be repeated.")
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder to make.")],
-    teacher: Annotated[str, typer.Option("--teacher", help=f"What writes the targets: {KINDS}.")] = "facts",
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
+    teacher: Annotated[str, typer.Option("--teacher", help=f"Teacher that writes the targets: {KINDS}.")] = "facts",
     task: Annotated[
         list[str] | None, typer.Option("--task", help="Only this task; may be repeated. All tasks when omitted.")
     ] = None,
-    variants: Annotated[int, typer.Option("--variants", help="Training examples of a task for each entity.")] = 4,
+    variants: Annotated[
+        int, typer.Option("--variants", help="Number of training examples for each task and entity.")
+    ] = 4,
     column: Annotated[
-        list[str] | None, typer.Option("--column", help="texts: COLUMN for all tasks, or TASK=COLUMN; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--column", help="For texts: the text column, as COLUMN for all tasks or TASK=COLUMN; may be repeated."
+        ),
     ] = None,
     fact: Annotated[
         list[str] | None,
-        typer.Option("--fact", help="openai, hf: tell the LLM only this column; may be repeated. All when omitted."),
+        typer.Option(
+            "--fact", help="For openai, hf: give the LLM only this column; may be repeated. All columns when omitted."
+        ),
     ] = None,
     texts: Annotated[
-        int | None, typer.Option("--texts", help="openai, hf: different texts of a task about the same; 1.")
+        int | None,
+        typer.Option("--texts", help="For openai, hf: number of different texts for each task and entity (default 1)."),
     ] = None,
-    max_words: Annotated[int | None, typer.Option("--max-words", help="openai, hf: longest text; 150.")] = None,
+    max_words: Annotated[
+        int | None, typer.Option("--max-words", help="For openai, hf: longest text, in words (default 150).")
+    ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="openai, hf: estimate, show some prompts, ask and write nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="For openai, hf: estimate tokens and cost, show some prompts, send and write nothing."
+        ),
     ] = False,
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -65,10 +78,10 @@ def build(
         if isinstance(writer, LLMTeacher):
             estimate = writer.estimate(planned(joined, spaces, variants, seed))
             if dry_run:
-                shown = samples(writer, planned(joined, spaces, variants, seed))
-                emit({"estimate": vars(estimate), "prompts": shown}, dry(estimate, shown), as_json)
+                prompts = samples(writer, planned(joined, spaces, variants, seed))
+                emit({"estimate": vars(estimate), "prompts": prompts}, dry(estimate, prompts), as_json)
                 return
-            check_free(out, "corpus.json", overwrite=overwrite)  # before anything is paid for
+            check_free(out, "corpus.json", overwrite=overwrite)  # fail before anything is paid for
             announce(writer, estimate, bar, quiet)
         jobs: dict[str, Any] = {}
 
@@ -91,17 +104,18 @@ def build(
 @app.command()
 def show(
     corpus: Annotated[Path, typer.Argument(help="Folder of a corpus.")],
-    split: Annotated[str, typer.Option("--split", help="train, validation or test.")] = "train",
+    split: Annotated[str, typer.Option("--split", help="Split of the examples: train, validation or test.")] = "train",
     task: Annotated[str | None, typer.Option("--task", help="Only this task.")] = None,
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many examples.")] = 5,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Number of examples.")] = 5,
     llm: Annotated[
-        str | None, typer.Option("--llm", help="Show the whole prompt as this LLM gets it, what is learned between »«.")
+        str | None,
+        typer.Option("--llm", help="Show the full prompt as this LLM gets it, with the target tokens between »«."),
     ] = None,
     seed: Seed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show examples, drawn at random, with what is supervised marked."""
+    """Show examples drawn at random, with the target between »«."""
     import random
 
     from vectalk.tasks import Corpus
@@ -110,25 +124,25 @@ def show(
     if task is not None:
         opened.suite.task(task)
     examples = list(opened.examples(split, task))
-    chosen = random.Random(seed).sample(examples, min(count, len(examples)))
+    sample = random.Random(seed).sample(examples, min(count, len(examples)))
     prompts = None
     if llm is not None:
         from vectalk.llm.loading import load_tokenizer
         from vectalk.model import PromptFormat
 
         prompts = PromptFormat(load_tokenizer(llm), dict.fromkeys(opened.spaces, 1))
-    rows, shown = [], []
-    for example in chosen:
+    rows, paragraphs = [], []
+    for example in sample:
         titles = {slot: opened.spaces[space].title(row) for slot, (space, row) in example.slots.items()}
         text = f"{example.prompt}\n»{example.target}«"
         if prompts is not None:
             spaces = {slot: space for slot, (space, _) in example.slots.items()}
             text = prompts.show(prompts(example.prompt, spaces, example.target))
         bound = ", ".join(f"{{{slot}}} = {title}" for slot, title in titles.items())
-        shown.append(f"{example.task} ({example.split}): {bound}\n{text}\n")
+        paragraphs.append(f"{example.task} ({example.split}): {bound}\n{text}\n")
         rows.append({**example.row(), "titles": titles})
     note(f"{len(examples)} {split} examples" + (f" of task {task}" if task else ""), quiet)
     if as_json:
         emit(rows, "", True)
     else:
-        typer.echo("\n".join(shown))
+        typer.echo("\n".join(paragraphs))

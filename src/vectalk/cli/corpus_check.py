@@ -1,4 +1,4 @@
-"""`vectalk corpus check`: what would spoil training or flatter an evaluation."""
+"""`vectalk corpus check`: find errors in a corpus that would harm training or make an evaluation too good."""
 
 from __future__ import annotations
 
@@ -19,18 +19,24 @@ if TYPE_CHECKING:
 def check(
     corpus: Annotated[Path, typer.Argument(help="Folder of a corpus.")],
     llm: Annotated[
-        str | None, typer.Option("--llm", help="Count tokens as this LLM does, against its context.")
+        str | None,
+        typer.Option("--llm", help="Measure lengths in tokens of this LLM, and compare them with its context."),
     ] = None,
-    soft_tokens: Annotated[int, typer.Option("--soft-tokens", min=1, help="Positions of one vector.")] = 4,
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings are problems.")] = False,
-    space: Annotated[list[str] | None, typer.Option("--space", help="NAME=DIR of a space that moved.")] = None,
+    soft_tokens: Annotated[
+        int, typer.Option("--soft-tokens", min=1, help="Number of soft tokens of one vector, to measure lengths.")
+    ] = 4,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 for warnings too.")] = False,
+    space: Annotated[
+        list[str] | None,
+        typer.Option("--space", help="NAME=DIR: new folder of a space that was moved; may be repeated."),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Look for what would spoil training or flatter an evaluation.
+    """Find errors in a corpus that would harm training or make an evaluation too good, such as leaks and duplicates.
 
-    Ends with exit code 0 where nothing is wrong or there are only warnings, 1 where there are problems (with
-    --strict, also warnings), 2 where it cannot be looked at.
+    The exit code is 0 if there are no problems, 1 if there are problems (with --strict, also for warnings), and 2 if
+    the corpus cannot be read.
     """
     from vectalk.tasks import Corpus
     from vectalk.tasks.corpus.check import check_corpus
@@ -57,25 +63,26 @@ def check(
             context=context,
             progress=lambda done, total: bar.update(job, completed=done, total=total),
         )
-    found = {
+    document = {
         "problems": len(report.problems),
         "warnings": len(report.warnings),
         "findings": [vars(finding) for finding in report.findings],
         **report.figures,
     }
-    emit(found, _shown(report), as_json)
+    emit(document, _display(report), as_json)
     if report.fails(strict):
         raise typer.Exit(1)
 
 
-def _shown(report: Report) -> Group:
+def _display(report: Report) -> Group:
+    """Return the report for people: a table of tasks, lengths, problems and warnings."""
     figures, lengths = report.figures, report.figures["lengths"]
     parts: list[Any] = [_table(figures)]
     of, all_ = f" of {lengths['context']} at most" if "context" in lengths else "", lengths["all"]
     if all_:
-        said = f"lengths in {lengths['unit']}{of}: median {all_['median']}, 90 % up to {all_['p90']}, "
-        said += f"99 % up to {all_['p99']}, longest {all_['max']}: {lengths['longest']}"
-        parts.append(Text(said))
+        line = f"lengths in {lengths['unit']}{of}: median {all_['median']}, 90 % up to {all_['p90']}, "
+        line += f"99 % up to {all_['p99']}, longest {all_['max']}: {lengths['longest']}"
+        parts.append(Text(line))
     for level, findings in (("problem", report.problems), ("warning", report.warnings)):
         for finding in findings:
             parts.append(Text(f"\n{level}: {finding.message}"))

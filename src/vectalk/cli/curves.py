@@ -1,4 +1,4 @@
-"""`vectalk curves`: how answers change between entities, along concepts, and with more ratings."""
+"""`vectalk curves`: how answers change between entities, along concepts, and with the number of ratings."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,7 +11,15 @@ from vectalk.cli import common
 from vectalk.cli.llm_options import FORMS, LLMOptions, takes_llm
 from vectalk.errors import EvaluationError
 
-DETAILS = ("states_", "percentile", "central", "other_", "target_", "score/", "p_value")  # in the files and the page
+DETAILS = (
+    "states_",
+    "percentile",
+    "central",
+    "other_",
+    "target_",
+    "score/",
+    "p_value",
+)  # shown only in the files and on the page
 
 app = typer.Typer(add_completion=False)
 
@@ -20,25 +28,32 @@ app = typer.Typer(add_completion=False)
 @takes_llm
 def curves(
     run: common.RunPlace,
-    out: Annotated[Path, typer.Option("--out", help="Folder of the results; interrupted work is resumed there.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder of the results. If the command was interrupted, repeat it to resume.")
+    ],
     corpus: Annotated[
         Path | None, typer.Option("--corpus", help="Folder of the corpus; the run's own when omitted.")
     ] = None,
     space: Annotated[
         list[str] | None,
-        typer.Option("--space", help="NAME=DIR: the new folder of a space that moved; may be repeated."),
+        typer.Option("--space", help="NAME=DIR: new folder of a space that was moved; may be repeated."),
     ] = None,
     task: Annotated[
         list[str] | None,
         typer.Option(
-            "--task", help="Task to ask; may be repeated. The first one about one entity, for each space, when omitted."
+            "--task",
+            help="Task to ask; may be repeated. When omitted: for each space, the first task about one entity.",
         ),
     ] = None,
     llm: common.MovedLlm = None,
-    pairs: Annotated[int, typer.Option("--pairs", min=2, help="Pairs of test entities to interpolate between.")] = 100,
-    entities: Annotated[int, typer.Option("--entities", min=2, help="Test entities to shift.")] = 40,
-    concepts: Annotated[int, typer.Option("--concepts", min=1, help="Concepts to shift along.")] = 5,
-    users: Annotated[int, typer.Option("--users", min=2, help="Test users to fold in.")] = 60,
+    pairs: Annotated[
+        int, typer.Option("--pairs", min=2, help="Number of pairs of test entities to interpolate between.")
+    ] = 100,
+    entities: Annotated[int, typer.Option("--entities", min=2, help="Number of test entities to shift.")] = 40,
+    concepts: Annotated[int, typer.Option("--concepts", min=1, help="Number of concepts to shift along.")] = 5,
+    users: Annotated[
+        int, typer.Option("--users", min=2, help="Number of test users to fold in (to compute from few ratings).")
+    ] = 60,
     kind: Annotated[
         list[str] | None,
         typer.Option(
@@ -47,11 +62,17 @@ def curves(
     ] = None,
     ratings: Annotated[
         str | None,
-        typer.Option("--ratings", help="Held-out ratings, as for `vectalk evaluate`."),
+        typer.Option(
+            "--ratings",
+            help="Held-out ratings: a folder that `space factorize` wrote, a file, or SPACE=FILE. Default: searched in "
+            "the folder above the spaces.",
+        ),
     ] = None,
     text_llm: Annotated[
         str | None,
-        typer.Option("--text-llm", help=f"LLM that is told both titles of an interpolation, as a baseline: {FORMS}."),
+        typer.Option(
+            "--text-llm", help=f"Baseline: an LLM that gets both titles of an interpolation, not the vector: {FORMS}."
+        ),
     ] = None,
     encoder: Annotated[
         str | None,
@@ -63,7 +84,7 @@ def curves(
     ] = None,
     trust_encoder: common.TrustEncoder = False,
     readback_texts: Annotated[
-        int, typer.Option("--readback-texts", help="At most this many training texts of a task to fit a read-back on.")
+        int, typer.Option("--readback-texts", help="Largest number of training texts of a task to fit its read-back.")
     ] = 6000,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", help="Longest answer, in tokens.")] = 160,
     seed: common.Seed = 0,
@@ -73,7 +94,7 @@ def curves(
     *,
     llm_options: LLMOptions,
 ) -> None:
-    """Load a run and its corpus, measure, and print where the curves begin and end."""
+    """Load a run and its corpus, measure, and print the first, middle and last value of each curve."""
     from vectalk.evaluation import ClientChat
     from vectalk.evaluation.curves.curves import curves as measure
     from vectalk.talk import ELM
@@ -84,7 +105,7 @@ def curves(
     model = ELM.from_pretrained(run, spaces=spaces, llm=llm, device=device)
     place = corpus or getattr(model, "corpus_path", None)
     if place is None:
-        raise EvaluationError(f"{run} does not say which corpus it was trained on; give it with --corpus DIR")
+        raise EvaluationError(f"{run} has no path of its corpus; give --corpus DIR")
     opened = llm_options.open(text_llm, "--text-llm", greedy=True, quiet=quiet) if text_llm else nullcontext()
     with opened as client, common.progress(quiet) as bar:
         job = bar.add_task("curves", total=None, note="")
@@ -112,10 +133,10 @@ def curves(
     for row in rows:
         if row["metric"].startswith(DETAILS):
             continue
-        where: tuple[str, ...] = (row["curve"], row["space"], row["subject"] or "", row["metric"], row["condition"])
-        series.setdefault(where, []).append(row["value"])
+        names: tuple[str, ...] = (row["curve"], row["space"], row["subject"] or "", row["metric"], row["condition"])
+        series.setdefault(names, []).append(row["value"])
     for names, values in series.items():
-        shown = [values[0], values[len(values) // 2], values[-1]] if len(values) > 1 else [None, values[0], None]
-        table.add_row(*names, *("" if value is None else f"{value:.2f}" for value in shown))
+        cells = [values[0], values[len(values) // 2], values[-1]] if len(values) > 1 else [None, values[0], None]
+        table.add_row(*names, *("" if value is None else f"{value:.2f}" for value in cells))
     common.emit(rows, table, json)
-    common.note(f"written to {out}; look at {out / 'curves.html'}", quiet)
+    common.note(f"written to {out}; the charts are in {out / 'curves.html'}", quiet)

@@ -17,39 +17,48 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 
 _FILMS = """
-facts: what the metadata say. answer: what the model says of the vector alone. shuffled: its answer to the same question
-about another vector. probe: what a direct probe reads from the vector, spelled out.
+facts: the metadata, in words. answer: the model's answer; the model sees only the vector. shuffled: the model's answer
+to the same question about another vector. probe: what a direct probe predicts from the vector, in words.
 
-Ask it yourself:
+Ask the model yourself:
   {me} ask {folder}/run 'Summarise {{film}}.' --bind film="lerp('Alien (1979)', 'Annie Hall (1977)', 0.5)"
   {me} demo --out {folder} --likes 'Alien (1979)' 'Blade Runner (1982)' 'Brazil (1985)'
-Then bring your own vectors: {me} space import --help"""
+Then import your own vectors: {me} space import --help"""
 _LIKES = """
-answer: what the model says of the vector that the films give. counted: the genres of the films themselves, to check it
-by. next: what the factor model puts first, without any language model."""
+answer: the model describes the viewer; it sees only the vector computed from the films. counted: the genres of these
+films, to check the answer. next: the films that the factorisation ranks first, without any language model."""
 
 
 @app.command()
 def demo(
-    more: Annotated[list[str] | None, typer.Argument(help="More films, after --likes.", metavar="[FILM]...")] = None,
+    more: Annotated[
+        list[str] | None, typer.Argument(help="More titles of films, after --likes.", metavar="[FILM]...")
+    ] = None,
     likes: Annotated[
         list[str] | None,
-        typer.Option("--likes", help="Films that somebody likes; says who that is, using the run in --out."),
+        typer.Option(
+            "--likes",
+            help="Titles of films that a viewer likes. The model in --out then describes this viewer.",
+        ),
     ] = None,
     out_folder: Annotated[Path, typer.Option("--out", help="Folder to write.")] = Path("runs/demo"),
-    full: Annotated[bool, typer.Option("--full", help="Train all 25 tasks; takes several times as long.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Train less, too little for good answers.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Train all 25 tasks; this takes several times as long.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Train for a short time, which is too little for good answers.")
+    ] = False,
     world: Annotated[
         str | None,
         typer.Option(
             "--world",
-            help="`films`, or `islands`: invented, so that all truth is known. Default: films where their data are at "
-            "hand, else islands.",
+            help="Data to train on: `films`, or `islands` (invented, with known true answers for every point). "
+            "Default: films if their data exist, else islands.",
         ),
     ] = None,
     llm: Annotated[
         str | None,
-        typer.Option("--llm", help="Base LLM: a folder, or owner/name on the hub; the demo's own when omitted."),
+        typer.Option(
+            "--llm", help="Base LLM: a folder, or owner/name on the hub. The tiny LLM of the demo when omitted."
+        ),
     ] = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -57,54 +66,54 @@ def demo(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train on embedded data, evaluate, and show answers side by side, in minutes on two cores."""
+    """Train on included data, evaluate, and show answers side by side. Takes minutes on two cores."""
     from vectalk.demo.data import WHERE, has_demo_data
 
     if world is None:
         about_films = has_demo_data() or likes or full or llm
         world = "films" if about_films else "islands"
         if not about_films:
-            note(f"showing an invented world of islands: {WHERE}", quiet)
+            note(f"using an invented world of islands: {WHERE}", quiet)
     if world not in ("films", "islands"):
-        raise typer.BadParameter(f"--world is `films` or `islands`, not {world!r}")
+        raise typer.BadParameter(f"--world must be `films` or `islands`, not {world!r}")
     if full and quick:
-        raise typer.BadParameter("--full and --quick exclude each other")
+        raise typer.BadParameter("--full and --quick exclude each other; give one of them")
     if more and not likes:
-        raise typer.BadParameter(f"{more[0]!r} is not an option; name films after --likes")
+        raise typer.BadParameter(f"unexpected argument {more[0]!r}; titles of films come after --likes")
     if likes and world != "films":
-        raise typer.BadParameter("--likes is about films; omit --world")
+        raise typer.BadParameter("--likes works only with films; omit --world")
     if world == "islands":
         if full or llm:
-            raise typer.BadParameter("--full and --llm belong to the films; omit --world")
+            raise typer.BadParameter("--full and --llm work only with films; omit --world")
         _islands(out_folder, quick, seed, overwrite, device, as_json, quiet)
         return
     titles = [*(likes or []), *(more or [])]
     if titles:
-        _check(titles)
+        _check_titles(titles)
     if not titles or not (out_folder / "run" / "elm.json").is_file():
         if titles:
-            note(f"there is no run at {out_folder} yet: making it first, once", quiet)
+            note(f"{out_folder} has no run yet; training it first (only this time)", quiet)
         rows, samples = _films(out_folder, full, quick, llm, seed, overwrite, device, quiet)
         if not titles:
             _show_films(out_folder, rows, samples, quick, as_json, quiet)
             return
-    _likes(out_folder, titles, device, as_json, quiet)
+    _describe_viewer(out_folder, titles, device, as_json, quiet)
 
 
 @contextmanager
-def _telling(quiet: bool) -> Any:
-    """Yield a reporter of training and a callback of other work, on one display."""
+def _reporters(quiet: bool) -> Any:
+    """Yield a reporter for training and a callback for other work, on one progress display."""
     from vectalk.cli.train import BarReporter
 
     with progress(quiet) as bar:
         jobs: dict[str, Any] = {}
 
-        def tell(what: str, done: int, total: int) -> None:
+        def advance(what: str, done: int, total: int) -> None:
             if what not in jobs:
                 jobs[what] = bar.add_task(what, total=total, note="")
             bar.update(jobs[what], completed=done, total=total, visible=done < total)
 
-        yield BarReporter(bar), tell
+        yield BarReporter(bar), advance
 
 
 def _films(
@@ -113,9 +122,16 @@ def _films(
     from vectalk.demo.films import FULL, QUICK, USUAL, run_demo
 
     size = FULL if full else QUICK if quick else USUAL
-    with _telling(quiet) as (reporter, tell):
+    with _reporters(quiet) as (reporter, advance):
         return run_demo(
-            folder, size=size, llm=llm, seed=seed, overwrite=overwrite, device=device, reporter=reporter, progress=tell
+            folder,
+            size=size,
+            llm=llm,
+            seed=seed,
+            overwrite=overwrite,
+            device=device,
+            reporter=reporter,
+            progress=advance,
         )
 
 
@@ -127,9 +143,9 @@ def _show_films(
     if as_json:
         emit({"metrics": list(rows), "samples": [sample.to_dict() for sample in samples]}, "", True)
         return
-    shown = [row for row in rows if row["task"] in ("summary", "user_profile")]
-    out.print(Group(*table.rich_tables(shown)))
-    note(f"all tasks, and answers side by side: {folder}/evaluation/report.html", quiet)
+    main_rows = [row for row in rows if row["task"] in ("summary", "user_profile")]
+    out.print(Group(*table.rich_tables(main_rows)))
+    note(f"the report with all tasks and more answers: {folder}/evaluation/report.html", quiet)
     for sample in samples:
         out.print(f"\n[bold]{sample.what}[/bold]")
         labelled = [("point", sample.source), ("support", sample.support), ("facts", sample.truth)]
@@ -137,12 +153,12 @@ def _show_films(
         _lines([(label, text) for label, text in labelled if text is not None])
     me = sys.argv[0] if "/" in sys.argv[0] else "vectalk"
     if quick:
-        note("\n--quick is too little training for good answers: look at the table, and run it without.", quiet)
+        note("\n--quick trains too little for good answers, as the table shows; for good answers, omit --quick.", quiet)
     note(_FILMS.format(me=me, folder=folder), quiet)
 
 
-def _check(titles: list[str]) -> None:
-    """Raise an error for unknown films now, and not after minutes of training."""
+def _check_titles(titles: list[str]) -> None:
+    """Raise an error for unknown titles before minutes of training, not after."""
     from vectalk.demo.data import demo_data
     from vectalk.space import VectorSpace
 
@@ -151,7 +167,7 @@ def _check(titles: list[str]) -> None:
         films.find(title)
 
 
-def _likes(folder: Path, titles: list[str], device: str, as_json: bool, quiet: bool) -> None:
+def _describe_viewer(folder: Path, titles: list[str], device: str, as_json: bool, quiet: bool) -> None:
     from vectalk.demo.data import demo_data
     from vectalk.demo.likes import who_likes
     from vectalk.demo.showcase import VIEWER
@@ -188,7 +204,7 @@ def _islands(folder: Path, quick: bool, seed: int, overwrite: bool, device: str,
     from vectalk.demo.islands import FULL, QUICK, run_demo
     from vectalk.evaluation import table
 
-    with _telling(quiet) as (reporter, tell):
+    with _reporters(quiet) as (reporter, advance):
         rows, samples = run_demo(
             folder,
             size=QUICK if quick else FULL,
@@ -196,7 +212,7 @@ def _islands(folder: Path, quick: bool, seed: int, overwrite: bool, device: str,
             overwrite=overwrite,
             device=device,
             reporter=reporter,
-            progress=tell,
+            progress=advance,
         )
     if as_json:
         emit({"metrics": list(rows), "samples": [sample.__dict__ for sample in samples]}, "", True)

@@ -12,7 +12,7 @@ from vectalk.cli.llm_options import FORMS, LLMOptions, takes_llm
 from vectalk.errors import EvaluationError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-DETAILED = 3  # tasks whose own tables are shown; of more, the figures side by side
+DETAILED = 3  # up to so many tasks have a table each; more share one table for each figure
 
 
 @app.command(help="Measure a run on test entities, next to controls and baselines.")
@@ -20,28 +20,28 @@ DETAILED = 3  # tasks whose own tables are shown; of more, the figures side by s
 def evaluate(
     run: common.RunPlace,
     out: Annotated[
-        Path, typer.Option("--out", help="Folder of the results; an interrupted evaluation is resumed there.")
+        Path, typer.Option("--out", help="Folder of the results. If the command was interrupted, repeat it to resume.")
     ],
     corpus: Annotated[
         Path | None, typer.Option("--corpus", help="Folder of the corpus; the run's own when omitted.")
     ] = None,
     space: Annotated[
         list[str] | None,
-        typer.Option("--space", help="NAME=DIR: the new folder of a space that moved; may be repeated."),
+        typer.Option("--space", help="NAME=DIR: new folder of a space that was moved; may be repeated."),
     ] = None,
     task: Annotated[
         list[str] | None, typer.Option("--task", help="Only this task; may be repeated. All tasks when omitted.")
     ] = None,
     llm: common.MovedLlm = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", help="At most this many test examples of each task; all when omitted.")
+        int | None, typer.Option("--limit", help="Largest number of test examples of each task; all when omitted.")
     ] = None,
     condition: Annotated[
         list[str] | None,
         typer.Option(
             "--condition",
-            help="What to compare with: the name of a condition, `stage1`, or `default` for the usual ones; may be "
-            "repeated. elm, shuffled and own_text are always measured.",
+            help="Control or baseline to measure: the name of a condition, `stage1`, or `default` for the usual ones; "
+            "may be repeated. elm, shuffled and own_text are always measured.",
         ),
     ] = None,
     ratings: Annotated[
@@ -49,11 +49,11 @@ def evaluate(
         typer.Option(
             "--ratings",
             help="Held-out ratings for behavioural consistency: a folder that `space factorize` wrote, a file, or "
-            "SPACE=FILE. Default: looked for in the folder above the spaces.",
+            "SPACE=FILE. Default: searched in the folder above the spaces.",
         ),
     ] = None,
     text_llm: Annotated[
-        str | None, typer.Option("--text-llm", help=f"LLM that is told the titles, as a baseline: {FORMS}.")
+        str | None, typer.Option("--text-llm", help=f"Baseline: an LLM that gets the titles, not the vector: {FORMS}.")
     ] = None,
     encoder: Annotated[
         str | None,
@@ -72,7 +72,7 @@ def evaluate(
         ),
     ] = None,
     readback_texts: Annotated[
-        int, typer.Option("--readback-texts", help="At most this many training texts of a task to fit a read-back on.")
+        int, typer.Option("--readback-texts", help="Largest number of training texts of a task to fit its read-back.")
     ] = 6000,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", help="Longest answer, in tokens.")] = 160,
     overwrite: common.Overwrite = False,
@@ -95,7 +95,7 @@ def evaluate(
     model = ELM.from_pretrained(run, spaces=spaces, llm=llm, device=device)
     place = corpus or getattr(model, "corpus_path", None)
     if place is None:
-        raise EvaluationError(f"{run} does not say which corpus it was trained on; give it with --corpus DIR")
+        raise EvaluationError(f"{run} has no path of its corpus; give --corpus DIR")
     conditions = [name for part in (condition or ["default"]) for name in (CONDITIONS if part == "default" else [part])]
     conditions += ["text_llm"] if text_llm else []
     opened = llm_options.open(text_llm, "--text-llm", greedy=True, quiet=quiet) if text_llm else nullcontext()
@@ -131,6 +131,6 @@ def evaluate(
     few = len(card["tasks"]) <= DETAILED
     common.emit(list(rows), Group(*(table.rich_tables(rows) if few else table.rich_summary(rows))), json)
     for name, reason in card["not_run"].items():
-        common.note(f"{name}: not run ({reason})", quiet)
-    common.note(f"written to {out}; read {out / 'report.html'}", quiet)
+        common.note(f"{name}: not measured ({reason})", quiet)
+    common.note(f"written to {out}; the report is {out / 'report.html'}", quiet)
     common.note("all figures are in metrics.jsonl; config.json lists what was left out", quiet)

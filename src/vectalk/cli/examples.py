@@ -1,4 +1,4 @@
-"""One example for each verb, which ends its help."""
+"""One example for each verb, shown at the end of its help."""
 
 EXAMPLES = {
     "demo": "vectalk demo --out runs/demo",

@@ -1,4 +1,4 @@
-"""`Heartbeat`: a line now and then while a command works and shows nothing of it."""
+"""`Heartbeat`: prints a line from time to time while a command works without output."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Line = Callable[[], str | None]
-"""Says in a line how far something is; None where there is nothing to say."""
+"""Returns the progress of some work as a line, or None if there is nothing to report."""
 
 
 class Heartbeat:
-    """Says that work goes on, from a thread of its own, when nothing was said for a while.
+    """Prints, from its own thread, that a command is still working, if nothing was printed for some time.
 
     Args:
         say: prints a line.
-        every: seconds of silence before it.
+        every: seconds without output before a line is printed.
     """
 
     def __init__(self, say: Callable[[str], None], every: float = 15.0) -> None:
@@ -27,25 +27,25 @@ class Heartbeat:
         self._began = self._spoken = 0.0
 
     def begin(self, name: str) -> None:
-        """Begin to watch a command; what was watched before is over."""
+        """Start to watch a command, and stop watching the previous one."""
         self.end()
         self.name, self._over = name, threading.Event()
         self._began = self._spoken = time.monotonic()
         threading.Thread(target=self._beat, args=(self._over,), name="heartbeat", daemon=True).start()
 
     def end(self) -> None:
-        """Be silent from now on."""
+        """Stop watching; print nothing from now on."""
         if self._over is not None:
             self._over.set()
             self._over = None
 
     def spoke(self) -> None:
-        """Note that something was said."""
+        """Record that something was printed just now."""
         self._spoken = time.monotonic()
 
     @contextmanager
     def showing(self, line: Line | None) -> Iterator[None]:
-        """Say `line` while something is done; nothing at all where None, since it shows itself."""
+        """Print what `line` returns while the block runs; if `line` is None, print nothing, because a bar is shown."""
         self._lines.append(line)
         alone = self._over is None and line is not None
         if alone:

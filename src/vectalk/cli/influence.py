@@ -1,4 +1,4 @@
-"""Influence in colour: what the vector calls for is green, what it speaks against is red, habit is plain."""
+"""Influence in colour: green tokens are more likely with the vector, red ones less likely; others are plain."""
 
 from rich.text import Text
 
@@ -10,14 +10,14 @@ STEPS = ((2.0, "bold green"), (0.5, "green"), (-0.5, ""), (float("-inf"), "red")
 def colored(answer: Answer, slot: str) -> Text:
     """Return an answer coloured by the influence of the vector in a slot."""
     assert answer.influence is not None
-    shown = Text()
+    text = Text()
     for token, value in zip(answer.influence.tokens, answer.influence.values[slot], strict=True):
-        shown.append(token, next(style for least, style in STEPS if value >= least))
-    return shown
+        text.append(token, next(style for least, style in STEPS if value >= least))
+    return text
 
 
-def told(answer: Answer, slot: str) -> str:
-    """Return the words of an answer that a vector calls for most, with their nats."""
+def strongest_tokens(answer: Answer, slot: str) -> str:
+    """Return the tokens of an answer that depend most on the vector in a slot, with their influence in nats."""
     assert answer.influence is not None
     strongest = answer.influence.strongest(slot)
     return ", ".join(f"{token.strip()!r} {value:+.1f}" for token, value in strongest if token.strip())

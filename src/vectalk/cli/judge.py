@@ -1,4 +1,4 @@
-"""`vectalk judge`: texts rated blind, by people and by language models."""
+"""`vectalk judge sheet|llm|score`: blind ratings of texts, by people and by language models."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import typer
 from vectalk.cli.common import Json, Overwrite, Quiet, Seed, emit, note
 from vectalk.cli.llm_options import FORMS, LLMOptions, takes_llm
 
-app = typer.Typer(no_args_is_help=True, help="Have texts rated blind, by people and by language models.")
+app = typer.Typer(no_args_is_help=True, help="Collect blind ratings of texts, from people and from language models.")
 
-Folder = Annotated[Path, typer.Argument(help="Folder of the sheet, as `vectalk judge sheet` made it.")]
+Folder = Annotated[Path, typer.Argument(help="Folder that `vectalk judge sheet` wrote.")]
 
 RATED = ("elm", "shuffled", "copy_text", "probe_text", "own_text", "text_llm")
 
@@ -20,7 +20,7 @@ RATED = ("elm", "shuffled", "copy_text", "probe_text", "own_text", "text_llm")
 @app.command()
 def sheet(
     evaluation: Annotated[Path, typer.Argument(help="Folder of a finished evaluation.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the sheet and its key.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write: the sheet and its key.")],
     task: Annotated[
         list[str] | None, typer.Option("--task", help="Only this task; may be repeated. All tasks when omitted.")
     ] = None,
@@ -28,14 +28,15 @@ def sheet(
         list[str] | None,
         typer.Option(
             "--condition",
-            help=f"Whose texts to rate; may be repeated. {', '.join(RATED)} when omitted, where they exist.",
+            help=f"Condition whose texts are rated; may be repeated. Default: those that exist of {', '.join(RATED)}.",
         ),
     ] = None,
-    each: Annotated[int, typer.Option("--each", min=1, help="Test examples of each task.")] = 10,
+    each: Annotated[int, typer.Option("--each", min=1, help="Number of test examples of each task.")] = 10,
     facts: Annotated[
         bool,
         typer.Option(
-            "--facts/--titles-alone", help="Tell raters what is known (the reference text, which then is not rated)."
+            "--facts/--titles-alone",
+            help="Show raters the reference text as known facts (it is then not rated), or only the title.",
         ),
     ] = True,
     overwrite: Overwrite = False,
@@ -43,10 +44,10 @@ def sheet(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a blind rating sheet: CSV and a page for people, and a key that they must not see."""
+    """Write a blind rating sheet (CSV and a page), and a key that raters must not see."""
     from vectalk.evaluation.judges import write_sheet
 
-    made = write_sheet(
+    written = write_sheet(
         evaluation,
         out,
         tasks=task or None,
@@ -56,22 +57,22 @@ def sheet(
         seed=seed,
         overwrite=overwrite,
     )
-    found = {"items": len(made.items), "sheet": str(out / "sheet"), "key": str(out / "key.json")}
-    emit(found, f"{len(made.items)} texts to rate, in {out / 'sheet'}", as_json)
-    note(f"give raters the folder {out / 'sheet'} alone; then: vectalk judge score {out} THEIR.csv ...", quiet)
+    document = {"items": len(written.items), "sheet": str(out / "sheet"), "key": str(out / "key.json")}
+    emit(document, f"{len(written.items)} texts to rate, in {out / 'sheet'}", as_json)
+    note(f"give raters only the folder {out / 'sheet'}; then run: vectalk judge score {out} THEIR.csv ...", quiet)
 
 
 @app.command()
 @takes_llm
 def llm(
     folder: Folder,
-    judge: Annotated[str, typer.Option("--judge", help=f"The LLM that judges: {FORMS}.")],
+    judge: Annotated[str, typer.Option("--judge", help=f"LLM that rates the texts: {FORMS}.")],
     as_json: Json = False,
     quiet: Quiet = False,
     *,
     llm_options: LLMOptions,
 ) -> None:
-    """Have a language model fill in the sheet; replies are kept, so that nothing is paid for twice."""
+    """Let a language model fill in the sheet. Replies are cached, so you do not pay twice."""
     from vectalk.evaluation.judges import Judge, Sheet
 
     filled = Sheet.load(folder)
@@ -79,43 +80,43 @@ def llm(
         rater = Judge(client)
         path = folder / f"ratings-{_slug(rater.name)}.csv"
         rated = rater.fill_in(filled, path)
-        described = client.describe()
-    found = {"ratings": str(path), "rated": rated, "unread": rater.unread, "spending": described.get("spending")}
-    emit(found, f"{rated} of {len(filled.items)} texts rated, in {path}", as_json)
+        description = client.describe()
+    document = {"ratings": str(path), "rated": rated, "unread": rater.unread, "spending": description.get("spending")}
+    emit(document, f"{rated} of {len(filled.items)} texts rated, in {path}", as_json)
     if rater.unread:
-        note(f"no ratings could be read from the replies to {len(rater.unread)} texts", quiet)
+        note(f"{len(rater.unread)} texts have no rating, because the reply of the LLM could not be read", quiet)
 
 
 @app.command()
 def score(
     folder: Folder,
-    ratings: Annotated[list[Path], typer.Argument(help="Filled-in CSV files.")],
+    ratings: Annotated[list[Path], typer.Argument(help="CSV files with ratings.")],
     seed: Seed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Turn filled-in sheets into figures, and put them into the evaluation's report."""
+    """Compute figures from the ratings, and add them to the report of the evaluation."""
     from vectalk.evaluation.judges import Sheet
     from vectalk.evaluation.judges import score as measure
     from vectalk.evaluation.report import write_report
     from vectalk.files import write_json
 
     filled = Sheet.load(folder)
-    found = measure(filled, ratings, seed)
-    write_json(folder / "ratings.json", found)
+    figures = measure(filled, ratings, seed)
+    write_json(folder / "ratings.json", figures)
     evaluation = Path(filled.evaluation)
     if (evaluation / "metrics.jsonl").is_file():
-        write_json(evaluation / "ratings.json", found)
-        note(f"the report has them too: {write_report(evaluation)}", quiet)
-    emit(found, _table(found), as_json)
+        write_json(evaluation / "ratings.json", figures)
+        note(f"the ratings were added to the report: {write_report(evaluation)}", quiet)
+    emit(figures, _table(figures), as_json)
 
 
-def _table(found: dict[str, Any]) -> Any:
+def _table(figures: dict[str, Any]) -> Any:
     from rich.table import Table
 
-    table = Table("question", *found["conditions"], "alpha", "rho with SC", box=None)
-    for question in found["questions"]:
-        means = (_cell(question["means"][c]) for c in found["conditions"])
+    table = Table("question", *figures["conditions"], "alpha", "rho with SC", box=None)
+    for question in figures["questions"]:
+        means = (_cell(question["means"][c]) for c in figures["conditions"])
         agreement = "-" if question["alpha"] is None else f"{question['alpha']:.2f}"
         table.add_row(question["name"], *means, agreement, _cell(question["sc"]))
     return table

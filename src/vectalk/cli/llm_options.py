@@ -1,4 +1,4 @@
-"""The options of every verb that opens an LLM that writes or judges: spelled alike, and opened through one door."""
+"""The options of every verb that uses an LLM to write or judge texts, and how such an LLM is opened."""
 
 from __future__ import annotations
 
@@ -28,79 +28,104 @@ _option = functools.partial(typer.Option, rich_help_panel="LLM that writes or ju
 
 @dataclass(frozen=True)
 class LLMOptions:
-    """What the command line says of an LLM that writes or judges; each field is an option."""
+    """The options for an LLM that writes or judges texts; each field is an option."""
 
     base_url: Annotated[
-        str | None, _option("--base-url", help="openai: address of the endpoint; OpenAI's own when omitted.")
+        str | None, _option("--base-url", help="For openai: address of the endpoint. OpenAI when omitted.")
     ] = None
     api_key_env: Annotated[
         str | None,
         _option(
             "--api-key-env",
-            help="openai: environment variable with the endpoint's key, or `none`. OPENAI_API_KEY goes to OpenAI alone "
-            "unless it is named here.",
+            help="For openai: environment variable with the key of the endpoint, or `none`. The key in OPENAI_API_KEY "
+            "is sent only to OpenAI, unless you name the variable here.",
         ),
     ] = None
     plain_http: Annotated[
-        bool, _option("--plain-http", help="openai: let another machine be asked unencrypted, over http.")
+        bool, _option("--plain-http", help="For openai: allow unencrypted http to another machine.")
     ] = False
-    endpoint: Annotated[Path | None, _option("--endpoint", help="openai: YAML file of settings.")] = None
+    endpoint: Annotated[Path | None, _option("--endpoint", help="For openai: YAML file of settings.")] = None
     set_: Annotated[
         list[str] | None,
         _option(
-            "--set", help="One setting, e.g. concurrency=16, params.temperature=0.7, price_input=1; may be repeated."
+            "--set", help="A setting, e.g. concurrency=16, params.temperature=0.7 or price_input=1; may be repeated."
         ),
     ] = None
     max_reply_tokens: Annotated[
-        int | None, _option("--max-reply-tokens", min=1, help="Longest reply, in tokens; 400.")
+        int | None, _option("--max-reply-tokens", min=1, help="Longest reply, in tokens (default 400).")
     ] = None
     requests_per_minute: Annotated[
-        float | None, _option("--requests-per-minute", help="openai: requests a minute at most; no limit.")
+        float | None,
+        _option(
+            "--requests-per-minute", help="For openai: highest number of requests per minute. No limit when omitted."
+        ),
     ] = None
     max_tokens: Annotated[
-        int | None, _option("--max-tokens", min=1, help="Budget in tokens of prompts and replies, in all.")
+        int | None,
+        _option(
+            "--max-tokens",
+            min=1,
+            help="Budget for the sum of all prompts and replies, in tokens. No limit when omitted.",
+        ),
     ] = None
     max_cost: Annotated[
-        float | None, _option("--max-cost", min=0, help="openai: budget in money, in all; needs prices.")
+        float | None,
+        _option(
+            "--max-cost",
+            min=0,
+            help="For openai: budget in the currency of the settings price_input and price_output.",
+        ),
     ] = None
     cache: Annotated[
-        Path | None, _option("--cache", help="File that keeps every reply; one for all work when omitted.")
+        Path | None, _option("--cache", help="File that stores every reply. One shared file when omitted.")
     ] = None
     cached_only: Annotated[
-        bool, _option("--cached-only", help="Ask nothing; what is not in the cache is left out.")
+        bool, _option("--cached-only", help="Send no requests; leave out texts that are not in the cache.")
     ] = False
     patience: Annotated[
         int | None,
         _option(
             "--patience",
             min=0,
-            help="Answers in a row that are rejected for one reason before the work stops; 5, and 25 once one was "
-            "good. 0 never stops it.",
+            help="Stop after this many replies in a row were rejected for the same reason; 0 never stops. Default: 5, "
+            "and 25 after the first good reply.",
         ),
     ] = None
 
     @property
     def named(self) -> list[str]:
-        """The options that were given, as they are written after `--`."""
-        given = [field.name for field in fields(self) if getattr(self, field.name) not in (None, False, [])]
-        return [name.rstrip("_").replace("_", "-") for name in given]
+        """The names of the options that have a value, as they are written after `--`."""
+        names = [field.name for field in fields(self) if getattr(self, field.name) not in (None, False, [])]
+        return [name.rstrip("_").replace("_", "-") for name in names]
 
     def check(self, name: str | None, option: str) -> None:
-        """Raise a TeacherError where an option was given that does not fit the LLM, or where there is no LLM.
+        """Check that the options fit the LLM.
 
         Args:
-            name: of the LLM; None where none was named.
-            option: the option that names it.
+            name: name of the LLM; None if there is no LLM.
+            option: the option that names the LLM.
+
+        Raises:
+            TeacherError: there is an option that does not fit the LLM, or an option without an LLM.
         """
         for one in self.named:
             if name is None:
-                raise TeacherError(f"--{one} is for an LLM that writes or judges; name it: {option} {FORMS}")
+                raise TeacherError(
+                    f"--{one} needs an LLM that writes or judges texts; name the LLM with {option} {FORMS}"
+                )
             if name.startswith("hf:") and one in FOR_ENDPOINTS:
-                raise TeacherError(f"--{one} does not fit {option} {name}; it is for openai:MODEL")
+                raise TeacherError(f"--{one} does not work with {option} {name}; it works only with openai:MODEL")
 
     @contextmanager
     def open(self, name: str, option: str, *, greedy: bool = False, quiet: bool = False) -> Iterator[ChatClient]:
-        """Yield a client of the LLM of a name; it is closed afterwards."""
+        """Yield a client for the LLM with this name, and close the client afterwards.
+
+        Args:
+            name: `openai:MODEL` or `hf:FOLDER`.
+            option: the option that names the LLM, for errors.
+            greedy: decode greedily unless the settings say otherwise.
+            quiet: print no notes.
+        """
         from vectalk.llm import open_chat
 
         self.check(name, option)
@@ -121,21 +146,21 @@ class LLMOptions:
             yield client
 
     def _set(self) -> dict[str, Any]:
-        """Read the values of --set."""
+        """Return the settings of --set."""
         settings: dict[str, Any] = {}
         for value in self.set_ or []:
             name, sign, text = value.partition("=")
             if not sign or not name.strip():
-                raise typer.BadParameter(f"--set takes NAME=VALUE, not {value!r}")
+                raise typer.BadParameter(f"--set takes NAME=VALUE, such as concurrency=16, not {value!r}")
             try:
                 settings[name.strip()] = parse_yaml(text)
             except YamlError:
-                raise typer.BadParameter(f"--set {name.strip()}: {text!r} is no value that YAML knows") from None
+                raise typer.BadParameter(f"--set {name.strip()}: {text!r} is not a valid YAML value") from None
         return settings
 
 
 def takes_llm(verb: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a verb the options of `LLMOptions`; it gets them together, as its argument `llm_options`."""
+    """Add the options of `LLMOptions` to a verb, which gets them as one argument, `llm_options`."""
     hints = get_type_hints(verb, include_extras=True)
     own = [
         parameter.replace(annotation=hints[name])
@@ -152,8 +177,8 @@ def takes_llm(verb: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(verb)
     def with_options(**values: Any) -> Any:
-        chosen = {field.name: values.pop(field.name) for field in fields(LLMOptions)}
-        return verb(**values, llm_options=LLMOptions(**chosen))
+        options = {field.name: values.pop(field.name) for field in fields(LLMOptions)}
+        return verb(**values, llm_options=LLMOptions(**options))
 
     parameters = [*(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *more]
     with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""`vectalk`: the entry point. Errors of the user's are one clear message and exit code 2."""
+"""`vectalk`: the entry point. An error of the user gives one clear message and exit code 2."""
 
 import importlib
 import os
@@ -15,39 +15,39 @@ from vectalk.version import __version__
 
 GROUPS = {
     "Start": {
-        "demo": "embedded data: trains, evaluates, asks; what to try next",
+        "demo": "train, evaluate and ask on included data",
     },
     "Vectors": {
         "space": "make, inspect and verify spaces of vectors",
         "concept": "fit concept directions and inspect them",
     },
     "Training data": {
-        "suite": "inspect suites of tasks, and check your own",
+        "suite": "show suites of tasks, and check your own",
         "corpus": "build and inspect training examples",
     },
     "Models": {
-        "base-llm": "train a small LLM of your own, where no pretrained one can be had",
+        "base-llm": "train a tiny LLM from scratch, if you have no pretrained LLM",
         "train": "train an adapter, then the LLM with it",
         "export": "write a run as a plain LLM folder, for servers",
         "push": "upload a run to the Hugging Face hub",
     },
     "Talk": {
         "ask": "ask about any point of a space",
-        "chat": "talk about points that stay bound",
+        "chat": "ask several questions about the same points",
         "narrate": "write one text for each vector of a space",
     },
     "Evaluation": {
-        "evaluate": "measure answers beside controls and baselines",
+        "evaluate": "measure answers, compared with controls and baselines",
         "curves": "measure answers along interpolations, concept shifts and ratings",
-        "judge": "have texts rated blind, by people and by LLMs",
-        "report": "write an evaluation's report again, with its curves",
+        "judge": "collect blind ratings of texts, from people and from LLMs",
+        "report": "write the report of an evaluation again, with its curves",
     },
 }
 VERBS = {verb: job for group in GROUPS.values() for verb, job in group.items()}
 
 
 def _add_examples(words: str, command: Any) -> None:
-    """End the help of a verb, or of every verb of a group, with its example."""
+    """Put the example of a verb, or of every verb of a group, at the end of its help."""
     if isinstance(command, TyperGroup):
         for name, verb in command.commands.items():
             _add_examples(f"{words} {name}", verb)
@@ -56,7 +56,7 @@ def _add_examples(words: str, command: Any) -> None:
 
 
 class LazyGroup(TyperGroup):
-    """Loads a verb's module when that verb is called, so that `vectalk --help` is quick."""
+    """Loads the module of a verb only when the verb is called, so that `vectalk --help` is fast."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(VERBS)
@@ -87,24 +87,24 @@ class LazyGroup(TyperGroup):
 app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(print_it: bool) -> None:
+    if print_it:
         typer.echo(f"vectalk {__version__}")
         raise typer.Exit
 
 
 @app.callback()
-def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
+def _root(version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False) -> None:
     """Talk to any point of an embedding space."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; VECTALK_DEBUG=1 shows tracebacks."""
+    """Run the command line. With VECTALK_DEBUG=1, errors show their traceback."""
     guarded(lambda: app(arguments))
 
 
 def guarded(run: Callable[[], None]) -> None:
-    """Run something and end with one message where it fails by what the user gave."""
+    """Run a function. If it raises an error that the user can fix, print one message and exit with code 2."""
     from vectalk.cli.common import logging_shown
 
     try:
@@ -119,7 +119,7 @@ def guarded(run: Callable[[], None]) -> None:
         sys.stderr.write(f"vectalk: error: {error}\n")
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        sys.stderr.write("\nvectalk: interrupted; nothing half written was left behind\n")
+        sys.stderr.write("\nvectalk: interrupted; no half-written files were left\n")
         raise SystemExit(130) from None
 
 

@@ -31,10 +31,12 @@ app = typer.Typer(add_completion=False)
 def narrate(
     run: RunPlace,
     space: Annotated[str, typer.Argument(help="Name of a space of the run, or the folder of another space.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the parts; parts that are already there are kept.")],
-    task: Annotated[str | None, typer.Option("--task", help="Task of the run whose first wording is asked.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write the parts to; existing parts are skipped.")],
+    task: Annotated[
+        str | None, typer.Option("--task", help="Task of the run; its first wording is the question.")
+    ] = None,
     question: Annotated[
-        str | None, typer.Option("--question", help="Your own question with one slot, instead of a task.")
+        str | None, typer.Option("--question", help="Your own question with one slot, instead of --task.")
     ] = None,
     read_as: Annotated[
         str | None, typer.Option("--as", help="Treat the vectors as belonging to this space of the run.")
@@ -42,15 +44,17 @@ def narrate(
     shard: Annotated[
         str, typer.Option("--shard", help="K/N: write only every N-th part, starting with the K-th.")
     ] = "1/1",
-    rows: Annotated[int, typer.Option("--rows-per-part", min=1, help="Rows in a part.")] = 2048,
-    batch: Annotated[int, typer.Option("--batch-size", min=1, help="Answers generated at the same time.")] = 128,
+    rows: Annotated[int, typer.Option("--rows-per-part", min=1, help="Number of rows in each part.")] = 2048,
+    batch: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Number of answers generated at the same time.")
+    ] = 128,
     max_new_tokens: MaxNewTokens = 128,
     temperature: Temperature = 0.0,
     top_p: TopP = 1.0,
     ray: Annotated[
         bool,
         typer.Option(
-            "--ray", help="Distribute the parts over a Ray cluster, which is started here if none is running."
+            "--ray", help="Distribute the parts over a Ray cluster. If none is running, start one on this machine."
         ),
     ] = False,
     workers: Annotated[
@@ -63,14 +67,16 @@ def narrate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write one text for each vector of a space, into parquet parts. The same command resumes interrupted work."""
+    """Write one text for each vector of a space into parquet files. If interrupted, repeat the command to resume."""
     first, _, last = shard.partition("/")
     if not (first.isdigit() and last.isdigit()):
-        raise typer.BadParameter(f"--shard takes K/N, such as 1/4, not {shard!r}")
+        raise typer.BadParameter(f"--shard must be K/N, such as 1/4, not {shard!r}")
     if ray and shard != "1/1":
-        raise typer.BadParameter("--ray shares all parts out itself; omit --shard")
+        raise typer.BadParameter(
+            "--ray and --shard exclude each other, because Ray distributes the parts; omit --shard"
+        )
     if workers is not None and not ray:
-        raise typer.BadParameter("--workers is for --ray")
+        raise typer.BadParameter("--workers works only together with --ray")
 
     from vectalk.talk import ELM, Decoding, TransformersEngine
     from vectalk.talk.narrate import job
@@ -90,17 +96,16 @@ def narrate(
         write = partial(narrate_here, job(elm, space, out, **what), shard=(int(first), int(last)))
     with progress(quiet) as bar:
         line, started = bar.add_task("narrate", total=None, note=""), time.monotonic()
-        first_done: int | None = None  # rows that were there already took no time
+        first_done: int | None = None  # rows that already exist took no time
 
-        def tell(done: int, total: int) -> None:
+        def advance(done: int, total: int) -> None:
             nonlocal first_done
             first_done = done if first_done is None else first_done
             speed = (done - first_done) / max(time.monotonic() - started, 1e-9)
             left = f"{speed:.3g} rows/s, {(total - done) / speed / 60:.1f} min left" if speed else ""
             bar.update(line, completed=done, total=total, note=left)
 
-        report = write(progress=tell)
-    summary = (
-        f"{report['out']}: {report['rows']} texts in {report['parts']} parts, {report['skipped']} of them from before"
-    )
+        report = write(progress=advance)
+    existing = f"{report['skipped']} of them existed before"
+    summary = f"{report['out']}: {report['rows']} texts in {report['parts']} parts, {existing}"
     emit(report, summary, as_json)

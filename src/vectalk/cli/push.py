@@ -14,17 +14,19 @@ app = typer.Typer(add_completion=False)
 def push(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     repository: Annotated[str, typer.Argument(help="Repository on the Hugging Face hub: owner/name.")],
-    public: Annotated[bool, typer.Option("--public", help="Make a new repository public instead of private.")] = False,
+    public: Annotated[
+        bool, typer.Option("--public", help="If the repository is new, make it public, not private.")
+    ] = False,
     bundle: Annotated[
         bool, typer.Option("--bundle", help="Upload the spaces too, with vectors, titles and metadata.")
     ] = False,
     evaluation: Annotated[
-        Path | None, typer.Option("--evaluation", help="Folder of an evaluation; the model card shows its figures.")
+        Path | None, typer.Option("--evaluation", help="Folder of an evaluation whose figures the model card shows.")
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Upload a run with a model card; `vectalk ask hf://owner/name ...` then works anywhere."""
+    """Upload a run with a model card. Then `vectalk ask hf://owner/name ...` works on any machine."""
     from vectalk.model.hub import push as upload
     from vectalk.model.run import Run
 

@@ -1,4 +1,4 @@
-"""`vectalk report`: one HTML page of an evaluation, made from its files."""
+"""`vectalk report`: write the HTML report of an evaluation from its files."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,13 +10,15 @@ from vectalk.cli import common
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command(help="Write the report of a finished evaluation again, with the curves and ratings added since.")
+@app.command(help="Write the report of a finished evaluation again, with the curves and ratings that were added later.")
 def report(
-    evaluation: Annotated[Path, typer.Argument(help="Folder of the evaluation, or of a run that holds one.")],
+    evaluation: Annotated[
+        Path, typer.Argument(help="Folder of an evaluation, or of a run with a subfolder `evaluation`.")
+    ],
     curves: Annotated[
         Path | None,
         typer.Option(
-            "--curves", help="Folder that `vectalk curves` wrote. Default: looked for in and next to the evaluation."
+            "--curves", help="Folder that `vectalk curves` wrote. Default: searched in and next to the evaluation."
         ),
     ] = None,
     json: common.Json = False,

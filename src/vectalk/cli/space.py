@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Make, inspect and verify spaces of vectors.")
 
-SHOWN = 300  # characters of a metadata value that a person is shown
+LONGEST = 300  # characters of a metadata value that are printed
 
 Folder = Annotated[Path, typer.Argument(help="Folder of a space.")]
-Expression = Annotated[str, typer.Argument(help="Title, id, or expression such as lerp('A', 'B', 0.5).")]
+Expression = Annotated[str, typer.Argument(help="Title, id, or expression such as \"lerp('A', 'B', 0.5)\".")]
 
 app.command("import")(import_)
 
@@ -62,11 +62,13 @@ def encode(
     missing: Annotated[
         str, typer.Option("--missing", help="What to do with rows without a text: error or drop.")
     ] = "error",
-    metric: Annotated[str, typer.Option("--metric", help="What near means: cosine, dot or euclidean.")] = "cosine",
+    metric: Annotated[
+        str, typer.Option("--metric", help="Similarity of two vectors: cosine, dot or euclidean.")
+    ] = "cosine",
     split_by: Annotated[
         str | None,
         typer.Option(
-            "--split-by", help="Column whose hash decides the split. Default: title if there is one, else id."
+            "--split-by", help="Column whose hash decides the split. Default: the title if there is one, else the id."
         ),
     ] = None,
     licence: Licence = "",
@@ -100,9 +102,11 @@ def encode(
 
 @app.command()
 def factorize(
-    ratings: Annotated[Path, typer.Argument(help="Ratings, plays or clicks: text of any layout, parquet or json.")],
+    ratings: Annotated[Path, typer.Argument(help="File of ratings, plays or clicks: a text file, parquet or json.")],
     out: Out,
-    items: Annotated[Path | None, typer.Option("--items", help="Metadata of the items, joined by id.")] = None,
+    items: Annotated[
+        Path | None, typer.Option("--items", help="Table with the metadata of the items, joined by id.")
+    ] = None,
     id_column: IdColumn = None,
     user_column: UserColumn = None,
     item_column: ItemColumn = None,
@@ -120,12 +124,14 @@ def factorize(
     holdout: Annotated[
         float, typer.Option("--holdout-ratings", help="Share of each user's ratings to hold out for evaluation.")
     ] = 0.2,
-    min_ratings: Annotated[int, typer.Option("--min-ratings", help="Leave out items with fewer training ratings.")] = 5,
-    dim: Annotated[int, typer.Option("--dim", help="Dimension of the vectors.")] = 64,
+    min_ratings: Annotated[
+        int, typer.Option("--min-ratings", help="Leave out items with fewer training ratings than this.")
+    ] = 5,
+    dim: Annotated[int, typer.Option("--dim", help="Number of dimensions of the vectors.")] = 64,
     feedback: Annotated[
         str, typer.Option("--feedback", help="What a rating means: implicit (clicks, plays) or explicit (stars).")
     ] = "implicit",
-    iterations: Annotated[int, typer.Option("--iterations", help="Passes over items and users.")] = 15,
+    iterations: Annotated[int, typer.Option("--iterations", help="Number of passes over items and users.")] = 15,
     l2: Annotated[float, typer.Option("--l2", help="Strength of the L2 regularisation.")] = 5.0,
     scale_l2: Annotated[
         bool, typer.Option("--scale-l2", help="Multiply the regularisation by each row's number of ratings.")
@@ -134,7 +140,7 @@ def factorize(
         float, typer.Option("--unobserved", help="Weight of pairs without a rating (implicit feedback).")
     ] = 0.1,
     alpha: Annotated[
-        float, typer.Option("--alpha", help="Observed pairs weigh 1 + alpha * rating (implicit feedback).")
+        float, typer.Option("--alpha", help="Weight of a rated pair is 1 + alpha * rating (implicit feedback).")
     ] = 0.0,
     biases: Annotated[
         bool, typer.Option("--biases/--no-biases", help="Fit a bias for each item and user (explicit feedback).")
@@ -197,7 +203,7 @@ def factorize(
 
 @app.command()
 def info(folder: Folder, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Show what a space holds."""
+    """Show the size, split, columns and settings of a space."""
     from vectalk.space import VectorSpace
 
     show_card(card_of(VectorSpace.load(folder), folder), as_json)
@@ -207,8 +213,10 @@ def info(folder: Folder, as_json: Json = False, quiet: Quiet = False) -> None:
 def neighbors(
     folder: Folder,
     expression: Expression,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many neighbours to list.")] = 10,
-    split: Annotated[str | None, typer.Option("--split", help="Search train, validation or test only.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of neighbours to list.")] = 10,
+    split: Annotated[
+        str | None, typer.Option("--split", help="Search only one split: train, validation or test.")
+    ] = None,
     trust_encoder: TrustEncoder = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -224,7 +232,7 @@ def neighbors(
 def point(
     folder: Folder,
     expression: Expression,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many neighbours to list.")] = 5,
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of neighbours to list.")] = 5,
     trust_encoder: TrustEncoder = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -259,15 +267,17 @@ def point(
 
 @app.command()
 def verify(folder: Folder, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Check that the files of a space are those that were saved. The exit code is 2 if they are not."""
+    """Check that the files of a space did not change after saving. The exit code is 2 if they did."""
     from vectalk.space import VectorSpace
 
     space = VectorSpace.load(folder)
     with progress(quiet) as bar:
         job = bar.add_task("verifying", total=len(space), note="")
         space.verify(lambda done, total: bar.update(job, completed=done, total=total))
-    shown = f"{folder}: {len(space)} vectors, ids and split are what was saved ({space.fingerprint[:12]})"
-    emit({"folder": str(folder), "ok": True, "fingerprint": space.fingerprint}, shown, as_json)
+    summary = (
+        f"{folder}: the {len(space)} vectors, ids and split did not change after saving ({space.fingerprint[:12]})"
+    )
+    emit({"folder": str(folder), "ok": True, "fingerprint": space.fingerprint}, summary, as_json)
 
 
 def _point(folder: Path, expression: str, trust_encoder: bool, quiet: bool) -> tuple[VectorSpace, Point]:
@@ -284,7 +294,7 @@ def _point(folder: Path, expression: str, trust_encoder: bool, quiet: bool) -> t
 
 def _short(value: Any) -> str:
     text = " ".join(str(value).split())
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]} ... ({len(text)} characters)"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ... ({len(text)} characters)"
 
 
 def _neighbors(space: VectorSpace, point: Point, k: int, split: str | None) -> list[dict[str, Any]]:

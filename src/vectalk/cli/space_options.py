@@ -1,4 +1,4 @@
-"""What the verbs of `vectalk space` share: options that several take, and how a space is shown."""
+"""What the verbs of `vectalk space` share: options, and how a space is shown."""
 
 from __future__ import annotations
 
@@ -14,44 +14,53 @@ if TYPE_CHECKING:
     from vectalk.space.importing.tables import Columns
 
 Out = Annotated[Path, typer.Option("--out", help="Folder to write.")]
-IdColumn = Annotated[str | None, typer.Option("--id-column", help="Column of the ids; guessed where it is clear.")]
+IdColumn = Annotated[str | None, typer.Option("--id-column", help="Column of the ids; guessed if it is clear.")]
 ListColumn = Annotated[
     list[str],
     typer.Option(
         "--list-column",
-        help="COLUMN:SIGN splits text into a list, e.g. 'genres:|'; COLUMN:FIELD takes a field of the objects in a "
-        "list, e.g. 'genres:name'.",
+        help="COLUMN:SIGN splits text into a list, e.g. 'genres:|'. COLUMN:FIELD takes one field of the objects in a "
+        "list, e.g. 'genres:name'. May be repeated.",
     ),
 ]
-Null = Annotated[list[str], typer.Option("--null", help="What stands for unknown, e.g. '(no genres listed)' or -1.")]
+Null = Annotated[list[str], typer.Option("--null", help="Value that means 'unknown', e.g. n/a or -1; may be repeated.")]
 Extract = Annotated[
     list[str],
-    typer.Option("--extract", help=r"NEW=COLUMN:REGEX makes a column, e.g. 'year=title:\((\d{4})\)\s*$'."),
+    typer.Option(
+        "--extract",
+        help=r"NEW=COLUMN:REGEX makes a new column, e.g. 'year=title:\((\d{4})\)\s*$'; may be repeated.",
+    ),
 ]
-Rename = Annotated[list[str], typer.Option("--rename", help="OLD=NEW renames a column.")]
-Licence = Annotated[str, typer.Option("--licence", help="A note that travels with the space.")]
+Rename = Annotated[list[str], typer.Option("--rename", help="OLD=NEW renames a column; may be repeated.")]
+Licence = Annotated[str, typer.Option("--licence", help="Note on the licence of the data, stored in the space.")]
 
 
 def columns_of(list_column: list[str], null: list[str], extract: list[str], rename: list[str]) -> Columns:
-    """Return how metadata columns are prepared, from the options that say so."""
+    """Return how to prepare the metadata columns, read from the options.
+
+    Raises:
+        BadParameter: an option has another form.
+    """
     from vectalk.space.importing.tables import Columns
 
     lists, patterns = {}, {}
     for value in list_column:
         name, sign, separator = value.partition(":")
         if not (name and sign and separator):
-            raise typer.BadParameter(f"--list-column takes COLUMN:SIGN, e.g. 'genres:|', not {value!r}")
+            raise typer.BadParameter(
+                f"--list-column must be COLUMN:SIGN or COLUMN:FIELD, e.g. 'genres:|', not {value!r}"
+            )
         lists[name] = separator
     for name, rest in pairs(extract, "--extract").items():
         source, sign, pattern = rest.partition(":")
         if not (source and sign and pattern):
-            raise typer.BadParameter(f"--extract takes NEW=COLUMN:REGEX, not {name}={rest!r}")
+            raise typer.BadParameter(f"--extract must be NEW=COLUMN:REGEX, not {name}={rest!r}")
         patterns[name] = (source, pattern)
     return Columns(pairs(rename, "--rename"), null, patterns, lists)
 
 
 def card_of(space: VectorSpace, folder: Path) -> dict[str, Any]:
-    """Return what a space holds, for `emit`."""
+    """Return size, split, columns and settings of a space, as JSON values."""
     from vectalk.space.split import SPLITS
 
     return {
@@ -72,15 +81,15 @@ def card_of(space: VectorSpace, folder: Path) -> dict[str, Any]:
 
 
 def show_card(card: dict[str, Any], as_json: bool) -> None:
-    """Print what a space holds."""
+    """Print the card of a space (see `card_of`)."""
     splits = ", ".join(f"{count} {name}" for name, count in card["splits"].items())
     columns = ", ".join(f"{name} ({kind})" for name, kind in card["columns"].items())
-    shown = (
+    summary = (
         f"{card['name']}: {card['entities']} entities, {card['dim']} dimensions, "
         f"{card['dtype']}, {card['metric']}\n"
         f"split by {card['split_by']}: {splits}\ncolumns: {columns}\n"
         f"fingerprint {card['fingerprint'][:12]}, {card['folder']}"
-        + (f"\nmade of texts by {card['encoder']}" if card["encoder"] else "")
+        + (f"\ntexts encoded by {card['encoder']}" if card["encoder"] else "")
         + (f"\nlicence: {card['licence']}" if card["licence"] else "")
     )
-    emit(card, shown, as_json)
+    emit(card, summary, as_json)

@@ -7,9 +7,11 @@ import typer
 
 from vectalk.cli.common import Json, Quiet, Seed, emit, note, pairs
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Look at suites of tasks, and check your own.")
-SHOWN = 20  # mistakes named at most
-Spaces = Annotated[list[str] | None, typer.Option("--space", help="NAME=DIR; may be repeated.")]
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Show suites of tasks, and check your own.")
+MOST = 20  # errors that are printed
+Spaces = Annotated[
+    list[str] | None, typer.Option("--space", help="NAME=DIR: name and folder of a space; may be repeated.")
+]
 
 
 @app.command("list")
@@ -28,14 +30,14 @@ def list_suites(as_json: Json = False, quiet: Quiet = False) -> None:
         }
         for suite in suites
     ]
-    said = "What can be asked about the entities of any space, made from its metadata."
-    rows.append({"name": f"{GENERIC}:SPACE", "description": said, "spaces": ["SPACE"], "tasks": None})
-    shown = [
+    description = "Tasks about the entities of any space, made from the columns of its metadata."
+    rows.append({"name": f"{GENERIC}:SPACE", "description": description, "spaces": ["SPACE"], "tasks": None})
+    paragraphs = [
         f"{row['name']}: {row['description']}\n  spaces: {', '.join(row['spaces'])}"
         + (f"\n  tasks: {', '.join(row['tasks'])}" if row["tasks"] else "")
         for row in rows
     ]
-    emit(rows, "\n".join(shown), as_json)
+    emit(rows, "\n".join(paragraphs), as_json)
 
 
 @app.command()
@@ -45,7 +47,7 @@ def show(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Print a suite as YAML, to be kept and edited."""
+    """Print a suite as YAML, so that you can save and edit it."""
     from vectalk.space import VectorSpace
     from vectalk.tasks import load_suite
     from vectalk.tasks.derive import derive_attributes
@@ -74,9 +76,9 @@ def check(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check a suite: its fields, and, with --space, its columns and a text of each task.
+    """Check the fields of a suite. With --space, also check its columns and print a text of each task.
 
-    Ends with exit code 2 where it is malformed, each mistake named by line and field, or where nothing can be
+    If the suite has errors, print each with its line and field. The exit code is then 2, also if no text can be
     written for a task.
     """
     from vectalk.errors import SuiteError
@@ -90,33 +92,33 @@ def check(
         if problems:
             if as_json:
                 emit({"suite": suite, "problems": [problem.__dict__ for problem in problems]}, "", True)
-            for problem in problems[:SHOWN]:
+            for problem in problems[:MOST]:
                 typer.echo(f"{suite}:{problem.line or 1}: {problem.field}: {problem.message}", err=True)
-            if len(problems) > SHOWN:
-                typer.echo(f"{suite}: and {len(problems) - SHOWN} more (--json names all)", err=True)
+            if len(problems) > MOST:
+                typer.echo(f"{suite}: and {len(problems) - MOST} more (--json prints all)", err=True)
             raise typer.Exit(2)
     spaces = {name: VectorSpace.load(place) for name, place in pairs(space or [], "--space").items()}
     loaded = load_suite(suite, spaces)
     result: dict[str, Any] = {"suite": suite, "problems": [], "tasks": [task.name for task in loaded.tasks]}
     if not spaces:
-        emit(result, f"{suite}: {len(loaded.tasks)} tasks over {', '.join(loaded.spaces)}; no mistakes", as_json)
+        emit(result, f"{suite}: {len(loaded.tasks)} tasks about {', '.join(loaded.spaces)}; no errors", as_json)
         return
     missing = FactsTeacher(loaded, spaces).absent()
     trials = try_suite(loaded, spaces, seed=seed)
     warnings = [*missing, *(problem for trial in trials for problem in trial.problems)]
     result |= {"warnings": warnings, "trials": [trial.__dict__ for trial in trials]}
-    shown = []
+    paragraphs = []
     for trial in trials:
         bound = ", ".join(f"{{{slot}}} = {title}" for slot, title in trial.titles.items())
-        figures = f"written for {trial.written:.0%}, {trial.distinct:.0%} distinct"
+        figures = f"a text for {trial.written:.0%} of the entities, {trial.distinct:.0%} of the texts distinct"
         read = ", ".join(f"{name} {share:.0%}" for name, share in trial.read_back.items())
-        shown.append(
+        paragraphs.append(
             f"{trial.task}: {figures}{'; read back: ' + read if read else ''}\n"
             f"  {trial.prompt}  {bound}\n  {trial.text}\n"
         )
-    emit(result, "\n".join(shown), as_json)
+    emit(result, "\n".join(paragraphs), as_json)
     for warning in warnings:
         note(f"note: {warning}", quiet)
-    silent = [trial.task for trial in trials if trial.text is None]
-    if silent:
-        raise SuiteError(f"suite {suite}: no text can be written for {', '.join(silent)}; see the notes above")
+    empty = [trial.task for trial in trials if trial.text is None]
+    if empty:
+        raise SuiteError(f"suite {suite}: no text can be written for the tasks {', '.join(empty)}; see the notes above")

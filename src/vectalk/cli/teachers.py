@@ -1,4 +1,4 @@
-"""From the options of `vectalk corpus build` to a teacher."""
+"""Open the teacher that the options of `vectalk corpus build` describe."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def open_teacher(
     llm_options: LLMOptions,
     quiet: bool = False,
 ) -> Iterator[Teacher]:
-    """Yield the teacher of a kind such as `facts`, `texts:plot`, `openai:MODEL`; it is closed afterwards.
+    """Yield the teacher of a kind such as `facts`, `texts:plot` or `openai:MODEL`, and close it afterwards.
 
     Raises:
-        TeacherError: there is no such kind, or an option does not fit it.
+        TeacherError: there is no such kind, or an option does not work with it.
     """
     from vectalk.llm.opening import split_name
     from vectalk.tasks import FactsTeacher
@@ -43,13 +43,13 @@ def open_teacher(
     name, _, rest = kind.partition(":")
     if split_name(kind)[0]:
         _check(kind, options, ("column",), "texts")
-        with _llm_teacher(kind, suite, spaces, options, llm_options, quiet) as made:
-            yield made
+        with _llm_teacher(kind, suite, spaces, options, llm_options, quiet) as teacher:
+            yield teacher
         return
     if name not in ("facts", "texts") or (name == "facts" and rest):
-        raise TeacherError(f"unknown teacher {kind!r}; there are {KINDS}")
+        raise TeacherError(f"unknown teacher {kind!r}; use {KINDS}")
     for option in llm_options.named:
-        raise TeacherError(f"--{option} does not fit --teacher {kind}; it is for openai or hf")
+        raise TeacherError(f"--{option} does not work with --teacher {kind}; it works only with openai or hf")
     _check(kind, options, OF_LLMS, "openai or hf")
     if name == "facts":
         _check(kind, options, ("column",), "texts")
@@ -59,20 +59,23 @@ def open_teacher(
 
 
 def _check(kind: str, options: Mapping[str, Any], misfits: tuple[str, ...], users: str) -> None:
-    """Raise a TeacherError where an option was given that does not fit a kind of teacher."""
+    """Raise a TeacherError if one of the `misfits` has a value; these options work only with the teachers `users`."""
     for option in misfits:
         if options[option] not in (None, False, []):
-            raise TeacherError(f"--{option.replace('_', '-')} does not fit --teacher {kind}; it is for {users}")
+            raise TeacherError(
+                f"--{option.replace('_', '-')} does not work with --teacher {kind}; it works only with {users}"
+            )
 
 
-def _columns(first: str, given: list[str]) -> dict[str, str]:
-    found = {"": first} if first else {}
-    for value in given:
+def _columns(first: str, options: list[str]) -> dict[str, str]:
+    """Return the text column of each task; the key of the column for all tasks is an empty text."""
+    columns = {"": first} if first else {}
+    for value in options:
         task, sign, column = value.rpartition("=")
-        if (task if sign else "") in found or not column:
+        if (task if sign else "") in columns or not column:
             raise typer.BadParameter(f"--column takes COLUMN once, and TASK=COLUMN once for each task, not {value!r}")
-        found[task] = column
-    return found
+        columns[task] = column
+    return columns
 
 
 @contextmanager
@@ -93,58 +96,60 @@ def _llm_teacher(
             yield LLMTeacher(client, suite, spaces, columns=columns, **sizes)
         except KeyboardInterrupt:
             if client.cache is not None:
-                kept = f"the {len(client.cache)} replies in {client.cache.path} are kept"
-                note(f"interrupted; {kept}, run the same again to go on")
+                replies = f"the {len(client.cache)} replies in {client.cache.path} are kept"
+                note(f"interrupted; {replies}; repeat the command to continue")
             raise
 
 
-def said(estimate: Estimate) -> str:
-    """Say an estimate to people."""
-    asked = estimate.requests - estimate.cached
-    text = f"{estimate.requests:,} texts to write: {estimate.cached:,} from the cache, {asked:,} to ask for"
-    if asked:
+def estimate_text(estimate: Estimate) -> str:
+    """Return an estimate in words."""
+    requests = estimate.requests - estimate.cached
+    text = f"{estimate.requests:,} texts to write: {estimate.cached:,} from the cache, {requests:,} to request"
+    if requests:
         text += (
             f"; about {estimate.prompt_tokens:,} tokens of prompts and {estimate.reply_tokens:,} of replies"
             f" ({estimate.most_reply_tokens:,} at most)"
         )
         if estimate.cost is not None:
             text += f"; about {estimate.cost:.4g} in money, {estimate.most_cost:.4g} at most"
-        text += "; texts that must be mended come on top"
+        text += "; requests for corrections are not included"
     return text
 
 
 def samples(teacher: LLMTeacher, blocks: Iterator[list[Assignment]], count: int = 3) -> list[dict[str, Any]]:
-    """Return the prompts of the first training text of some tasks."""
-    found: dict[str, dict[str, Any]] = {}
+    """Return the prompt of the first text of some tasks: `{task, messages}`, for `count` tasks."""
+    prompts: dict[str, dict[str, Any]] = {}
     for block in blocks:
         for one in block[:1]:
-            found.setdefault(one.task.name, {"task": one.task.name, "messages": teacher.messages(one.task, one.rows)})
-        if len(found) == count:
+            prompts.setdefault(one.task.name, {"task": one.task.name, "messages": teacher.messages(one.task, one.rows)})
+        if len(prompts) == count:
             break
-    return list(found.values())
+    return list(prompts.values())
 
 
-def dry(estimate: Estimate, shown: list[dict[str, Any]]) -> str:
-    """Say an estimate and some prompts to people."""
-    prompts = [
+def dry(estimate: Estimate, prompts: list[dict[str, Any]]) -> str:
+    """Return some prompts and an estimate as text."""
+    paragraphs = [
         f"---- {one['task']}\n" + "\n\n".join(f"[{m['role']}]\n{m['content']}" for m in one["messages"])
-        for one in shown
+        for one in prompts
     ]
-    return "\n\n".join([*prompts, f"---- nothing was asked\n{said(estimate)}"])
+    return "\n\n".join([*paragraphs, f"---- nothing was sent\n{estimate_text(estimate)}"])
 
 
 def announce(teacher: LLMTeacher, estimate: Estimate, bar: Any, quiet: bool) -> None:
-    """Tell what writing will ask for, and show the requests as they are answered."""
-    note(said(estimate), quiet)
+    """Print the estimate, and show the progress of the requests."""
+    note(estimate_text(estimate), quiet)
     budget, meter = teacher.client.meter.budget, teacher.client.meter
     if estimate.cost is not None and budget.max_cost is not None and estimate.cost > budget.max_cost:
-        note(f"note: that is more than --max-cost {budget.max_cost:g}; it will stop there", quiet)
+        note(
+            f"note: the estimated cost is above --max-cost {budget.max_cost:g}; the work will stop at this cost", quiet
+        )
     job = bar.add_task("texts", total=estimate.requests, note="")
 
     def tell(spending: Spending) -> None:
         money = f", cost {meter.cost:.4g}" if budget.priced else f", {meter.tokens:,.0f} tokens"
         done = spending.requests + spending.cached
-        text = f"{spending.requests} asked, {spending.cached} cached{money}"
+        text = f"{spending.requests} requested, {spending.cached} cached{money}"
         bar.update(job, completed=min(done, estimate.requests), note=text)
 
     teacher.client.tell = tell

@@ -13,7 +13,7 @@ app = typer.Typer(add_completion=False)
 
 
 class BarReporter:
-    """Shows the steps of each stage, and other long work, as progress bars."""
+    """Shows the steps of each stage and other long work as progress bars."""
 
     def __init__(self, bar: Progress) -> None:
         self.bar = bar
@@ -24,7 +24,7 @@ class BarReporter:
         self.bar.update(self._job(f"stage {stage}", steps), completed=done, note=note)
 
     def work(self, what: str, done: int, total: int) -> None:
-        """Move the bar of other work, and take it away once it is done."""
+        """Move the bar of other work, and hide the bar when the work is done."""
         self.bar.update(self._job(what, total), completed=done, total=total, visible=done < total)
 
     def _job(self, what: str, total: int) -> TaskID:
@@ -36,31 +36,42 @@ class BarReporter:
 @app.command()
 def train(
     corpus: Annotated[Path, typer.Argument(help="Folder of a corpus.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write: the run.")],
     llm: Annotated[
         str | None, typer.Option("--llm", help="Base LLM: a folder, or owner/name on the Hugging Face hub.")
     ] = None,
     start: Annotated[
         str | None,
         typer.Option(
-            "--from", help="Finished run whose LLM and adapters are started with: a folder, or hf://owner/name."
+            "--from", help="Finished run to start from, with its LLM and adapters: a folder, or hf://owner/name."
         ),
     ] = None,
-    config: Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="YAML file of training settings.")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="One setting, e.g. stage2.steps=500; may be repeated.")
+        list[str] | None, typer.Option("--set", help="A training setting, e.g. stage2.steps=500; may be repeated.")
     ] = None,
-    lora: Annotated[bool, typer.Option("--lora", help="Stage 2 trains a low-rank update instead of all.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    revision: Annotated[str | None, typer.Option("--revision", help="Revision of a hub LLM.")] = None,
-    space: Annotated[list[str] | None, typer.Option("--space", help="NAME=DIR of a space that moved.")] = None,
+    lora: Annotated[
+        bool, typer.Option("--lora", help="Train a low-rank update (LoRA) in stage 2 instead of full fine-tuning.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the interrupted run in --out from its last checkpoint.")
+    ] = False,
+    revision: Annotated[
+        str | None, typer.Option("--revision", help="Branch, tag or commit of an LLM on the hub.")
+    ] = None,
+    space: Annotated[
+        list[str] | None,
+        typer.Option("--space", help="NAME=DIR: new folder of a space that was moved; may be repeated."),
+    ] = None,
     trust_encoder: TrustEncoder = False,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Seed of all random choices. Default: the setting `seed`.")
+    ] = None,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train an adapter on a corpus, then the LLM with it."""
+    """Train a run on a corpus: first the adapter alone, then the adapter and the LLM together."""
     from vectalk.errors import TrainingError
     from vectalk.model.run import Run
     from vectalk.reading.yaml_text import YamlError, parse_yaml
@@ -74,7 +85,7 @@ def train(
         try:
             overrides[name] = parse_yaml(value)
         except YamlError:
-            raise typer.BadParameter(f"--set {name}: {value!r} is no value that YAML knows") from None
+            raise typer.BadParameter(f"--set {name}: {value!r} is not a valid YAML value") from None
     if lora:
         overrides["stage2.llm"] = "lora"
     if seed is not None:
@@ -85,9 +96,9 @@ def train(
     if resume and llm is None and before is None:
         llm, revision = base_of(out, revision)
     if (before is None) == (llm is None):
-        raise TrainingError("name the base LLM with --llm, or a run to start from with --from; one of the two")
+        raise TrainingError("give either --llm (the base LLM) or --from (a run to start from)")
     settings = TrainConfig.load(config, overrides)
-    first = os.environ.get("RANK", "0") == "0"  # of several processes one talks
+    first = os.environ.get("RANK", "0") == "0"  # only the first process prints
     if not first:
         heartbeat.end()
     opened = Corpus.load(corpus, pairs(space or [], "--space"))

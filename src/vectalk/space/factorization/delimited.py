@@ -1,7 +1,7 @@
-"""Text tables as data sets of ratings come: the separator, the header and the encoding are told by looking at them.
+"""Read text tables in the layouts of rating data; recognise separator, header and encoding.
 
 `ratings.csv` with a header; `u.data`, tabs and no header; `ratings.dat` with `::`; `u.item` with `|` in Latin-1; and
-files in which a line `item:` stands before the lines `user,rating,date` of each item.
+files with a line `item:` before the lines `user,rating,date` of each item.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ import pyarrow.csv
 from vectalk.errors import SpaceError
 
 SEPARATORS = ("::", "\t", ";", "|", ",", " ")
-LOOKED_AT = 1 << 16  # bytes that tell the layout
-BLOCK = 1 << 24  # bytes whose encoding is checked at once
+LOOKED_AT = 1 << 16  # bytes from which the layout is guessed
+BLOCK = 1 << 24  # bytes that are checked for their encoding at a time
 ITEM = "item"  # the column of the lines `item:`
-_BROKEN = (OSError, EOFError, zlib.error)  # what a compressed file that is none, or not whole, gives
+_BROKEN = (OSError, EOFError, zlib.error)  # errors of incomplete or wrong compressed files
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_SEPARATED = "\x1f"  # stands for a separator of two signs, which pyarrow does not know
+_SEPARATED = "\x1f"  # replaces a separator of two characters, which pyarrow does not support
 _NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?")
 _DATE = re.compile(r"\d{4}-\d\d?-\d\d?([T ].*)?|\d\d?[/.]\d\d?[/.]\d{2,4}")
 _ITEM_LINE = re.compile(r"[^\s,;|]+:")
@@ -37,17 +37,17 @@ _ITEM_LINE = re.compile(r"[^\s,;|]+:")
 
 @dataclass(frozen=True)
 class Delimited:
-    """A text file of rows and columns, and how it is read; make one with `open`.
+    """A text file of rows and columns, and its layout; create one with `open`.
 
     Attributes:
         path: the file.
-        names: of the columns; those of a file without a header are "1", "2", ...
-        sample: the cells of its first rows.
-        header: whether its first line holds the names.
-        separator: the sign between two columns.
-        encoding: how it is written.
-        by_item: whether a line `item:` stands before the lines of each item; the first column is then `ITEM`.
-        empty: how many empty lines stand before all others.
+        names: names of the columns; without a header they are "1", "2", ...
+        sample: cells of the first rows.
+        header: whether the first line has the names.
+        separator: separator between two columns.
+        encoding: its encoding.
+        by_item: whether a line `item:` comes before the lines of each item; the first column is then `ITEM`.
+        empty: number of empty lines at the beginning.
     """
 
     path: Path
@@ -69,17 +69,17 @@ class Delimited:
         header: bool | None = None,
         unsure: bool | None = None,
     ) -> Delimited:
-        """Look at the beginning of a file.
+        """Guess the layout of a file from its beginning.
 
         Args:
             path: a text file, also as `.gz`.
-            known: whether a cell of the first line looks like the name of a column.
-            separator: the sign between two columns; told by looking when omitted.
-            header: whether the first line holds the names; told by looking when omitted.
-            unsure: what to take for true where looking does not tell; an error when omitted.
+            known: returns whether a cell of the first line looks like a column name.
+            separator: separator between two columns; guessed when omitted.
+            header: whether the first line has the names; guessed when omitted.
+            unsure: value of `header` if it cannot be guessed; if omitted, this is an error.
 
         Raises:
-            SpaceError: the file is empty or no text, or its first line may be names or data.
+            SpaceError: the file is empty or not text, or it is not clear whether it has a header.
         """
         try:
             encoding = _encoding(path)
@@ -92,7 +92,7 @@ class Delimited:
         empty = next((row for row, line in enumerate(lines) if line.strip()), len(lines))
         lines = [line for line in lines if line.strip()]
         if not lines:
-            raise SpaceError(f"{path} holds no rows")
+            raise SpaceError(f"{path} has no rows")
         by_item = header is not True and _is_item(lines[0])
         rows = [line for line in lines if not _is_item(line)] if by_item else lines
         sign = separator or _separator(rows, path)
@@ -104,7 +104,7 @@ class Delimited:
             header = _is_header(cells, known)
         if header is None and unsure is None:
             raise SpaceError(
-                f"{path}: the first line ({', '.join(cells[0][:6])}) may hold the names of the columns, or data; say "
+                f"{path}: the first line ({', '.join(cells[0][:6])}) may be column names or data; give "
                 "--header or --no-header"
             )
         header = bool(unsure) if header is None else header
@@ -115,8 +115,8 @@ class Delimited:
         """Read some columns.
 
         Args:
-            columns: what they are to be called -> their place among `names`.
-            text: which of them are text whatever they look like; all when omitted.
+            columns: position in `names` of each column to read, by its new name.
+            text: columns that are always read as text; all when omitted.
 
         Raises:
             SpaceError: a line has more or fewer columns than the others.
@@ -132,7 +132,7 @@ class Delimited:
             raise SpaceError(f"{self.path} cannot be read: {' '.join(str(error).split())}") from None
 
     def line(self, row: int) -> str:
-        """Return the place in the file of a row of the table, in words."""
+        """Return the line of a row of the table, such as `line 3`."""
         with opened(self.path) as file:
             lines = _lines(file.read().decode(self.encoding))
         rows = [n for n, line in enumerate(lines, 1) if line.strip() and not (self.by_item and _is_item(line))]
@@ -169,7 +169,7 @@ class Delimited:
         skip: int,
     ) -> pa.Table:
         recoded = isinstance(source, pa.BufferReader)
-        # Quotation marks are for values that hold the separator; where tabs and the like part them, they are signs.
+        # Quotation marks enclose values only in files with commas or semicolons; elsewhere they have no meaning.
         quoted = self.separator in ",;"
         with source:
             return pyarrow.csv.read_csv(
@@ -193,12 +193,12 @@ class Delimited:
 
 
 def is_number(cell: str) -> bool:
-    """Return whether a cell holds a number."""
+    """Return whether a cell is a number."""
     return _NUMBER.fullmatch(cell) is not None
 
 
 def is_date(cell: str) -> bool:
-    """Return whether a cell holds a date."""
+    """Return whether a cell is a date."""
     return _DATE.fullmatch(cell) is not None
 
 
@@ -224,7 +224,7 @@ def _numbered(cells: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _encoding(path: Path) -> str:
-    """Return how a text is written: UTF-8 where it can be, else as Windows in the West did."""
+    """Return the encoding of a file: UTF-16, UTF-8, else Windows-1252, else Latin-1."""
     with opened(path) as file:
         if file.read(2) in _UTF16:
             return "utf-16"
@@ -234,7 +234,7 @@ def _encoding(path: Path) -> str:
             with opened(path) as file:
                 while block := file.read(BLOCK):
                     if b"\0" in block:
-                        raise SpaceError(f"{path} is no text file")
+                        raise SpaceError(f"{path} is not a text file")
                     decoder.decode(block)
                 decoder.decode(b"", final=True)
             return name
@@ -250,7 +250,7 @@ def _cells(line: str, separator: str) -> list[str]:
 
 
 def _separator(lines: Sequence[str], path: Path) -> str:
-    """Return the sign that separates all lines, or else most, into equally many columns; of several, into the most."""
+    """Return the separator that splits all, or most, lines into equally many columns; of several, into the most."""
     marks = {}
     for sign in SEPARATORS:
         counts = Counter(len(_cells(line, sign)) for line in lines)
@@ -260,27 +260,29 @@ def _separator(lines: Sequence[str], path: Path) -> str:
             marks[sign] = (share == 1, sign != " ", columns, share)
     if not marks:
         raise SpaceError(
-            f"{path}: no sign separates its lines into columns, e.g. not {lines[0][:80] if lines else ''!r}; "
-            "name it with --separator"
+            f"{path}: no separator splits its lines into columns, such as {lines[0][:80] if lines else ''!r}; "
+            "name the separator with --separator"
         )
     return max(marks, key=marks.__getitem__)
 
 
 def _is_header(cells: Sequence[Sequence[str]], known: Callable[[str], bool]) -> bool | None:
-    """Return whether the first row holds names, not data; None where that cannot be told."""
+    """Return whether the first row has names, not data; None if this is not clear."""
     first, later = cells[0], cells[1:]
     below = [[row[at] for row in later if at < len(row) and row[at]] for at in range(len(first))]
-    # What is written like the cells below it, such as u17 above u4, is as good as a number.
+    # A cell in the form of the cells below it, such as u17 above u4, is data, like a number.
     numbers = [
         is_number(cell) or is_date(cell) or ("0" in _form(cell) and _form(cell) in map(_form, cells))
         for cell, cells in zip(first, below, strict=True)
     ]
-    # A word above nothing but numbers is the name of their column.
+    # A word above numbers only is a column name.
     words = [
         bool(cell and cells) and not number and all(map(is_number, cells))
         for cell, number, cells in zip(first, numbers, below, strict=True)
     ]
-    counted = list(first) == [str(number) for number in range(len(first))]  # as pandas calls columns without names
+    counted = list(first) == [
+        str(number) for number in range(len(first))
+    ]  # names that pandas gives to columns without names
     named = any(words) or any(map(known, first))
     if any(numbers) == (named or counted):
         return None

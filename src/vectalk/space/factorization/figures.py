@@ -1,4 +1,4 @@
-"""What training ratings say about items and users, as columns of their entities.
+"""Statistics of the training ratings, as columns of the items and users.
 
 Items: `n_ratings`, `mean_rating`, `rating_sd`.
 
@@ -75,7 +75,7 @@ def _liked_titles(
     usual = (np.bincount(item, rating, minlength=len(titles)) + SHRINK * everyone) / (popular + SHRINK)
     above = np.round(rating - usual[item], 6)
     known = np.array([title is not None for title in titles])
-    # A space may be parted by an older rule than today's, so what it says comes first.
+    # The stored split takes precedence, because it may come from an older rule.
     parted = np.asarray(items["split"]) if "split" in items.column_names else assign_splits(titles, "title")
     train = parted == TRAIN
     rows = np.flatnonzero(liked & (train & known)[item])

@@ -1,4 +1,4 @@
-"""What the items of ratings are: their metadata, joined by id, from a table or a text file of any usual layout."""
+"""Join the metadata of the rated items by id, from a table or a text file in a usual layout."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def item_entities(
     id_name: str | None,
     tell: Callable[[str], None],
 ) -> pa.Table:
-    """Return the entities of items, row by row as `ids`; an item without metadata has nulls, and its id for a title.
+    """Return the entities of the items, in the order of `ids`; an item without metadata has nulls, and its id as title.
 
     Args:
-        ids: [I] of the rated items.
+        ids: ids [I] of the rated items.
         items: their metadata.
-        columns: how the columns are prepared.
-        id_name: the column of ids, where it cannot be guessed.
-        tell: hears what was taken for what, and how many items have metadata.
+        columns: how to prepare the columns.
+        id_name: the column of ids, if it cannot be guessed.
+        tell: called with the columns that were recognised, and with the number of items with metadata.
 
     Raises:
-        SpaceError: the ids are not there, stand twice, or none of them was rated.
+        SpaceError: the ids are missing or repeated, or no rated item is among them.
     """
     if items is None:
         return columns.apply(pa.table({"id": ids}), "the ratings (no --items given)")
@@ -53,13 +53,13 @@ def item_entities(
     table = columns.apply(table.rename_columns(["id" if n == source else n for n in table.column_names]), where)
     keys = canonical_ids(table["id"]).combine_chunks()
     if len(pc.unique(keys)) < len(keys):
-        raise SpaceError(f"{where}: column {source!r} holds an id more than once; keep one row an item")
+        raise SpaceError(f"{where}: column {source!r} has an id more than once; keep one row for each item")
     at = pc.index_in(ids, keys)
     if at.null_count == len(ids):
         rated, there = (", ".join(map(repr, some[:3].to_pylist())) for some in (ids, keys))
         raise SpaceError(
-            f"{where}: none of the {len(ids)} rated items ({rated}, ...) stands in column {source!r} ({there}, ...); "
-            "name another with --id-column"
+            f"{where}: none of the {len(ids)} rated items ({rated}, ...) is in column {source!r} ({there}, ...); "
+            "name another column with --id-column"
         )
     tell(f"{where}: {len(ids) - at.null_count} of {len(ids)} rated items have metadata, joined by column {source!r}")
     arrays = {name: table[name].combine_chunks().take(at) for name in table.column_names if name not in ("id", "split")}
@@ -77,7 +77,7 @@ def _read(path: Path, id_name: str | None, tell: Callable[[str], None]) -> pa.Ta
         return read_table(path, text)
     if file.header:
         if len(set(file.names)) < len(file.names):
-            raise SpaceError(f"{path}: two columns have one name; its columns are {', '.join(file.names)}")
+            raise SpaceError(f"{path}: two columns have the same name; the columns are {', '.join(file.names)}")
         tell(f"{path}: {file}")
         columns = [name for name in file.names if name in (*text, guess_id(file.names))]
         return file.read({name: at for at, name in enumerate(file.names)}, columns)
@@ -89,12 +89,14 @@ def _read(path: Path, id_name: str | None, tell: Callable[[str], None]) -> pa.Ta
 
 
 def _names(file: Delimited, id_name: str | None, path: Path) -> list[str]:
-    """Name the columns of a file without a header: id, title, and what else is told by how it looks."""
+    """Return names for the columns of a file without a header: id, and title and genres if they can be recognised."""
     if _has_flags(file):
         return [*FILM, *GENRES]
     names = list(file.names)
     if id_name is not None and id_name not in names:
-        raise SpaceError(f"{path} has no column {id_name!r}; it has no header: they are called 1 to {names[-1]}")
+        raise SpaceError(
+            f"{path} has no column {id_name!r}; it has no header, so its columns are called 1 to {names[-1]}"
+        )
     at = 0 if id_name is None else names.index(id_name)
     names[at] = "id"
 
@@ -116,7 +118,7 @@ def _has_flags(file: Delimited) -> bool:
 
 
 def _with_genres(table: pa.Table) -> pa.Table:
-    """Replace a flag for each genre by the list of those that are set; that the genre is unknown is an empty list."""
+    """Replace the flags of the genres by a list of genres; an unknown genre is an empty list."""
     flags = np.stack([table[name].to_numpy() for name in GENRES[1:]], axis=1)
     lists = [[name for name, flag in zip(GENRES[1:], row, strict=True) if flag] for row in flags]
     return table.select(FILM).append_column("genres", pa.array(lists, pa.list_(pa.string())))

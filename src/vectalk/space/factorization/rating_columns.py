@@ -1,4 +1,4 @@
-"""Which columns of a table of ratings hold the user, the item, the rating and the time."""
+"""Find the columns of the user, the item, the rating and the time in a table of ratings."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from vectalk.errors import SpaceError
 from vectalk.space.factorization.delimited import is_date, is_number
 
 USER, ITEM, RATING, TIME = ROLES = ("user", "item", "rating", "timestamp")
-NONE = "none"  # as the name of the rating column: there is none, each line counts as 1
-# Usual names, small and of letters alone. The first pattern that fits any column of a table is taken.
+NONE = "none"  # the name of the rating column if there is none; each line then counts as 1
+# Usual names, in lower case and without punctuation. The first pattern that matches a column is used.
 COUNTS = "weights?|plays?|playcount|counts?|listens?|listencount|clicks?|clickcount|views?|viewcount|quantity|purchases"
 USUAL = {
     USER: ("user|userid|uid", "(customer|reviewer|member|viewer|listener|visitor)(id)?"),
@@ -20,19 +20,19 @@ USUAL = {
     TIME: ("timestamp|time|ts|date|datetime|unixreviewtime|(rated|created)at",),
 }
 _EXAMPLES = {USER: "user, userId, user_id", ITEM: "item, movieId, item_id", RATING: "rating, score, stars"}
-_EPOCH = 100_000_000  # seconds: 1973; what counts or rates hardly gets there
+_EPOCH = 100_000_000  # seconds, in 1973; counts and ratings are rarely so large
 
 
 @dataclass(frozen=True)
-class Taken:
-    """The columns that were taken, by their place; `rating` and `time` are None where there are none.
+class RatingColumns:
+    """The positions of the columns; `rating` and `time` are None if there are none.
 
     Attributes:
-        user: place of the user.
-        item: place of the item.
-        rating: place of the rating.
-        time: place of the time.
-        counts: whether the ratings count something, such as plays, so that those of a repeated pair add up.
+        user: position of the user.
+        item: position of the item.
+        rating: position of the rating.
+        time: position of the time.
+        counts: whether the ratings are counts, such as plays, so that those of a repeated pair are added.
     """
 
     user: int
@@ -42,7 +42,7 @@ class Taken:
     counts: bool
 
     def places(self) -> dict[str, int]:
-        """Return role -> place, of those that there are."""
+        """Return the position of each existing column, by its role."""
         places = zip(ROLES, (self.user, self.item, self.rating, self.time), strict=True)
         return {role: place for role, place in places if place is not None}
 
@@ -60,22 +60,22 @@ def take(
     *,
     named: bool,
     rated: bool,
-) -> Taken:
+) -> RatingColumns:
     """Choose the columns.
 
     Args:
-        names: of the columns.
+        names: names of the columns.
         sample: some rows, as text.
-        wanted: role -> the name of its column, where a person said so.
-        where: names the table in errors.
-        named: whether the table has names; else what is not wanted is taken by its place.
+        requested: name of the column that the user gives for each role.
+        where: name of the table in errors.
+        named: whether the table has column names; otherwise columns are chosen by their position.
         rated: whether there must be ratings.
 
     Raises:
-        SpaceError: a column is missing, or several could be it.
+        SpaceError: a column is missing, or several columns fit a role.
     """
     places: dict[str, int | None] = {
-        role: _wanted(names, name, where, named) for role, name in requested.items() if name not in (None, NONE)
+        role: _position_of(names, name, where, named) for role, name in requested.items() if name not in (None, NONE)
     }
     if requested.get(RATING) == NONE:
         places[RATING] = None
@@ -83,23 +83,23 @@ def take(
     if places[RATING] is None and rated:
         raise SpaceError(
             f"{where} has no rating column ({_EXAMPLES[RATING]}, ...); it has {', '.join(names)}; name it with "
-            "--rating-column, or say --feedback implicit, for which each line counts as 1"
+            "--rating-column, or give --feedback implicit, for which each line counts as 1"
         )
-    taken = {role: place for role, place in places.items() if place is not None}
-    for role, place in taken.items():
-        same = next((other for other, at in taken.items() if at == place and other != role), None)
+    positions = {role: place for role, place in places.items() if place is not None}
+    for role, place in positions.items():
+        same = next((other for other, at in positions.items() if at == place and other != role), None)
         if same is not None:
             raise SpaceError(f"{where}: column {names[place]!r} cannot be both {role} and {same}")
     rating = places[RATING]
     counts = rating is None or (named and _is(names[rating], COUNTS))
-    return Taken(taken[USER], taken[ITEM], rating, places[TIME], counts)
+    return RatingColumns(positions[USER], positions[ITEM], rating, places[TIME], counts)
 
 
 def _is(name: str, pattern: str) -> bool:
     return re.fullmatch(pattern, re.sub(r"[^a-z0-9]", "", name.casefold())) is not None
 
 
-def _wanted(names: Sequence[str], name: str | None, where: str, named: bool) -> int:
+def _position_of(names: Sequence[str], name: str | None, where: str, named: bool) -> int:
     places = [place for place, other in enumerate(names) if other == name]
     if not places:
         there = f"it has {', '.join(names)}"
@@ -114,16 +114,16 @@ def _by_name(names: Sequence[str], sample: Sequence[Sequence[str]], places: dict
     for role in ROLES:
         if role in places:
             continue
-        taken = list(places.values())
-        free = [place for place in range(len(names)) if place not in taken]
+        used = list(places.values())
+        free = [place for place in range(len(names)) if place not in used]
         groups = ([place for place in free if _is(names[place], pattern)] for pattern in USUAL[role])
         usual = next(filter(None, groups), [])
-        if not usual and role == ITEM:  # `beer_id`, where nothing else is called so
+        if not usual and role == ITEM:  # such as `beer_id`
             usual = [place for place in free if re.search(r"(Id|ID|[-_ ]id)$", names[place])]
         if len(usual) > 1 and role != TIME:
             raise SpaceError(
-                f"{where}: which column holds the {role}, {' or '.join(repr(names[place]) for place in usual)}? "
-                f"Name it with --{role}-column"
+                f"{where}: the column of the {role} may be {' or '.join(repr(names[place]) for place in usual)}; "
+                f"name it with --{role}-column"
             )
         if not usual and role in (USER, ITEM):
             raise SpaceError(
@@ -134,9 +134,11 @@ def _by_name(names: Sequence[str], sample: Sequence[Sequence[str]], places: dict
 
 
 def _by_place(names: Sequence[str], sample: Sequence[Sequence[str]], places: dict[str, int | None], where: str) -> None:
-    """Take user and item in this order, and of what follows the first times, and the first other numbers as ratings."""
+    """Choose user and item as the first columns, then the first times, and the first other numbers as ratings."""
     if len(names) < 2:
-        raise SpaceError(f"{where}: {len(names)} column is too few; there must be one of users and one of items")
+        raise SpaceError(
+            f"{where}: {len(names)} column is too few; ratings need a column of users and a column of items"
+        )
     cells = [[row[place] for row in sample if place < len(row) and row[place]] for place in range(len(names))]
 
     def free() -> list[int]:

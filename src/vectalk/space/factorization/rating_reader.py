@@ -1,4 +1,4 @@
-"""Ratings from a file: users, items and ratings; each error names its line."""
+"""Read users, items and ratings from a file; errors name the line."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read_ratings(
         source: the file, or the table.
         user: name of its user column; the usual ones are known. Columns of a file without a header are called 1, 2, ...
         item: name of its item column.
-        rating: name of its rating column; `none` says that there is none.
+        rating: name of its rating column; `none` if there is none.
         separator: the sign between the columns of a text file; detected when omitted.
         header: whether the first line of a text file holds names; detected when omitted.
         feedback: `implicit`: each line counts, with or without a rating; `explicit`: there must be ratings.
@@ -52,46 +52,48 @@ def read_ratings(
         tell: called with the layout that was detected, and with possible mistakes.
 
     Returns:
-        Columns `user` and `item` (text), `rating` (float64) and, where there is one, `timestamp`.
+        Columns `user` and `item` (text), `rating` (float64) and, if there is one, `timestamp`.
 
     Raises:
-        SpaceError: a column is missing, a value is no rating or stands for "not rated", or a pair stands twice; with
-            the line.
+        SpaceError: a column is missing, a value is not a rating or means "not rated", or a pair is repeated; the error
+            names the line.
     """
     column_names = [name for name in (user, item, rating) if name is not None and not is_number(name)]
     table = open_ratings(source, lambda name: columns.is_usual(name) or name in column_names, separator, header)
     item = ITEM if table.by_item and item is None else item
     requested = {columns.USER: user, columns.ITEM: item, columns.RATING: rating}
     rated = feedback == "explicit"
-    taken = columns.take(table.names, table.sample, requested, table.where, named=table.named, rated=rated)
-    places = taken.places()
+    roles = columns.take(table.names, table.sample, requested, table.where, named=table.named, rated=rated)
+    places = roles.places()
     names = {role: table.names[place] for role, place in places.items()}
     read = table.read(places)
     total, rows = read.num_rows, np.arange(read.num_rows)
     if not total:
-        raise SpaceError(f"{table.where} holds no ratings")
-    if taken.rating is not None and nulls:
+        raise SpaceError(f"{table.where} has no ratings")
+    if roles.rating is not None and nulls:
         rows = np.flatnonzero(~is_null(read["rating"], nulls))
         read = read.take(pa.array(rows))
         if not len(rows):
-            raise SpaceError(f"{table.where}: no line is rated, since all hold {' or '.join(map(repr, nulls))}")
+            raise SpaceError(
+                f"{table.where}: no line has a rating, because all values are {' or '.join(map(repr, nulls))}"
+            )
 
     def line(row: int) -> str:
         return table.line(int(rows[row]))
 
     ratings = {role: _ids(read[role], role, names[role], table.where, line) for role in (columns.USER, columns.ITEM)}
     numbers = np.ones(len(rows))
-    if taken.rating is not None:
+    if roles.rating is not None:
         numbers = numbers_of(read["rating"], names["rating"], table.where, line, commas=table.commas)
     ratings["rating"] = pa.chunked_array([numbers])
-    if taken.time is not None:
+    if roles.time is not None:
         ratings["timestamp"] = _whole(read["timestamp"])
     tell(_description(table, places, numbers, total))
-    if taken.rating is not None:
-        if taken.counts:
+    if roles.rating is not None:
+        if roles.counts:
             _check_counts(numbers, names["rating"], table.where, line)
         _check_ratings(numbers, table.where, feedback, valid, tell)
-    natural: Repeated = "sum" if feedback == "implicit" and taken.counts else "refuse"
+    natural: Repeated = "sum" if feedback == "implicit" and roles.counts else "refuse"
     return merge_pairs(pa.table(ratings), repeated or natural, table.where, line, tell)
 
 
@@ -104,7 +106,7 @@ def _ids(values: pa.ChunkedArray, role: str, name: str, where: str, line: Line) 
 
 
 def canonical_ids(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return ids as text in one form, so that those of two files meet: trimmed; `7.0` is 7 where all are such."""
+    """Return ids as text that matches the same ids of another file: trimmed, and without `.0` if all end with it."""
     ids = pc.utf8_trim_whitespace(as_text(values))
     if pc.all(pc.fill_null(pc.match_substring_regex(ids, r"^\d+\.0$"), True)).as_py():
         ids = pc.replace_substring(ids, ".0", "")
@@ -112,7 +114,7 @@ def canonical_ids(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _whole(times: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return times as whole numbers where all are such."""
+    """Return times as whole numbers if all are whole numbers, else unchanged."""
     if pa.types.is_string(times.type):
         try:
             return times.cast(pa.int64())
@@ -138,24 +140,22 @@ def _check_counts(counts: np.ndarray, name: str, where: str, line: Line) -> None
     if counts.min() < 0:
         row = int(np.flatnonzero(counts < 0)[0])
         raise SpaceError(
-            f"{where}, {line(row)}: column {name!r} holds {counts[row]:g}, and nothing is counted below 0; mend or "
-            f"remove the line; if this stands for 'not rated', --null {counts[row]:g} leaves it out"
+            f"{where}, {line(row)}: column {name!r} has {counts[row]:g}, but a count cannot be below 0; correct or "
+            f"remove the line; if this means 'not rated', --null {counts[row]:g} leaves it out"
         )
 
 
 def _check_ratings(ratings: np.ndarray, where: str, feedback: Feedback, valid: Collection[float], tell: Tell) -> None:
-    """Raise an error, or tell, where a value seems to stand for "not rated"; tell what implicit feedback ignores."""
+    """Raise an error, or print a note, if a value seems to mean "not rated"; note what implicit feedback ignores."""
     suspect = placeholder(ratings, valid)
     if suspect is not None:
         value, words, apart = suspect
         how = f"leave these out with --null {value:g}"
-        if feedback == "implicit":  # that a user met an item is what counts there
+        if feedback == "implicit":  # implicit feedback only counts that a user chose an item
             how += ", or count each line alike with --rating-column none"
         if apart:
-            raise SpaceError(
-                f"{where}: {words}; if {value:g} stands for 'not rated', {how}; else say --valid {value:g}"
-            )
-        tell(f"note: {words}; if {value:g} stands for 'not rated', {how}")
+            raise SpaceError(f"{where}: {words}; if {value:g} means 'not rated', {how}; else give --valid {value:g}")
+        tell(f"note: {words}; if {value:g} means 'not rated', {how}")
     negative = ratings[ratings < 0]
     if feedback == "implicit" and len(np.unique(negative)) > 1:
         tell(

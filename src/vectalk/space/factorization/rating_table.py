@@ -1,4 +1,4 @@
-"""Where ratings are read from: a text file of any layout, or a table that has names and types."""
+"""The sources of ratings: a text file in any layout, or a table with names and types."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from vectalk.space.factorization.delimited import Delimited
 from vectalk.space.importing.table_files import kind_of
 from vectalk.space.importing.tables import read_table
 
-STORED = ("parquet", "jsonl", "ndjson", "json")  # these tell what their columns are; all else is text
+STORED = ("parquet", "jsonl", "ndjson", "json")  # formats with column names and types; all others are text
 
 
 class RatingTable(Protocol):
-    """A table of ratings whose columns are yet to be chosen.
+    """A table of ratings, before the columns are chosen.
 
     Attributes:
-        where: what it is called in errors.
-        names: of its columns.
-        sample: some rows, as text; none where the names tell enough.
-        named: whether somebody gave its columns their names.
-        commas: whether a comma may be a decimal sign.
-        layout: how it is written, in words.
+        where: its name in errors.
+        names: names of its columns.
+        sample: some rows, as text; empty if the columns have names and types.
+        named: whether the names come from the source, not from positions.
+        commas: whether a comma may be a decimal comma.
+        layout: its layout, in words.
         by_item: whether the first column is the item, whatever its name.
     """
 
@@ -38,27 +38,27 @@ class RatingTable(Protocol):
     by_item: bool
 
     def read(self, places: Mapping[str, int]) -> pa.Table:
-        """Return the columns at some places, by what they are to be called."""
+        """Return the columns at the positions `places`, under the names that are their keys."""
         ...
 
     def line(self, row: int) -> str:
-        """Return the place of a row, in words."""
+        """Return the line or row in the source, in words."""
         ...
 
 
 def open_ratings(
     source: str | Path | pa.Table, known: Callable[[str], bool], separator: str | None, header: bool | None
 ) -> RatingTable:
-    """Look at a file, or at a table.
+    """Open a file or a table of ratings.
 
     Args:
         source: the file, or the table.
-        known: whether a name looks like that of a column of ratings.
+        known: returns whether a name looks like that of a column of ratings.
         separator: see `Delimited.open`.
         header: see `Delimited.open`.
 
     Raises:
-        SpaceError: there is no such file, or it is broken.
+        SpaceError: the file does not exist, or it is broken.
     """
     if isinstance(source, pa.Table):
         return _Stored(source, "the ratings")
@@ -71,7 +71,7 @@ def open_ratings(
 
 
 def is_stored(path: Path) -> bool:
-    """Return whether a file tells what its columns are."""
+    """Return whether a file has column names and types, or is a folder."""
     return kind_of(path) in STORED or path.is_dir()
 
 

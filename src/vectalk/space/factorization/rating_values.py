@@ -14,8 +14,8 @@ from vectalk.errors import SpaceError
 
 Repeated = Literal["sum", "last", "mean", "refuse"]
 PLACEHOLDERS = (99.0, 999.0, 9999.0, 99999.0)  # usual for "not rated" above all real ratings
-SCALE = 101  # different values that a scale has at most; more are measurements or counts
-SMALL = 3.0  # a scale that ends here may well begin at 0 or below
+SCALE = 101  # most different values of a rating scale; more are measurements or counts
+SMALL = 3.0  # a scale that ends here may begin at 0 or below
 OFTEN, MANY = 0.01, 1 / 3  # shares of the ratings
 _DECIMAL_COMMA = r"^[-+]?\d+(,\d+)?$"
 
@@ -23,7 +23,7 @@ Line = Callable[[int], str]  # the place of a row in its file, in words
 
 
 def is_null(values: pa.ChunkedArray, nulls: Collection[str]) -> np.ndarray:
-    """Return which values [n] are one of `nulls`, as they are written or as numbers."""
+    """Return a mask [n] of the values that are in `nulls`, compared as text or as numbers."""
     written = pc.utf8_lower(pc.utf8_trim_whitespace(pc.fill_null(values.cast(pa.string()), "")))
     words = [word.strip().lower() for word in nulls]
     numbers = [number for word in words if (number := _number(word)) is not None]
@@ -37,13 +37,13 @@ def numbers_of(values: pa.ChunkedArray, name: str, where: str, line: Line, *, co
 
     Args:
         values: text or numbers.
-        name: of their column, for errors.
-        where: the table, for errors.
-        line: the place of a value.
-        commas: whether a comma may be a decimal sign, since it does not separate columns.
+        name: name of their column, for errors.
+        where: name of the table, for errors.
+        line: returns the line of a value, for errors.
+        commas: whether a comma may be a decimal comma, because it does not separate columns.
 
     Raises:
-        SpaceError: a value is no finite number.
+        SpaceError: a value is not a finite number.
     """
     written = values
     if pa.types.is_string(values.type):
@@ -59,8 +59,8 @@ def numbers_of(values: pa.ChunkedArray, name: str, where: str, line: Line, *, co
         row, value = int(bad[0]), written[int(bad[0])].as_py()
         unrated = "" if value is None else value
         raise SpaceError(
-            f"{where}, {line(row)}: column {name!r} holds {value!r}, not a rating; mend or remove the line; if this "
-            f"stands for 'not rated', --null '{unrated}' leaves such lines out"
+            f"{where}, {line(row)}: column {name!r} has {value!r}, which is not a rating; correct or remove the line; if "
+            f"this means 'not rated', --null '{unrated}' leaves such lines out"
         )
     return numbers
 
@@ -70,17 +70,17 @@ def placeholder(ratings: np.ndarray, real: Collection[float] = ()) -> tuple[floa
 
     Args:
         ratings: [n].
-        real: values that are ratings, whatever they look like.
+        real: values that are ratings, even if they look like "not rated".
 
     Returns:
-        The value; how often it stands, and between what the others lie, in words; and whether it can hardly be a
-        rating, such as -1 beside 1 to 10, while a rare 0 beside 1 to 5 may be one. None where there is no such value.
+        The value; its count and the range of the other values, in words; and whether it is certainly not a rating
+        (-1 if the others are 1 to 10), or only possibly (a rare 0 if the others are 1 to 5). None without such a value.
     """
     values, counts = np.unique(ratings, return_counts=True)
     if len(values) < 3:  # thumbs up and thumbs down are ratings
         return None
     shares, gaps = counts / len(ratings), np.diff(values)
-    # Counts of plays have a long tail; a placeholder stands often.
+    # Counts of plays have a long tail of rare values; a placeholder is frequent.
     top = values[-1] in PLACEHOLDERS and values[-2] <= values[-1] / 2 and shares[-1] > OFTEN
     at, others = (-1, values[:-1]) if top else (0, values[1:])
     value, scale = float(values[at]), len(values) <= SCALE
@@ -103,11 +103,11 @@ def merge_pairs(ratings: pa.Table, how: Repeated, where: str, line: Line, tell: 
     """Return one rating for each pair of a user and an item, in the order of their first occurrence.
 
     Args:
-        ratings: `user`, `item`, `rating` and, where there is one, `timestamp`.
-        how: how to merge a repeated pair: the sum or the mean of its ratings, its last rating by time (by line where
-            the times are unknown), or an error.
-        where: the table, for errors.
-        line: the place of a row.
+        ratings: `user`, `item`, `rating` and, if known, `timestamp`.
+        how: how to merge a repeated pair: the sum or the mean of its ratings, its last rating by time (by line if the
+            times are unknown), or an error.
+        where: name of the table, for errors.
+        line: returns the line of a row, for errors.
         tell: called with the number of repeated pairs.
 
     Raises:
@@ -126,24 +126,24 @@ def merge_pairs(ratings: pa.Table, how: Repeated, where: str, line: Line, tell: 
         row = int(np.setdiff1d(np.arange(len(pair)), first)[0])
         raise SpaceError(
             f"{where}, {line(row)}: user {ratings['user'][row].as_py()!r} rated item {ratings['item'][row].as_py()!r} "
-            f"already in {line(int(first[place[row]]))} ({repeats} such ratings); keep one rating a pair, or say what "
-            "becomes of them: --repeated last, mean or sum"
+            f"already in {line(int(first[place[row]]))} ({repeats} such ratings); keep one rating for each pair, or "
+            "merge them with --repeated last, mean or sum"
         )
     times = _times(ratings)
     order = np.lexsort((np.arange(len(pair)), np.zeros(len(pair)) if times is None else times, place))
     last = order[np.cumsum(count) - 1]
     values = ratings["rating"].to_numpy()
     merged = values[last] if how == "last" else np.bincount(place, values) / (1 if how == "sum" else count)
-    by = f"by {'place' if times is None else 'time'}"
-    words = {"sum": "their ratings are added up", "mean": "their mean is taken", "last": f"the last {by} is taken"}[how]
-    tell(f"{int((count > 1).sum())} pairs of user and item stand more than once: {words} (--repeated {how})")
+    by = f"by {'line' if times is None else 'time'}"
+    words = {"sum": "their sum is used", "mean": "their mean is used", "last": f"the last {by} is used"}[how]
+    tell(f"{int((count > 1).sum())} pairs of user and item have several ratings: {words} (--repeated {how})")
     in_order = np.argsort(first)
     ratings = ratings.take(pa.array(last[in_order]))
     return ratings.set_column(ratings.column_names.index("rating"), "rating", pa.array(merged[in_order]))
 
 
 def _times(ratings: pa.Table) -> np.ndarray | None:
-    """Return the times [n] as numbers; None where they are unknown, or written in a way that does not sort."""
+    """Return the times [n] as numbers; None if some are unknown or cannot be parsed."""
     if "timestamp" not in ratings.column_names:
         return None
     times = ratings["timestamp"]
@@ -157,6 +157,6 @@ def _times(ratings: pa.Table) -> np.ndarray | None:
 
 
 def _number(word: Any) -> float | None:
-    """Return the finite number that is written so, and not as Python alone would write it (1_000)."""
+    """Return the value of a finite number; None for other texts, also for Python's `1_000`."""
     text = str(word).strip()
     return float(text) if re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", text) else None

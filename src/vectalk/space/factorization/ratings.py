@@ -1,4 +1,4 @@
-"""From a table of ratings to a space of items and a space of users that share one factorisation."""
+"""Factorise a table of ratings into a space of items and a space of users."""
 
 from __future__ import annotations
 
@@ -88,9 +88,9 @@ def factorize(
         id_name: the column of `items` that holds ids, where it cannot be guessed.
         user_column: name of the user column of `ratings`, where it cannot be guessed.
         item_column: name of its item column.
-        rating_column: name of its rating column; `none` says that there is none.
-        separator: the sign between its columns, where it is a text file and this cannot be told by looking.
-        header: whether the first line of a text file holds names, likewise.
+        rating_column: name of its rating column; `none` if there is none.
+        separator: separator of its columns, if it is a text file and the separator cannot be guessed.
+        header: whether the first line of a text file has column names, if this cannot be guessed.
         valid: values that look like "not rated" but are ratings.
         repeated: how to merge repeated pairs of user and item: `sum`, `last`, `mean`, `refuse`.
         holdout: held-out share of each user's ratings.
@@ -128,7 +128,7 @@ def factorize(
         values = train["rating"].to_numpy()
         item_table = item_entities(item_ids, items, columns, id_name, tell)
         factors = wals(user, item, values, config, on_iteration=on_iteration)
-        # Where all ratings are one, as those of clicks are, their mean and deviation have no meaning.
+        # If all ratings are equal, as for clicks, their mean and deviation have no meaning.
         unrated = ("mean_rating", "rating_sd") if values.min() == values.max() else ()
         for name, array in rating_figures(item, values, len(item_ids)).items():
             item_table = item_table if name in unrated else _put(item_table, name, array)
@@ -159,18 +159,18 @@ def _divide(table: pa.Table, holdout: float, min_ratings: int, seed: int) -> tup
     """Hold ratings out, then drop the items with too few training ratings."""
     user_ids, user = _rows(table["user"])
     item_ids, item = _rows(table["item"])
-    held = hold_out(user, holdout, seed)
-    kept_items = np.bincount(item[~held], minlength=len(item_ids)) >= min_ratings
-    kept_users = np.bincount(user[~held & kept_items[item]], minlength=len(user_ids)) > 0
-    known = kept_items[item] & kept_users[user]
+    held_out = hold_out(user, holdout, seed)
+    frequent_items = np.bincount(item[~held_out], minlength=len(item_ids)) >= min_ratings
+    rated_users = np.bincount(user[~held_out & frequent_items[item]], minlength=len(user_ids)) > 0
+    known = frequent_items[item] & rated_users[user]
     if not known.any():
         raise SpaceError(
             f"no item has {min_ratings} training ratings "
             f"({table.num_rows} ratings of {len(item_ids)} items); "
             "lower --min-ratings"
         )
-    dropped = {"items_dropped": int((~kept_items).sum()), "users_dropped": int((~kept_users).sum())}
-    return table.filter(pa.array(known & ~held)), table.filter(pa.array(known & held)), dropped
+    dropped = {"items_dropped": int((~frequent_items).sum()), "users_dropped": int((~rated_users).sum())}
+    return table.filter(pa.array(known & ~held_out)), table.filter(pa.array(known & held_out)), dropped
 
 
 def _rows(ids: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
@@ -188,5 +188,5 @@ def _rows(ids: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
 
 def _put(table: pa.Table, name: str, values: np.ndarray) -> pa.Table:
     if name in table.column_names:
-        raise SpaceError(f"the items have a column {name!r} of their own; rename it with --rename {name}=other_name")
+        raise SpaceError(f"the items already have a column {name!r}; rename it with --rename {name}=other_name")
     return table.append_column(name, pa.array(values))

@@ -4,8 +4,8 @@ The loss over all pairs of a user u and an item i, with observed pairs O, is
 
     sum_O w_ui (t_ui - x_u . y_i)^2  +  w0 sum_not_O (x_u . y_i)^2  +  sum_u l_u |x_u|^2 + sum_i l_i |y_i|^2
 
-Given one side, the other is a ridge problem for each row. The unobserved pairs enter all of them through one
-Gram matrix, so a row costs only its own ratings.
+Given one side, the other is a ridge problem for each row. All rows share one Gram matrix of the
+unobserved pairs, so the cost of a row depends only on its own ratings.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ class WalsConfig:
         if not self.l2 > 0 or not np.isfinite(self.l2):
             raise SpaceError(f"l2 must be above 0, not {self.l2}; without it rare items have no unique vector")
         if self.feedback == "implicit" and self.unobserved == 0:
-            raise SpaceError("implicit feedback needs unobserved > 0: else one vector for all fits every 1 perfectly")
+            raise SpaceError(
+                "implicit feedback needs unobserved > 0: otherwise the same vector for all rows fits every 1 perfectly"
+            )
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Factors:
     Attributes:
         items: [I, D] float32.
         users: [U, D] float32.
-        item_bias: [I] float32, zeros where biases are off.
+        item_bias: [I] float32, zeros if biases are off.
         user_bias: [U] float32.
         mean: mean rating (0 for implicit feedback).
         config: the settings of the factorisation.
@@ -83,7 +85,7 @@ class Factors:
     config: WalsConfig
 
     def fold_in(self, item_index: np.ndarray, rating: np.ndarray) -> np.ndarray:
-        """Return the vector [D] of a new user from ratings [n] of items [n]: one solve, the rest stays."""
+        """Return the vector [D] of a new user from ratings [n] of items [n], without changing the factors."""
         items, ratings = np.asarray(item_index, np.int64), np.asarray(rating, np.float64)
         user = np.zeros(len(items), np.int64)
         _check(user, items, ratings, 1, len(self.items))
@@ -120,8 +122,8 @@ def wals(
         item_index: [n] rows of items, from 0; a pair must not occur twice.
         rating: [n] ratings (for implicit feedback with `alpha` 0 their values do not matter).
         config: the settings.
-        n_users: number of users U, where some have no rating.
-        n_items: number of items I, where some have no rating.
+        n_users: number of users U, if some have no rating.
+        n_items: number of items I, if some have no rating.
         on_iteration: called after each iteration with its number, from 1, and the loss.
 
     Raises:
@@ -140,7 +142,7 @@ def wals(
     x = np.random.default_rng(config.seed).standard_normal((n_users, config.dim)) / np.sqrt(config.dim)
     x[by_user.count == 0] = 0.0
     for iteration in range(1, config.iterations + 1):
-        # Users come last, so that `fold_in` of a user's own ratings gives his own vector.
+        # Users come last, so that `fold_in` of a user's own ratings gives the user's own vector.
         y = _solve_side(by_item, x, config)
         x = _solve_side(by_user, y, config)
         if on_iteration is not None:
@@ -150,7 +152,7 @@ def wals(
 
 
 class _Side:
-    """The observations of one side, sorted by row: row r owns `count[r]` of them from `start[r]` on."""
+    """The observations of one side, sorted by row: those of row r are the `count[r]` from `start[r]` on."""
 
     def __init__(self, row: np.ndarray, other: np.ndarray, target: np.ndarray, weight: np.ndarray, rows: int):
         order = np.argsort(row, kind="stable")
@@ -164,7 +166,7 @@ class _Side:
         self.start = np.concatenate([[0], np.cumsum(self.count)[:-1]])
 
     def batches(self, dim: int) -> Iterator[np.ndarray]:
-        """Yield groups of rows of like counts, so that little of a padded batch is padding."""
+        """Yield groups of rows with similar counts, so that a padded batch has little padding."""
         rows = np.argsort(self.count, kind="stable")
         rows = rows[self.count[rows] > 0]
         counts, at = self.count[rows], 0
@@ -221,7 +223,7 @@ def _targets(config: WalsConfig, rating: np.ndarray, residual: np.ndarray) -> tu
         lowest = rating[weight.argmin()]
         raise SpaceError(
             f"a rating of {lowest:g} has the weight 1 + alpha * rating = {weight.min():g}, and a weight must be above "
-            f"0; lower alpha ({config.alpha:g}), or leave out what is no rating, e.g. with --null {lowest:g}"
+            f"0; lower alpha ({config.alpha:g}), or leave out values that are not ratings, e.g. with --null {lowest:g}"
         )
     return np.ones(len(rating)), weight
 
@@ -237,7 +239,7 @@ def _loss(side: _Side, x: np.ndarray, y: np.ndarray, item_count: np.ndarray, con
 def _biases(
     users: np.ndarray, items: np.ndarray, ratings: np.ndarray, n_users: int, n_items: int, config: WalsConfig
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    """Return the mean rating and damped biases [U], [I]; the users' are the last to be solved."""
+    """Return the mean rating and damped biases of users [U] and items [I]; those of users are computed last."""
     user_bias, item_bias = np.zeros(n_users), np.zeros(n_items)
     if config.feedback == "implicit":
         return 0.0, user_bias, item_bias
@@ -254,15 +256,17 @@ def _damped_mean(row: np.ndarray, values: np.ndarray, rows: int, damping: float 
 
 def _check(users: np.ndarray, items: np.ndarray, ratings: np.ndarray, n_users: int, n_items: int) -> None:
     if not len(users) == len(items) == len(ratings):
-        raise SpaceError(f"{len(users)} users, {len(items)} items and {len(ratings)} ratings: one of each a rating")
+        raise SpaceError(
+            f"{len(users)} users, {len(items)} items and {len(ratings)} ratings; the numbers must be equal"
+        )
     if not len(ratings):
         raise SpaceError("there are no ratings to factorise")
     for name, index, size in (("user", users, n_users), ("item", items, n_items)):
         if index.min() < 0 or index.max() >= size:
-            raise SpaceError(f"{name} rows go from 0 to {size - 1}, found {index.min()} to {index.max()}")
+            raise SpaceError(f"{name} rows must be from 0 to {size - 1}, but are from {index.min()} to {index.max()}")
     if not np.isfinite(ratings).all():
         raise SpaceError(f"rating {int(np.flatnonzero(~np.isfinite(ratings))[0])} is not a finite number")
     pair = np.sort(users * n_items + items)
     if (pair[1:] == pair[:-1]).any():
         user, item = divmod(int(pair[1:][pair[1:] == pair[:-1]][0]), n_items)
-        raise SpaceError(f"user {user} rated item {item} more than once; keep one rating a pair")
+        raise SpaceError(f"user {user} rated item {item} more than once; keep one rating for each pair")

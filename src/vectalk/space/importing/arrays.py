@@ -1,4 +1,4 @@
-"""Arrays of numpy's and of safetensors: vectors, and what else a file says of each row; a pickle is never opened."""
+"""Read vectors and other arrays from files of numpy and safetensors. Pickles are never opened."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ MAGIC = b"\x93NUMPY"
 
 
 def open_npy(path: Path) -> np.ndarray:
-    """Map an array into memory.
+    """Map the array of a .npy file into memory.
 
     Raises:
-        SpaceError: it holds Python objects, or is no array.
+        SpaceError: the file holds Python objects, or is not a .npy file.
     """
     with path.open("rb") as file:
         head = file.read(6)
     if head[:2] == b"\x1f\x8b":
         raise SpaceError(f"{path} is gzipped; unpack it: gunzip {path}")
     if head != MAGIC:
-        raise SpaceError(f"{path} cannot be read: it is no array that numpy.save wrote")
+        raise SpaceError(f"{path} cannot be read: it was not written by numpy.save")
     with path.open("rb") as file:
         dtype, shape = _header(file)
     if dtype.hasobject:
@@ -38,18 +38,18 @@ def open_npy(path: Path) -> np.ndarray:
 
 
 def read_npz(path: Path, key: str | None) -> tuple[np.ndarray, pa.Table, str]:
-    """Read the vectors of an npz, its arrays of one entry a row (`ids`, `titles`) as columns, and the vectors' name.
+    """Return the vectors of an npz file, its arrays with one entry per row (`ids`, `titles`), and the vectors' name.
 
     Raises:
-        SpaceError: the vectors are not clear, or an array of one entry a row cannot be read.
+        SpaceError: several arrays could be the vectors, or an array with one entry per row cannot be read.
     """
     if not zipfile.is_zipfile(path):
-        raise SpaceError(f"{path} cannot be read: it is no archive that numpy.savez wrote")
+        raise SpaceError(f"{path} cannot be read: it was not written by numpy.savez")
     with np.load(path) as arrays:
         headers = _headers(path)
         if {"indices", "indptr", "data", "shape"} <= headers.keys():
             raise SpaceError(
-                f"{path} holds a sparse matrix; save it dense: numpy.save('vectors.npy', matrix.toarray())"
+                f"{path} has a sparse matrix; save a dense one: numpy.save('vectors.npy', matrix.toarray())"
             )
         tables = [
             name for name, (dtype, shape) in headers.items() if len(shape) == 2 and shape[1] > 1 and dtype.kind in "iuf"
@@ -65,7 +65,7 @@ def read_npz(path: Path, key: str | None) -> tuple[np.ndarray, pa.Table, str]:
 
 
 def read_safetensors(path: Path, key: str | None) -> tuple[np.ndarray, pa.Table, str]:
-    """Map a tensor of vectors into memory, and return the tensors of one entry a row as columns, and its own name."""
+    """Return the vectors of a safetensors file (memory-mapped), its tensors with one entry per row, and their name."""
     headers = {name: (np.dtype(np.float32), shape) for name, shape in tensors_of(path).items()}
     tables = [name for name, (_, shape) in headers.items() if len(shape) == 2 and shape[1] > 1]
     name = choose(tables or list(headers), key, path, "tensor")
@@ -79,7 +79,7 @@ def column_of(values: np.ndarray, where: str) -> pa.ChunkedArray:
     """Return an array [N] of any kind of number, text, date or bytes as a column.
 
     Raises:
-        SpaceError: nothing in a table is of its kind.
+        SpaceError: a column of a table cannot have this type.
     """
     if values.dtype.byteorder == ">" or (values.dtype.byteorder == "=" and not np.little_endian):
         values = values.astype(values.dtype.newbyteorder("="))
@@ -97,13 +97,13 @@ def column_of(values: np.ndarray, where: str) -> pa.ChunkedArray:
 
 
 def _numbers(values: np.ndarray) -> np.ndarray:
-    """Return bfloat16 as float32, since numpy knows it as two bytes alone."""
+    """Return bfloat16, which numpy reads as two bytes, as float32; return other arrays unchanged."""
     plain = values.dtype.kind == "V" and values.dtype.names is None and values.dtype.itemsize == 2
     return from_bfloat16(np.array(values)) if plain else values
 
 
 def unstructured(values: np.ndarray) -> np.ndarray:
-    """Return an array of records of numbers called by their place as a table of numbers [N, D]; others unchanged."""
+    """Return records whose fields are numbered (`v0`, `v1`, ...) as an array [N, D]; return other arrays unchanged."""
     names = values.dtype.names
     if names is None or values.ndim != 1 or any(values.dtype[name].kind not in "iuf" for name in names):
         return values
@@ -120,7 +120,7 @@ def unstructured(values: np.ndarray) -> np.ndarray:
 
 
 def _headers(path: Path) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
-    """Return the kind and shape of each array of an npz, without opening it."""
+    """Return the type and shape of each array of an npz file, without loading the arrays."""
     headers = {}
     with zipfile.ZipFile(path) as archive:
         for member in archive.namelist():
@@ -144,22 +144,22 @@ def _is_column(shape: tuple[int, ...], rows: int) -> bool:
 
 
 def _refuse_objects(path: Path, name: str, headers: dict[str, tuple[np.dtype, tuple[int, ...]]]) -> None:
-    """Raise a SpaceError where an array that would be used holds Python objects: without its ids, rows are wrong."""
+    """Raise a SpaceError if an array that is needed holds Python objects; without its ids, rows would be wrong."""
     rows = (headers[name][1] or (0,))[0]
     for other, (dtype, shape) in headers.items():
         if dtype.hasobject and (other == name or _is_column(shape, rows)):
             raise SpaceError(
-                f"{path}: array {other!r} holds Python objects, which numpy pickled, and a pickle is not opened; "
+                f"{path}: array {other!r} holds Python objects, which numpy pickled; vectalk never opens pickles; "
                 f"{_plainly(other, shape)}"
             )
 
 
 def _plainly(name: str, shape: tuple[int, ...]) -> str:
-    """Say how an array of Python objects is saved without pickling."""
+    """Return advice on how to save an array of Python objects without pickling."""
     name = name.removesuffix(".npy")
     name = name if name.isidentifier() else "values"
     text = f"text as {name}.astype(str), " if len(shape) < 2 else ""
-    return f"save it plainly: {text}rows of numbers as numpy.stack({name})"
+    return f"save it without objects: {text}rows of numbers as numpy.stack({name})"
 
 
 def _columns(
@@ -169,12 +169,12 @@ def _columns(
     rows: int,
     path: Path,
 ) -> pa.Table:
-    """Return arrays of one entry a row as columns; `ids` is called `id`, and `titles` `title`."""
+    """Return arrays with one entry per row as columns; `ids` is renamed to `id`, and `titles` to `title`."""
     for name, (_, shape) in headers.items():
         if name not in known and name != vectors and _singular(name) == "id":
             raise SpaceError(
-                f"{path}: {name!r} has shape {shape}, and {vectors!r} holds {rows} vectors; ids are a list, of which "
-                "row i belongs to vector i"
+                f"{path}: {name!r} has shape {shape}, but {vectors!r} has {rows} vectors; ids must be a list, "
+                "of which entry i belongs to vector i"
             )
     columns = {}
     for name, values in known.items():

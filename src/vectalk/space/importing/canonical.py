@@ -1,4 +1,4 @@
-"""Ids and titles as text: one form for a value, however a file stores it."""
+"""Ids and titles as text: the same value has the same text, whatever type a file stores it in."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ import pyarrow.compute as pc
 
 from vectalk.errors import SpaceError
 
-EXACT = {16: 2**11, 32: 2**24, 64: 2**53}  # bits of a float -> from where on whole numbers are not exact
-HEAD = 1000  # values looked at before a whole column is
+EXACT = {16: 2**11, 32: 2**24, 64: 2**53}  # by bits of a float: the whole number from which on floats are not exact
+HEAD = 1000  # values that are checked before the full column
 WHOLE_FLOAT = r"^-?(0|[1-9]\d*)\.\d+$"
 MOMENT = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|\+00:?00)?$"
 UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Say whether a column holds strings."""
+    """Return whether a column has strings."""
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def is_list(kind: pa.DataType) -> bool:
-    """Say whether a column holds lists."""
+    """Return whether a column has lists."""
     return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 
 def is_bytes(kind: pa.DataType) -> bool:
-    """Say whether a column holds bytes."""
+    """Return whether a column has bytes."""
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
 
 
 def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return values of any plain kind as strings; text stays as it is.
+    """Return values of any simple type as strings; text stays unchanged.
 
-    Whole floats and decimals lose their fraction (1.0 is 1), dates and times are ISO 8601 with a blank between them,
-    midnight is the date alone, UUIDs are written with hyphens, bytes are UTF-8, or else hexadecimal. NaN and infinity
-    are nobody's name: null.
+    Whole floats and decimals lose their fraction (1.0 is 1). Dates and times are ISO 8601 with a blank between date and
+    time; at midnight, only the date is written. UUIDs have hyphens. Bytes are UTF-8, or else hexadecimal. NaN and
+    infinity become null.
 
     Raises:
         SpaceError: the values are lists, structs or maps.
@@ -66,13 +66,13 @@ def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def id_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return ids from a file as strings that meet those of another file.
+    """Return ids of a file as strings that match the same ids of another file.
 
-    Beside what `as_text` does, blanks and byte order marks around an id are left out, and where a whole column of text
-    was numbers, times or UUIDs once (`7.0`, `2020-01-01T00:00:00`), it is written as these are. An empty id is null.
+    In addition to `as_text`, blanks and byte order marks around an id are removed. If all texts of a column are
+    numbers, times or UUIDs (`7.0`, `2020-01-01T00:00:00`), they are written as these types are. An empty id is null.
 
     Raises:
-        SpaceError: the values are no ids.
+        SpaceError: the values cannot be ids.
     """
     values = plain(values)
     if pa.types.is_floating(values.type):
@@ -81,8 +81,8 @@ def id_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
         largest = pc.max(pc.abs(pc.if_else(pc.is_finite(values), values, pa.scalar(None, values.type)))).as_py()
         if largest is not None and largest >= limit:
             raise SpaceError(
-                f"floats of {bits} bits, of which {largest:.0f} is too large to be exact: ids may have "
-                "changed already; save them as whole numbers or as text"
+                f"they are floats of {bits} bits, and {largest:.0f} is too large to be exact, so ids may have "
+                "changed; save them as whole numbers or as text"
             )
     text = as_text(values)
     if is_text(values.type):
@@ -97,7 +97,7 @@ def id_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return values without what they are wrapped in: dictionaries, views, runs, extension types."""
+    """Return values without wrapper types: dictionaries, views, run-end encoding, extension types."""
     kind = values.type
     if isinstance(kind, pa.BaseExtensionType):
         storage = [chunk.storage for chunk in values.chunks]
@@ -117,7 +117,7 @@ def plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _lists(views: pa.Array) -> pa.Array:
-    """Return views of lists as lists, one after the other; arrow's own cast (26.0) loses the end of the last one."""
+    """Return list views as lists. (The cast of arrow 26.0 loses the end of the last list.)"""
     lengths = pc.fill_null(pc.list_value_length(views), 0).to_numpy(zero_copy_only=False)
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int64())
     mask = views.is_null() if views.null_count else None
@@ -175,7 +175,7 @@ def _uuids(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _all_match(texts: pa.ChunkedArray, pattern: str) -> bool:
-    """Say whether all texts that are there match, and there is one; most columns are told from their first values."""
+    """Return whether there are texts and all of them match; the first values are checked first, for speed."""
     head = [text for text in texts[:HEAD].to_pylist() if text]
     if not all(re.match(pattern, text) for text in head):
         return False

@@ -1,4 +1,4 @@
-"""Columns of text from a file without types: numbers and truth values where all values are, text otherwise."""
+"""Guess the types of text columns: numbers or truth values if all values are such, else text."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import re
 import pyarrow as pa
 import pyarrow.compute as pc
 
-HEAD = 1000  # values looked at before a whole column is
-# What columns of numbers hold where a number is unknown; in a column of text these are texts.
+HEAD = 1000  # values that are checked before the full column
+# Values that mean "unknown" in columns of numbers; in columns of text they are texts.
 MISSING = ("", "NA", "N/A", "n/a", "<NA>", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None")
 UNKNOWN = pa.array([*MISSING, "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "1.#IND", "1.#QNAN"])
 NUMBER = r"^-?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$|^-?(inf|Infinity)$"
-# Codes that only look like numbers: leading zeros (a postcode), and letters that would be exponents (12E3).
+# Codes that look like numbers but are not: with leading zeros (a postcode), or a letter like an exponent (12E3).
 CODE = r"^-?0\d|^\d+[eE]\d+$"
-# What a parser of numbers takes that people mean otherwise: +49, 0x1F; and whole numbers that no float holds.
+# Texts that a parser reads as numbers, but people do not (+49, 0x1F), and whole numbers that are not exact as floats.
 NO_NUMBER = rf"{CODE}|^\+|^-?0[xX]|^-?\d{{17,}}$"
 DECIMAL_COMMA = r"^-?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?$"
 
 
 def typed(texts: pa.ChunkedArray, *, decimal_commas: bool = False) -> pa.ChunkedArray:
-    """Return a column of strings as whole numbers, numbers or truth values where all that are known are; else as it is.
+    """Return strings as whole numbers, floats or truth values if all known values are such; else return them unchanged.
 
-    Codes keep their leading zeros, and numbers too long for 64 bits their digits: both stay text.
+    Codes with leading zeros and numbers that are too long for 64 bits stay text.
 
     Args:
         texts: the column.
-        decimal_commas: whether `0,5` may be a number, as it is where semicolons part the columns.
+        decimal_commas: whether `0,5` may be a number, as in tables with semicolons between columns.
     """
     head = [text.strip() for text in texts[:HEAD].to_pylist() if text is not None]
     known = [text for text in head if text not in _UNKNOWN]
@@ -39,7 +39,7 @@ def typed(texts: pa.ChunkedArray, *, decimal_commas: bool = False) -> pa.Chunked
     values = pc.if_else(pc.is_in(trimmed, UNKNOWN), pa.scalar(None, pa.string()), trimmed)
     there = pc.drop_null(values)
     if not len(there):
-        nothing = pc.all(pc.equal(pc.fill_null(trimmed, ""), "")).as_py()  # a column of "NA" alone may be a name's
+        nothing = pc.all(pc.equal(pc.fill_null(trimmed, ""), "")).as_py()  # a column with only "NA" may be names
         return pa.chunked_array([pa.nulls(len(texts))]) if nothing else texts
     if pc.all(pc.match_substring_regex(there, "^(?i)(true|false)$")).as_py():
         return pc.utf8_lower(values).cast(pa.bool_())
@@ -53,7 +53,7 @@ _UNKNOWN = set(UNKNOWN.to_pylist())
 
 
 def _numbers(values: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """Return strings as numbers, or as they are where some are codes; None where some are no numbers."""
+    """Return strings as numbers, or unchanged if some are codes; None if some are not numbers."""
     for kind in (pa.int64(), pa.float64()):
         try:
             numbers = values.cast(kind)
@@ -73,7 +73,7 @@ def _may_be_numbers(known: list[str], decimal_commas: bool) -> bool:
 
 
 def _all_decimal_commas(there: pa.ChunkedArray) -> bool:
-    """Say whether all are numbers with decimal commas; three digits after each comma may be thousands as well."""
+    """Return whether all are numbers with decimal commas; not if each comma may separate thousands."""
     if not pc.all(pc.match_substring_regex(there, DECIMAL_COMMA)).as_py():
         return False
     commas = there.filter(pc.match_substring(there, ","))

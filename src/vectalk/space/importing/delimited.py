@@ -1,4 +1,4 @@
-"""Tables of delimited text, csv and its kin: what parts their columns, and each bad line by its number."""
+"""Read csv and other delimited text tables; errors name the line."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from vectalk.space.importing.quoting import Quoting, quoting_of, read_plain, une
 from vectalk.space.importing.table_shape import PARTED, Layout, Shape, shape_of
 from vectalk.space.importing.text_files import Tell, encoding_of
 
-BLOCK = 1 << 28  # the most bytes that one row may have
+BLOCK = 1 << 28  # largest size of a row, in bytes
 
 
 def read_delimited(
     path: Path, layout: Layout | None = None, tell: Tell = lambda message: None
 ) -> tuple[pa.Table, Shape]:
-    """Read a table of text with all its columns as strings; `\\N` is null.
+    """Read a text table with all columns as strings; `\\N` is null.
 
     Args:
-        path: the file, maybe gzipped.
-        layout: what is known of it.
-        tell: hears what was guessed.
+        path: the file, also gzipped.
+        layout: its layout, if known.
+        tell: called with what was guessed.
 
     Raises:
-        SpaceError: the file is no text, a row has too many or too few values, or a quotation mark is never closed.
+        SpaceError: the file is not text, a row has too many or too few values, or a quotation mark is never closed.
     """
     layout = layout or Layout()
     encoding = encoding_of(path, layout.encoding, tell)
@@ -49,8 +49,8 @@ def read_delimited(
 
 
 def with_types(table: pa.Table, shape: Shape, text: Sequence[str]) -> pa.Table:
-    """Return the table with numbers where all values of a column are; the columns called in `text` stay as they are."""
-    commas = shape.separator == ";"  # where commas are decimal signs, spreadsheets part columns with semicolons
+    """Return the table with columns of numbers where all values are numbers; columns in `text` stay unchanged."""
+    commas = shape.separator == ";"  # spreadsheets with decimal commas separate columns with semicolons
     columns = [
         table[name] if name in text else typed(table[name], decimal_commas=commas) for name in table.column_names
     ]
@@ -58,12 +58,12 @@ def with_types(table: pa.Table, shape: Shape, text: Sequence[str]) -> pa.Table:
 
 
 def rows_of(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the rows of a small table that people filled in, by the names of its columns, each with its last line.
+    """Yield the number of the last line of each row, and the row by column names, of a small table filled in by people.
 
-    A spreadsheet leaves empty values at the end of a row out, so that rows may be short; blank rows are passed over.
+    Rows may be short, because spreadsheets omit empty values at the end of a row. Blank rows are skipped.
 
     Raises:
-        SpaceError: the file is no text.
+        SpaceError: the file is not text.
     """
     encoding = encoding_of(path)
     shape = shape_of(path, encoding, Layout())
@@ -79,13 +79,13 @@ def rows_of(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _stream(path: Path, encoding: str, separator: str, quoting: Quoting) -> tuple[IO[bytes], str]:
-    """Return the bytes of a table for a reader of csv, and their encoding."""
+    """Return the bytes of a table for the csv reader, and their encoding."""
     if quoting is not Quoting.ESCAPED and len(separator) == 1:
         return text_files.opened(path), "utf8" if encoding == text_files.UTF8 else encoding
     text = text_files.text_of(path, encoding)
     if len(separator) > 1:
         if PARTED in text:
-            raise SpaceError(f"{path} holds the sign {PARTED!r}; remove it")
+            raise SpaceError(f"{path} contains the character {PARTED!r}; remove it")
         text = text.replace(separator, PARTED)
     return io.BytesIO((unescaped(text) if quoting is Quoting.ESCAPED else text).encode()), "utf8"
 
@@ -97,7 +97,7 @@ def _parsed(path: Path, encoding: str, quoting: Quoting, shape: Shape) -> pa.Tab
     quotes: dict[str, Any] = {"quote_char": False, "newlines_in_values": False}
     if quoting is not Quoting.NONE:
         quotes = {"quote_char": '"', "double_quote": True, "newlines_in_values": True}
-    alone = len(names) == 1  # where a blank line is a row that lacks its value
+    alone = len(names) == 1  # then a blank line is a row with an empty value
     size = min(max(path.stat().st_size, 1 << 20), BLOCK)
     stream, encoding = _stream(path, encoding, shape.separator, quoting)
     separator = shape.separator if len(shape.separator) == 1 else PARTED
@@ -122,7 +122,7 @@ def _parsed(path: Path, encoding: str, quoting: Quoting, shape: Shape) -> pa.Tab
 
 
 def _without_empty_end(table: pa.Table) -> pa.Table:
-    """Leave out rows at the end in which no column holds anything, as spreadsheets leave them."""
+    """Remove empty rows at the end, as spreadsheets write them."""
     rows = table.num_rows
     while rows and all(not table[name][rows - 1].as_py() for name in table.column_names):
         rows -= 1
@@ -130,7 +130,7 @@ def _without_empty_end(table: pa.Table) -> pa.Table:
 
 
 def _named(table: pa.Table, names: list[str], path: Path) -> pa.Table:
-    """Name the columns; those without a name are left out where they hold nothing."""
+    """Name the columns; leave out columns without a name and without values."""
     columns: dict[str, pa.ChunkedArray] = {}
     for place, name in enumerate(names):
         values = table.column(place)

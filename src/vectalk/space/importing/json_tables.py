@@ -1,4 +1,4 @@
-"""Tables from JSON: a list of objects, an object a line, and what databases, pandas and embedding services write."""
+"""Read tables from JSON: a list of objects, one object per line, or the forms of databases, pandas and services."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from vectalk.space.importing.json_shapes import flat, rows_of_document
 from vectalk.space.importing.merge import merged
 from vectalk.space.importing.text_files import encoding_of, lines_of, literal_of, text_of
 
-BATCH = 4096  # rows that are Python objects at a time
+BATCH = 4096  # rows that are Python objects at the same time
 _SPACE = re.compile(r"\s+")
-WANTED = "a table in json is a list of objects, one a row: [{'id': ..., 'title': ...}, ...], or an object a line"
+EXPECTED = (
+    "a table in json must be a list of objects, one per row: [{'id': ..., 'title': ...}, ...], or one object per line"
+)
 
 
 def read_json(path: Path, *, lines: bool, encoding: str | None = None) -> pa.Table:
     """Read a table from JSON; objects within a row become columns called `outer.inner`.
 
     Args:
-        path: the file, maybe gzipped.
-        lines: whether each line is a row, as its ending says. A file that is otherwise is read as what it is.
-        encoding: of the file; UTF-8, or what its first bytes say, when omitted.
+        path: the file, also gzipped.
+        lines: whether each line should be a row, by the ending of the file. Other forms are recognised.
+        encoding: encoding of the file; if omitted, UTF-8 or that of its byte order mark.
 
     Raises:
-        SpaceError: it is no JSON, or no table; the line or row is named.
+        SpaceError: the file is not JSON, or not a table; the error names the line or row.
     """
     encoding = encoding_of(path, encoding)
     if encoding == "cp1252":
@@ -43,7 +45,7 @@ def read_json(path: Path, *, lines: bool, encoding: str | None = None) -> pa.Tab
 
 
 def _several_lines(path: Path, encoding: str) -> bool:
-    """Say whether a file has a second line that is not blank, and its first is an object of its own."""
+    """Return whether a file has at least two lines that are not blank, and the first is a complete object."""
     there = (line for line in lines_of(path, encoding) if line.strip())
     first, second = next(there, None), next(there, None)
     if first is None or second is None:
@@ -64,7 +66,7 @@ def _rows(path: Path, encoding: str) -> Iterator[tuple[str, Any]]:
 
 
 def _read(text: str) -> Any:
-    """Read a line of JSON, or of Python's own way of writing it, as some published files have."""
+    """Return the value of a line of JSON, or of a Python literal, as in some published files."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -77,7 +79,7 @@ def _read(text: str) -> Any:
 
 
 def _document(path: Path, encoding: str) -> list[Any]:
-    """Return the rows of a file that is one value, or several after each other."""
+    """Return the rows of a file with one JSON value, or with several values after each other."""
     text = text_of(path, encoding).strip()
     decoder, values, at = json.JSONDecoder(), [], 0
     try:
@@ -88,15 +90,15 @@ def _document(path: Path, encoding: str) -> list[Any]:
             at = space.end() if space else end
     except json.JSONDecodeError as error:
         raise SpaceError(f"{path} is not valid JSON: {error}") from None
-    return rows_of_document(values[0], f"{path}: {WANTED}") if len(values) == 1 else values
+    return rows_of_document(values[0], f"{path}: {EXPECTED}") if len(values) == 1 else values
 
 
 def _table(rows: Iterable[tuple[str, Any]], path: Path) -> pa.Table:
-    """Make a table of rows, each with the place where it stands."""
+    """Return a table of rows; each row comes with its place in the file, for errors."""
     tables, batch = [], []
     for place, row in rows:
         if not isinstance(row, dict):
-            raise SpaceError(f"{path}, {place} is {_kind(row)}, not an object; {WANTED}")
+            raise SpaceError(f"{path}, {place} is {_kind(row)}, not an object; {EXPECTED}")
         batch.append(flat(row, f"{path}, {place}"))
         if len(batch) == BATCH:
             tables.append(_columns(batch, path))
@@ -104,7 +106,7 @@ def _table(rows: Iterable[tuple[str, Any]], path: Path) -> pa.Table:
     if batch:
         tables.append(_columns(batch, path))
     if not tables:
-        raise SpaceError(f"{path} holds no row")
+        raise SpaceError(f"{path} has no rows")
     return merged(tables, str(path))
 
 
@@ -114,7 +116,7 @@ def _columns(rows: list[dict[str, Any]], path: Path) -> pa.Table:
 
 
 def _column(values: list[Any]) -> pa.Array:
-    """Return values as one column; where they are of several kinds, as text, or as lists of text."""
+    """Return values as a column; values of several types become text, or lists of text."""
     try:
         return pa.array(values)
     except (pa.ArrowException, OverflowError, TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Columns of lists: text parted at a sign, lists written as text, and lists of objects, of which one field counts."""
+"""Columns of lists: text that a separator splits, lists written as text, and one field of lists of objects."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from vectalk.errors import SpaceError
 from vectalk.space.importing.canonical import as_text, is_list, is_text
 from vectalk.space.importing.text_files import literal_of
 
-FIELDS = ("name", "title", "label", "value", "text")  # what an object in a list is called by, where nothing is said
+FIELDS = ("name", "title", "label", "value", "text")  # default fields that name an object in a list
 _STRING = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 _OBJECTS = re.compile(r"\s*\[\s*(\{.*\}\s*)?\]\s*", re.DOTALL)
 
 
 def lists_of(values: pa.ChunkedArray, sign: str, where: str) -> pa.Array:
-    """Return a column as lists of text, each value once.
+    """Return a column as lists of text, without repeated values.
 
     Args:
         values: text such as `Comedy|Drama`, `['Comedy', 'Drama']`, `{Comedy,Drama}` or
-            `[{'id': 35, 'name': 'Comedy'}]`; or lists already, of text or of structs.
-        sign: what parts the values, or the field of the objects that is taken; `name` where they have no such field.
-        where: names file and column in errors.
+            `[{'id': 35, 'name': 'Comedy'}]`; or lists of text or of structs.
+        sign: the separator of the values, or the field of the objects to use (`name` if they have no such field).
+        where: name of file and column in errors.
 
     Raises:
-        SpaceError: the column holds something else, or a list that cannot be read.
+        SpaceError: the column has another type, or a list cannot be read.
     """
     if is_list(values.type):
         items = [one or [] for one in values.to_pylist()]
@@ -43,14 +43,14 @@ def lists_of(values: pa.ChunkedArray, sign: str, where: str) -> pa.Array:
     fields = list(dict.fromkeys(str(key) for row in items for item in row if isinstance(item, dict) for key in item))
     field = field_of(fields, sign, where) if fields else ""
     words = [[_word(item.get(field) if isinstance(item, dict) else item) for item in row] for row in items]
-    # Unknown is an empty list: then "has no genres" and "genres unknown" need no two treatments.
+    # An unknown list is an empty list, so that "no genres" and "genres unknown" are the same case.
     return pa.array([list(dict.fromkeys(filter(None, map(str.strip, row)))) for row in words], pa.list_(pa.string()))
 
 
 def named_objects(values: pa.ChunkedArray, where: str) -> tuple[pa.Array, str] | None:
-    """Return a column of lists of objects as lists of their names, and the field that was taken; None where it is none.
+    """Return a column of lists of objects as lists of names, and the field of the names.
 
-    What cannot be read as such is left to the reader as it is.
+    Returns None if the column has no lists of objects, or cannot be read as such.
     """
     kind = values.type
     try:
@@ -69,22 +69,22 @@ def named_objects(values: pa.ChunkedArray, where: str) -> tuple[pa.Array, str] |
         return None
 
 
-def field_of(fields: list[str], wanted: str, where: str) -> str:
-    """Return the field that objects are called by: the wanted one, `name`, or the only one."""
-    for field in (wanted, *FIELDS, *(fields if len(fields) == 1 else ())):
+def field_of(fields: list[str], preferred: str, where: str) -> str:
+    """Return the field that names objects: the preferred one, else one of `FIELDS`, else the only one."""
+    for field in (preferred, *FIELDS, *(fields if len(fields) == 1 else ())):
         if field in fields:
             return field
     raise SpaceError(
-        f"{where} holds objects of {', '.join(fields)}; say which of these is meant, e.g. --list-column "
+        f"{where} has objects with the fields {', '.join(fields)}; name one of them, e.g. --list-column "
         f"'COLUMN:{fields[0] if fields else 'name'}'"
     )
 
 
-def note_unparted(lists: pa.Array, texts: pa.ChunkedArray, name: str, sign: str, tell: Callable[[str], None]) -> None:
-    """Say so where no value of a column of text was parted: the sign may be another."""
+def note_unsplit(lists: pa.Array, texts: pa.ChunkedArray, name: str, sign: str, tell: Callable[[str], None]) -> None:
+    """Call `tell` if the separator splits no value of a text column, because the separator may be wrong."""
     if is_text(texts.type) and len(lists) and not any(len(one) > 1 for one in lists.to_pylist()):
         example = next((value for value in texts.to_pylist() if value), None)
-        tell(f"note: no value of list column {name!r} was parted by {sign!r}, e.g. not {example!r}")
+        tell(f"note: no value of list column {name!r} contains the separator {sign!r}, e.g. not {example!r}")
 
 
 def _fields(kind: pa.StructType) -> list[str]:
@@ -98,7 +98,7 @@ def _word(value: Any) -> str:
 
 
 def _items(text: str, sign: str, where: str) -> list[Any]:
-    """Return what stands in a list that was written as text."""
+    """Return the values of a list that was written as text."""
     inner = text.strip()
     if inner.startswith("[") and inner.endswith("]"):
         strings = _strings(inner[1:-1])
@@ -115,21 +115,21 @@ def _items(text: str, sign: str, where: str) -> list[Any]:
             try:
                 items = next(csv.reader([" ".join(inner[1:-1].split())], escapechar="\\"))
             except csv.Error as error:
-                raise SpaceError(f"{where}: {inner[:60]!r} is no array that can be read: {error}") from None
+                raise SpaceError(f"{where}: {inner[:60]!r} is not a readable array: {error}") from None
             return [item for item in items if item != "NULL"]
     if re.match(r"\[?\s*\{\s*['\"]", inner):
-        shown = inner if len(inner) < 60 else f"{inner[:60]}..."
-        raise SpaceError(f"{where}: {shown!r} is no list of objects that can be read; mend or empty it")
+        excerpt = inner if len(inner) < 60 else f"{inner[:60]}..."
+        raise SpaceError(f"{where}: {excerpt!r} is not a readable list of objects; correct it or leave it empty")
     return text.split(sign)
 
 
 def _strings(inner: str) -> list[str] | None:
-    """Return the strings of a list that numpy printed, which has no commas between them; None where it is another."""
+    """Return the strings of a list as numpy prints it, without commas; None if it is not such a list."""
     rest = _STRING.sub("", inner)
-    found = _STRING.findall(inner)
-    if len(found) < 2 or rest.strip():
+    strings = _STRING.findall(inner)
+    if len(strings) < 2 or rest.strip():
         return None
-    words = [_literal(string) for string in found]
+    words = [_literal(text) for text in strings]
     return words if all(isinstance(word, str) for word in words) else None
 
 

@@ -1,4 +1,4 @@
-"""Tables that are parts of one: their columns put after each other, whatever kind each part has them in."""
+"""Concatenate tables that are parts of one, even if a column has different types in the parts."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import pyarrow.compute as pc
 from vectalk.errors import SpaceError
 from vectalk.space.importing.canonical import as_text, is_list
 
-EXACT = 2**53  # from where on whole numbers are not exact as floats
+EXACT = 2**53  # from this number on, whole numbers are not exact as floats
 
 
 def merged(tables: Sequence[pa.Table], where: str) -> pa.Table:
-    """Return one table of all rows; a column that a part lacks is null there.
+    """Return one table of all rows; a column that a part does not have is null there.
 
     Args:
         tables: the parts, in the order of their rows.
-        where: names them in errors.
+        where: name of the parts in errors.
 
     Raises:
         SpaceError: a column holds lists in one part and something else in another.
@@ -37,7 +37,7 @@ def merged(tables: Sequence[pa.Table], where: str) -> pa.Table:
         except (pa.ArrowException, SpaceError):
             kinds = sorted({str(part.type) for part in parts})
             raise SpaceError(
-                f"{where}: column {name!r} holds {' and '.join(kinds)} in its parts; save it in one kind"
+                f"{where}: column {name!r} has {' and '.join(kinds)} in its parts; save it with one type in all parts"
             ) from None
     return pa.table(columns)
 
@@ -54,18 +54,18 @@ def _column(parts: list[pa.ChunkedArray]) -> pa.ChunkedArray:
 
 
 def _unsigned(part: pa.ChunkedArray) -> bool:
-    """Say whether a part holds whole numbers from 0 on, or nothing."""
+    """Return whether a part has only whole numbers of at least 0, or nulls."""
     return pa.types.is_null(part.type) or (pa.types.is_integer(part.type) and (pc.min(part).as_py() or 0) >= 0)
 
 
 def _fit(parts: list[pa.ChunkedArray], kinds: set[pa.DataType]) -> bool:
-    """Say whether arrow can promote some kinds to one without a loss."""
+    """Return whether arrow can convert these types to one type without loss."""
     whole = [part for part in parts if pa.types.is_integer(part.type)]
     if any(pa.types.is_floating(kind) for kind in kinds) and whole:
         bounds = [pc.min_max(part).as_py() for part in whole]
         if any(max(abs(b["min"] or 0), abs(b["max"] or 0)) >= EXACT for b in bounds):
             return False
-    if any(kind == pa.uint64() for kind in kinds):  # whose largest numbers no other kind holds
+    if any(kind == pa.uint64() for kind in kinds):  # no other type has room for its largest numbers
         return False
     try:
         pa.unify_schemas([pa.schema([("x", kind)]) for kind in kinds], promote_options="permissive")
@@ -75,7 +75,7 @@ def _fit(parts: list[pa.ChunkedArray], kinds: set[pa.DataType]) -> bool:
 
 
 def _lists(parts: list[pa.ChunkedArray]) -> pa.ChunkedArray:
-    """Return lists from parts that hold lists of several kinds, or one value in place of a list: text where need be."""
+    """Return lists from parts with lists of different types or with single values; as lists of text if necessary."""
     values = [value for part in parts for value in part.to_pylist()]
     lists = [value if isinstance(value, list) or value is None else [value] for value in values]
     try:

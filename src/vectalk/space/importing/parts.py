@@ -1,4 +1,4 @@
-"""Folders of files that are one table: which files, in which order, and what the folders' names say of them."""
+"""Folders of files that are parts of one table: the files, their order, and the columns in the names of folders."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ UNKNOWN = "__HIVE_DEFAULT_PARTITION__"
 
 @dataclass(frozen=True)
 class Part:
-    """One file of several, and the columns that the names of its folders give, as in `year=2020/part-0.parquet`."""
+    """One file of several, and the columns in the names of its folders, as in `year=2020/part-0.parquet`."""
 
     path: Path
     columns: dict[str, str | None]
 
 
 def parts_of(folder: Path) -> tuple[list[Part], str]:
-    """Return the files of a folder in the order of the numbers in their names, and what kind they are.
+    """Return the files of a folder, in the order of the numbers in their names, and their format.
 
-    The folder is what `datasets.save_to_disk` wrote, a repository of the hub (`data/train-00000-of-00002.parquet`), a
-    dataset in partitions (`year=2020/...`), or plainly holds parts of one table. Names that begin with `.` or `_` are
+    The folder may be from `datasets.save_to_disk`, a repository of the hub (`data/train-00000-of-00002.parquet`), a
+    partitioned dataset (`year=2020/...`), or any folder with parts of one table. Names that begin with `.` or `_` are
     left out.
 
     Raises:
-        SpaceError: it holds no table, or files of several kinds.
+        SpaceError: the folder has no table, or files of several formats.
     """
     saved = _saved(folder)
     if saved:
@@ -43,28 +43,28 @@ def parts_of(folder: Path) -> tuple[list[Part], str]:
         kind = path.name.lower().removesuffix(".gz").rpartition(".")[2]
         if kind in KINDS and path.is_file() and path.name not in CARDS and not any(p[0] in "._" for p in inside):
             files.setdefault(kind, []).append(path)
-    if "json" in files and len(files) > 1:  # settings beside the data
+    if "json" in files and len(files) > 1:  # settings next to the data
         del files["json"]
     if len(files) > 1:
         raise SpaceError(
-            f"{folder} is a folder of {' and '.join(sorted(files))} files; name one file in it, or a folder of one kind"
+            f"{folder} has {' and '.join(sorted(files))} files; name one file in it, or a folder of one format"
         )
     if not files:
-        raise SpaceError(f"{folder} is a folder without files of {', '.join(KINDS)}; name a file in it")
+        raise SpaceError(f"{folder} has no file of the formats {', '.join(KINDS)}; name a file")
     kind, paths = next(iter(files.items()))
     ordered = sorted(paths, key=lambda path: [_natural(part) for part in path.relative_to(folder).parts])
     return [Part(path, _partition(path, folder)) for path in ordered], kind
 
 
 def described(parts: list[Part], folder: Path) -> str:
-    """Say in which order the files of a folder are taken."""
+    """Return the order of the files of a folder, in words."""
     names = [str(part.path.relative_to(folder)) for part in parts]
     examples = names if len(names) < 5 else [*names[:3], "...", names[-1]]
-    return f"{folder}: {len(names)} parts, taken in the order {', '.join(examples)}"
+    return f"{folder}: {len(names)} parts, read in the order {', '.join(examples)}"
 
 
 def _natural(name: str) -> list[str | int]:
-    """Return a key that sorts `emb_2` before `emb_10`."""
+    """Return a sort key that puts `emb_2` before `emb_10`."""
     return [int(piece) if place % 2 else piece for place, piece in enumerate(re.split(r"(\d+)", name))]
 
 
@@ -74,7 +74,7 @@ def _partition(path: Path, folder: Path) -> dict[str, str | None]:
 
 
 def _saved(folder: Path) -> list[Path]:
-    """Return the files of a dataset that Hugging Face `datasets` saved, in its order, or nothing."""
+    """Return the files of a dataset saved by Hugging Face `datasets`, in its order; empty for other folders."""
     splits = folder / "dataset_dict.json"
     if splits.is_file():
         return [path for name in _list(_read(splits), "splits", splits) for path in _saved(folder / str(name))]
@@ -83,12 +83,14 @@ def _saved(folder: Path) -> list[Path]:
         return []
     card = _read(state)
     if card.get("_indices_data_files"):
-        raise SpaceError(f"{folder} was saved with its rows in another order; save dataset.flatten_indices()")
+        raise SpaceError(
+            f"{folder} has a separate order of rows, which is not read; save dataset.flatten_indices() instead"
+        )
     files = _list(card, "_data_files", state)
     paths = [folder / str(entry.get("filename") if isinstance(entry, dict) else entry) for entry in files]
-    lost = next((path for path in paths if not path.is_file()), None)
-    if lost is not None:
-        raise SpaceError(f"{folder} lacks its part {lost.name}")
+    missing = next((path for path in paths if not path.is_file()), None)
+    if missing is not None:
+        raise SpaceError(f"{folder} does not have its part {missing.name}; copy the complete folder")
     return paths
 
 
@@ -98,11 +100,11 @@ def _read(path: Path) -> dict[str, Any]:
     except (ValueError, OSError) as error:
         raise SpaceError(f"{path} cannot be read: {error}") from None
     if not isinstance(card, dict):
-        raise SpaceError(f"{path} is no object, as datasets writes it")
+        raise SpaceError(f"{path} is not a JSON object, which `datasets` writes; copy the file again")
     return card
 
 
 def _list(card: dict[str, Any], key: str, path: Path) -> list[Any]:
     if not isinstance(card.get(key), list):
-        raise SpaceError(f"{path} has no list {key!r}, as datasets writes it")
+        raise SpaceError(f"{path} has no list {key!r}, which `datasets` writes; copy the file again")
     return card[key]

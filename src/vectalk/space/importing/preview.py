@@ -1,4 +1,4 @@
-"""What an import would take, shown before anything is written."""
+"""A preview of an import, before anything is written."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ import pyarrow as pa
 from vectalk.space.importing.canonical import is_list, is_text
 from vectalk.space.importing.readers import Import
 
-SHOWN = 5  # rows
+ROWS = 5
 
 
-def preview(taken: Import, rows: int = SHOWN) -> dict[str, Any]:
-    """Return the first rows of an import as they would be taken, and what each column holds.
+def preview(imported: Import, rows: int = ROWS) -> dict[str, Any]:
+    """Return the first rows of an import, and a description of each column.
 
     Args:
-        taken: what was read.
-        rows: how many are shown.
+        imported: the import.
+        rows: number of rows to return.
 
     Returns:
-        `entities`, `dim`, where `ids`, `titles` and `vectors` are from, `columns` (name -> `kind`, `known`: how many
+        `entities`, `dim`, the sources of `ids`, `titles` and `vectors`, `columns` (name -> `kind`, `known`: how many
         entities have a value, `example`), and `rows`: each with `id`, `title`, `vector` (its length), and the first
         `values` of it.
     """
-    table = taken.entities
+    table = imported.entities
     titles = table["title"] if "title" in table.column_names else None
     count = min(rows, table.num_rows)
     return {
         "entities": table.num_rows,
-        "dim": taken.vectors.shape[1],
-        "ids": taken.ids,
-        "titles": taken.titles,
-        "vectors": taken.named,
+        "dim": imported.vectors.shape[1],
+        "ids": imported.ids,
+        "titles": imported.titles,
+        "vectors": imported.named,
         "columns": {name: _column(table[name]) for name in table.column_names},
         "rows": [
             {
                 "id": table["id"][row].as_py(),
                 "title": None if titles is None else titles[row].as_py(),
-                "vector": taken.vectors.shape[1],
-                "values": [round(float(value), 4) for value in taken.vectors[row][:4]],
+                "vector": imported.vectors.shape[1],
+                "values": [round(float(value), 4) for value in imported.vectors[row][:4]],
             }
             for row in range(count)
         ],
@@ -47,7 +47,7 @@ def preview(taken: Import, rows: int = SHOWN) -> dict[str, Any]:
 
 
 def kind_of_column(kind: pa.DataType) -> str:
-    """Say what a column holds, in words."""
+    """Return the content of a column, in words."""
     if is_list(kind):
         return f"lists of {kind_of_column(kind.value_type)}"
     if pa.types.is_integer(kind):

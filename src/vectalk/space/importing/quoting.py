@@ -1,7 +1,7 @@
-"""What quotation marks mean in a table of text: around values, doubled or escaped within them, or nothing at all.
+"""What quotation marks mean in a text table: they enclose values (doubled or escaped inside them), or mean nothing.
 
-A file does not say. Read wrongly, a quotation mark that is never closed swallows all rows up to the next one into a
-single value; so each reading is tried on the whole file, and one in which a row has another width is none.
+The file does not say which. With the wrong reading, a quotation mark that is never closed joins all rows up to the next
+mark into one value. So each reading is tried on the full file, and is rejected if a row has the wrong number of values.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LONGEST = 1 << 30  # characters of a value
 
 
 class Quoting(Enum):
-    """What a quotation mark is."""
+    """The meaning of a quotation mark; values are descriptions."""
 
     NONE = "a sign like any other"
     DOUBLED = "around values, and doubled within them"
@@ -31,16 +31,16 @@ class Quoting(Enum):
 
 @dataclass
 class Reading:
-    """What becomes of a file when it is read in one way.
+    """The result of reading a file with one meaning of quotation marks.
 
     Attributes:
-        rows: how many it has.
-        problem: the line where it cannot be read so, and why.
-        bare: whether a value holds a quotation mark that it does not begin with.
-        values: how many values there are.
-        enclosed: how many of them begin and end with a quotation mark.
-        doubled: whether one of these has quotation marks within, all of them doubled.
-        swallowed: whether a value between quotation marks goes on over lines that look like rows.
+        rows: number of rows.
+        problem: the first line that cannot be read in this way, and the reason.
+        bare: whether a value contains a quotation mark but does not begin with one.
+        values: number of values.
+        enclosed: number of values that begin and end with a quotation mark.
+        doubled: whether an enclosed value contains quotation marks, all of them doubled.
+        swallowed: whether a value between quotation marks contains lines that look like rows.
     """
 
     rows: int = 0
@@ -58,24 +58,24 @@ def quoting_of(path: Path, encoding: str, separator: str, before: int, width: in
     Args:
         path: the file.
         encoding: its encoding.
-        separator: what parts its columns.
-        before: lines before its first row.
-        width: how many columns it has.
+        separator: separator of its columns.
+        before: number of lines before its first row.
+        width: number of columns.
 
     Raises:
-        SpaceError: the file can be read in no way; the line is named.
+        SpaceError: the file cannot be read in any of these ways; the error names the line.
     """
     if len(separator) > 1 or not _has_marks(path, encoding):
         return Quoting.NONE
     plain = read_plain(lines_of(path, encoding), separator, before, width)
     quoted = _read_quoted(lines_of(path, encoding), separator, before, width)
     if quoted.problem is None and plain.problem is None:
-        # A table parted by tabs is mostly written without quotes: `5" disk` is a value.
+        # Tables with tabs mostly have no quoted values, so `5" disk` is a value.
         unquoted = plain.bare and not plain.doubled and separator not in ",;"
         return Quoting.NONE if unquoted else Quoting.DOUBLED
     if quoted.problem is None:
         return Quoting.DOUBLED
-    if quoted.swallowed and separator in ",;":  # both readings give a table, and one of them wrong rows
+    if quoted.swallowed and separator in ",;":  # both readings give a table, but one has wrong rows
         raise SpaceError(f"{path}, {quoted.problem}")
     if plain.problem is None and plain.bare and not plain.doubled:
         return Quoting.NONE
@@ -88,12 +88,12 @@ def quoting_of(path: Path, encoding: str, separator: str, before: int, width: in
 
 
 def unescaped(text: str) -> str:
-    """Return a text with doubled quotation marks for those that a backslash stands before."""
+    """Return a text in which escaped quotation marks (after a backslash) are doubled instead."""
     return re.sub(r'\\(["\\])', lambda match: '""' if match[1] == '"' else "\\", text)
 
 
 def read_plain(lines: Iterable[str], separator: str, before: int, width: int) -> Reading:
-    """Read lines with quotation marks as signs like any other."""
+    """Read lines in which quotation marks have no special meaning."""
     reading = Reading()
     for number, line in enumerate(lines, 1):
         row = line.rstrip("\r\n")
@@ -115,7 +115,7 @@ def read_plain(lines: Iterable[str], separator: str, before: int, width: int) ->
 
 
 def _read_quoted(lines: Iterable[str], separator: str, before: int, width: int) -> Reading:
-    """Read lines with quotation marks around values, doubled within them."""
+    """Read lines in which quotation marks enclose values and are doubled inside them."""
     reading, last = Reading(), before
     physical: list[str] = []
 
@@ -135,16 +135,16 @@ def _read_quoted(lines: Iterable[str], separator: str, before: int, width: int) 
             if _swallowed(physical, separator, width):
                 reading.swallowed = True
                 reading.problem = (
-                    f"line {first}: a value between quotation marks goes on to line {last}, over lines that look like "
-                    "rows; close the mark, or double it where it belongs to the value"
+                    f"line {first}: a value between quotation marks continues to line {last}, over lines that look "
+                    "like rows; close the quotation mark, or double it if it is a part of the value"
                 )
                 return reading
             reading.rows += bool(record) or width == 1
             physical.clear()
     except csv.Error as error:
         reading.problem = (
-            f"line {last + 1}: a quotation mark is never closed, or does not end its value ({error}); double it where "
-            "it belongs to the value"
+            f"line {last + 1}: a quotation mark is never closed, or does not end its value ({error}); double it if "
+            "it is a part of the value"
         )
     finally:
         csv.field_size_limit(limit)
@@ -152,10 +152,10 @@ def _read_quoted(lines: Iterable[str], separator: str, before: int, width: int) 
 
 
 def _swallowed(physical: list[str], separator: str, width: int) -> bool:
-    """Say whether the lines of one record look like a row each: of the right width, and each with an id of its own."""
+    """Return whether each line of a record looks like a row: with the right number of values, and with an id."""
     if len(physical) < 2 or width < 2 or any(line.count(separator) != width - 1 for line in physical):
         return False
-    if separator not in ",;" or len(physical) > 3:  # commas may stand in any text
+    if separator not in ",;" or len(physical) > 3:  # commas occur in any text
         return True
     shapes = {_shape(line.split(separator)[0]) for line in physical}
     return len(shapes) == 1 and "9" in shapes.pop()
@@ -165,13 +165,13 @@ def _shape(text: str) -> str:
     return re.sub("[A-Za-z]+", "a", re.sub(r"\d+", "9", text))
 
 
-def _width_problem(number: int, found: int, width: int, row: str, separator: str) -> str:
-    """Return what is wrong with a row of another width than the header's, and what to do."""
-    shown = row.strip("\r\n")
-    shown = shown if len(shown) <= 60 else f"{shown[:60]}..."
+def _width_problem(number: int, count: int, width: int, row: str, separator: str) -> str:
+    """Return the message about a row with another number of values than the header."""
+    excerpt = row.strip("\r\n")
+    excerpt = excerpt if len(excerpt) <= 60 else f"{excerpt[:60]}..."
     return (
-        f"line {number}: expected {width} values, as in the header, found {found}: {shown!r}; put quotation marks "
-        f"around values that hold {separator!r}, or name what parts the columns with --separator"
+        f"line {number}: expected {width} values, as in the header, found {count}: {excerpt!r}; put quotation marks "
+        f"around values that contain {separator!r}, or name the separator of the columns with --separator"
     )
 
 

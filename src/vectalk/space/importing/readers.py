@@ -1,4 +1,4 @@
-"""Vectors from files, joined with ids and metadata into a space."""
+"""Read vectors from files, and join them with ids and metadata into a space."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from vectalk.space.neighbors import Metric
 from vectalk.space.split import SPLITS
 from vectalk.space.vector_space import VectorSpace
 
-FEWEST = 10  # validation or test entities below which nothing can be told from them
+FEWEST = 10  # with fewer validation or test entities, measurements mean little
 
 
 @dataclass(frozen=True)
 class Import:
-    """What was taken from files, before it is a space.
+    """The vectors and entities that were read from files, before they become a space.
 
     Attributes:
-        vectors: [N, D], in the type in which they are stored.
-        entities: the table of entities [N], with `id`.
-        ids: where the ids are from, in words.
-        titles: where the titles are from; None where there are none.
-        named: what the vectors are called in their file.
+        vectors: [N, D], in the type in which they will be stored.
+        entities: table of the entities [N], with `id`.
+        ids: source of the ids, in words.
+        titles: source of the titles, in words; None if there are no titles.
+        named: source of the vectors, in words.
     """
 
     vectors: np.ndarray
@@ -58,7 +58,7 @@ class Import:
         licence: str = "",
         tell: Tell = lambda message: None,
     ) -> VectorSpace:
-        """Make the space, in memory; where `split_by` is omitted, it is `title` where there is one, else `id`."""
+        """Make the space, in memory. The default of `split_by` is `title` if there are titles, else `id`."""
         there = self.entities.column_names
         if split_by is not None and split_by not in there and split_by.lower() == "title":
             split_by = "title"
@@ -66,9 +66,7 @@ class Import:
         space = VectorSpace.create(name, self.vectors, self.entities, metric=metric, split_by=split_by, licence=licence)
         few = [f"{len(space.rows(part))} {part}" for part in SPLITS if len(space.rows(part)) < FEWEST]
         if few:
-            tell(
-                f"note: {' and '.join(few)} entities (split by {space.split_by}): too few to train and to measure with"
-            )
+            tell(f"note: {' and '.join(few)} entities (split by {space.split_by}) are too few for a good evaluation")
         return space
 
 
@@ -90,12 +88,12 @@ def import_space(
     layout: Layout | None = None,
     tell: Tell = lambda message: None,
 ) -> VectorSpace:
-    """Make a space from a file of vectors: what `take` takes, as `Import.space` makes it.
+    """Make a space from a file of vectors; see `take` and `Import.space` for the arguments.
 
     Raises:
-        SpaceError: files and options do not fit each other; the message says how to mend it.
+        SpaceError: files and options do not fit together; the message says how to correct this.
     """
-    taken = take(
+    result = take(
         source,
         key=key,
         ids=ids,
@@ -108,7 +106,7 @@ def import_space(
         layout=layout,
         tell=tell,
     )
-    return taken.space(name, metric=metric, split_by=split_by, licence=licence, tell=tell)
+    return result.space(name, metric=metric, split_by=split_by, licence=licence, tell=tell)
 
 
 def take(
@@ -125,24 +123,24 @@ def take(
     layout: Layout | None = None,
     tell: Tell = lambda message: None,
 ) -> Import:
-    """Take vectors, ids and metadata from files.
+    """Read vectors, ids and metadata from files.
 
     Args:
         source: vectors [N, D], see `read_vectors`.
-        key: array, tensor or column of `source`.
-        ids: file with the id of each vector, row by row, see `read_ids`. Without it a column of `source` is taken, then
-            the rows of `metadata`, then row numbers.
-        metadata: table joined by id.
-        id_name: the column that holds ids, where it cannot be guessed; a table that has none of that name is guessed.
-        columns: how the metadata columns are prepared.
+        key: array, tensor or column of the vectors in `source`.
+        ids: file with the id of each vector, in the same order, see `read_ids`. If omitted, the ids come from a column
+            of `source`, else from the rows of `metadata`, else they are row numbers.
+        metadata: table that is joined by id.
+        id_name: column of the ids, if it cannot be guessed. In a table without this column, it is guessed.
+        columns: how to prepare the metadata columns.
         missing: vectors without metadata: `error`, `drop` them, or `keep` them with nulls.
-        drop_bad_rows: leave out rows without a vector, and vectors with NaN, infinity or nothing but zeros.
-        dtype: how vectors are stored.
-        layout: what is known of tables of text; its names are those of the metadata, where there are any.
-        tell: called with what was taken and left out, taken for granted, or looks like a mistake.
+        drop_bad_rows: leave out rows without a vector, and vectors with NaN, infinity or only zeros.
+        dtype: type in which the vectors are stored.
+        layout: layout of text tables, if known; its names are those of the metadata if there are metadata.
+        tell: called with what was read, guessed and left out, and with possible mistakes.
 
     Raises:
-        SpaceError: files and options do not fit each other; the message says how to mend it.
+        SpaceError: files and options do not fit together; the message says how to correct this.
     """
     columns, layout = columns or Columns(), layout or Layout()
     if missing not in ("error", "drop", "keep"):
@@ -151,40 +149,40 @@ def take(
         raise SpaceError(f"dtype must be float32 or float16, not {dtype!r}")
     headless = layout if metadata is None else replace(layout, names=None)
     text = text_columns(id_name, columns.rename)
-    found = open_source(source, key, text, headless, tell)
-    vectors = found.values
+    opened = open_source(source, key, text, headless, tell)
+    vectors = opened.values
     if vectors.shape[1] > vectors.shape[0]:
         tell(
-            f"note: {source} holds {vectors.shape[0]} vectors of {vectors.shape[1]} dimensions; if it should be the "
-            "other way round, save it transposed"
+            f"note: {source} has {vectors.shape[0]} vectors with {vectors.shape[1]} dimensions; if rows and columns "
+            "are exchanged, save the transposed array"
         )
     listed = None if ids is None else read_ids(Path(ids), id_name, headless, tell)
     facts = None if metadata is None else read_table(metadata, text, layout, tell)
-    own, facts, ids_from = _named(found, str(source), listed, str(ids), facts, str(metadata), id_name, tell)
+    own, facts, ids_from = _named(opened, str(source), listed, str(ids), facts, str(metadata), id_name, tell)
     if not drop_bad_rows:
-        check_missing(found, source)
+        check_missing(opened, source)
     if vectors.dtype != dtype:
-        with np.errstate(over="ignore", invalid="ignore"):  # what does not fit becomes infinity, a bad row
+        with np.errstate(over="ignore", invalid="ignore"):  # too large values become infinity, which is a bad row
             vectors = vectors.astype(dtype)
-    kept = _good_rows(vectors, str(source), tell) if drop_bad_rows else np.arange(len(vectors))
-    table = own.take(kept)
+    indices = _good_rows(vectors, str(source), tell) if drop_bad_rows else np.arange(len(vectors))
+    table = own.take(indices)
     if facts is not None:
-        columns, facts = columns.renamed(facts)  # first, since a name may stand beside the vectors too
+        columns, facts = columns.renamed(facts)  # before the join, because the vectors' table may have the same name
         table, rows = join(table, facts, str(metadata), missing)
-        if len(rows) < len(kept):
-            tell(f"{len(kept) - len(rows)} of {len(kept)} vectors have no metadata: dropped")
-        kept = kept[rows]
+        if len(rows) < len(indices):
+            tell(f"{len(indices) - len(rows)} of {len(indices)} vectors have no metadata: dropped")
+        indices = indices[rows]
     titles = title_column([columns.rename.get(name, name) for name in table.column_names])
     table = columns.apply(table, str(metadata or source), tell)
-    taken = Import(
-        vectors if len(kept) == len(vectors) else vectors[kept],
+    result = Import(
+        vectors if len(indices) == len(vectors) else vectors[indices],
         table,
         ids_from,
         None if titles is None else _origin(titles, own, str(source), str(metadata)),
-        f"{found.named!r} of {source}" if found.others is not None else str(source),
+        f"{opened.named!r} of {source}" if opened.others is not None else str(source),
     )
-    tell(str(taken))
-    return taken
+    tell(str(result))
+    return result
 
 
 def _origin(title: str, own: pa.Table, source: str, metadata: str) -> str:
@@ -194,10 +192,10 @@ def _origin(title: str, own: pa.Table, source: str, metadata: str) -> str:
 def _good_rows(vectors: np.ndarray, source: str, tell: Tell) -> np.ndarray:
     bad = np.unique(np.concatenate(bad_rows(vectors)))
     if len(bad) == len(vectors):
-        raise SpaceError(f"{source}: no vector is left after dropping the bad rows")
+        raise SpaceError(f"{source}: every vector is a bad row (none, NaN, infinity or only zeros); check the file")
     if len(bad):
-        shown = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
-        tell(f"{len(bad)} of {len(vectors)} vectors dropped: none, NaN, infinity or only zeros (rows {shown})")
+        examples = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
+        tell(f"{len(bad)} of {len(vectors)} vectors dropped: none, NaN, infinity or only zeros (rows {examples})")
     return np.setdiff1d(np.arange(len(vectors)), bad)
 
 
@@ -211,37 +209,37 @@ def _named(
     id_name: str | None,
     tell: Tell,
 ) -> tuple[pa.Table, pa.Table | None, str]:
-    """Return what is known of each vector, and the metadata, both with a column `id`; and where the ids are from."""
+    """Return the table of the vectors and the metadata, both with a column `id`, and the source of the ids."""
     rows = len(vectors.values)
     own = vectors.others if vectors.others is not None and vectors.others.num_columns else None
     read = {where: t for where, t in ((source, own), (ids, listed), (metadata, facts)) if t is not None}
     if id_name is not None and not any(id_name in table.column_names for table in read.values()):
         there = "; ".join(f"{where} has {column_list(table.column_names)}" for where, table in read.items())
-        raise SpaceError(f"no column {id_name!r} to take ids from; {there or f'{source} has no columns'}")
+        raise SpaceError(f"no column {id_name!r} for the ids; {there or f'{source} has no columns'}")
     facts_id = None if facts is None else _id_column(facts, id_name, metadata)
     facts = None if facts is None else with_id(facts, facts_id, metadata)
     own_id = None if own is None else _own_id(own, id_name, source, required=listed is None)
     if listed is not None:
         check_count(rows, source, listed.num_rows, ids, from_metadata=False)
         name = _id_column(listed, id_name, ids)
-        found = with_id(listed, name, ids)
+        entities = with_id(listed, name, ids)
         if own is not None:
-            found = _beside(found, own, own_id, source, ids, tell)
+            entities = _beside(entities, own, own_id, source, ids, tell)
         where = ids if listed.num_columns == 1 else f"{name!r} of {ids}"
     elif own is not None and own_id is not None:
-        found, where = with_id(own, own_id, source), f"{own_id!r} of {source}"
+        entities, where = with_id(own, own_id, source), f"{own_id!r} of {source}"
     elif facts is not None:
         check_count(rows, source, facts.num_rows, metadata, from_metadata=True)
-        tell(f"no ids beside the vectors: row i of {metadata} is taken for vector i (give --ids to join by id)")
-        found, where = facts.select(["id"]), f"{facts_id!r} of {metadata}, row by row"
+        tell(f"{source} has no ids: row i of {metadata} is paired with vector i (give --ids to join by id)")
+        entities, where = facts.select(["id"]), f"{facts_id!r} of {metadata}, row by row"
     else:
-        tell(f"no ids: the vectors are called 0 to {rows - 1} (name them with --ids or --metadata)")
-        found, where = pa.table({"id": pa.array([str(row) for row in range(rows)])}), "the rows' numbers"
+        tell(f"no ids: the ids are the row numbers 0 to {rows - 1} (give ids with --ids or --metadata)")
+        entities, where = pa.table({"id": pa.array([str(row) for row in range(rows)])}), "row numbers"
     if listed is None and own is not None and own_id is None:
         for name in own.column_names:
-            found = found.append_column(name, own[name])
-    check_unique(found["id"], ids if listed is not None else source if own_id is not None else metadata)
-    return found, facts, where
+            entities = entities.append_column(name, own[name])
+    check_unique(entities["id"], ids if listed is not None else source if own_id is not None else metadata)
+    return entities, facts, where
 
 
 def _id_column(table: pa.Table, id_name: str | None, where: str) -> str:
@@ -249,7 +247,11 @@ def _id_column(table: pa.Table, id_name: str | None, where: str) -> str:
 
 
 def _own_id(own: pa.Table, id_name: str | None, source: str, *, required: bool) -> str | None:
-    """Return the column of ids beside the vectors, or None where none can be; raise where it is not clear which."""
+    """Return the column of ids in the file of the vectors, or None if no column can have ids.
+
+    Raises:
+        SpaceError: several columns could be the ids, and ids are required.
+    """
     if id_name in own.column_names:
         return id_name
     called = guess_id(own.column_names, alone=False)
@@ -259,24 +261,24 @@ def _own_id(own: pa.Table, id_name: str | None, source: str, *, required: bool) 
 
 
 def _is_measure(kind: pa.DataType) -> bool:
-    """Say whether a column holds what nobody is called by: numbers with fractions, truth values, lists."""
+    """Return whether a column cannot have ids: floats, truth values, lists or nulls."""
     return pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_nested(kind) or pa.types.is_null(kind)
 
 
-def _beside(found: pa.Table, own: pa.Table, own_id: str | None, source: str, ids: str, tell: Tell) -> pa.Table:
-    """Return listed ids with the columns that stand beside the vectors, which may have ids of their own."""
+def _beside(entities: pa.Table, own: pa.Table, own_id: str | None, source: str, ids: str, tell: Tell) -> pa.Table:
+    """Return the listed ids with the other columns of the file of the vectors, which may have ids too."""
     if own_id is not None:
         theirs = id_text(own[own_id])
-        same = pc.all(pc.equal(theirs, found["id"])).as_py()
-        numbers = [str(row) for row in range(found.num_rows)]
-        if not same and theirs.to_pylist() != numbers and set(theirs.to_pylist()) == set(found["id"].to_pylist()):
+        same = pc.all(pc.equal(theirs, entities["id"])).as_py()
+        numbers = [str(row) for row in range(entities.num_rows)]
+        if not same and theirs.to_pylist() != numbers and set(theirs.to_pylist()) == set(entities["id"].to_pylist()):
             raise SpaceError(
-                f"{source} has ids of its own in column {own_id!r}, and {ids} holds the same ids in another order: one "
-                "of them is wrong; leave --ids away if the column is right"
+                f"column {own_id!r} of {source} and {ids} have the same ids in another order, so one of them is "
+                "wrong; omit --ids if the column is right"
             )
         if not same:
-            tell(f"note: column {own_id!r} of {source} is not taken for ids, since {ids} names them")
+            tell(f"note: the ids come from {ids}, not from column {own_id!r} of {source}")
     for name in own.column_names:
-        if name not in found.column_names:
-            found = found.append_column(name, own[name])
-    return found
+        if name not in entities.column_names:
+            entities = entities.append_column(name, own[name])
+    return entities

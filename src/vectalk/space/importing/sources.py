@@ -1,4 +1,4 @@
-"""Vectors from a file or a folder of parts, with what else it says of each row."""
+"""Read vectors, and other columns, from a file or a folder of parts."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def read_vectors(path: str | Path, key: str | None = None) -> tuple[np.ndarray, 
 
     Args:
         path: the file.
-        key: which array of an npz, tensor of a safetensors file or column of a table, where there are several; a
-            pattern such as `dim_*` names columns of a table that hold one dimension each.
+        key: array of an npz file, tensor of a safetensors file or column of a table, if there are several; a pattern
+            such as `dim_*` names columns of a table with one dimension each.
 
     Returns:
-        Vectors [N, D], and the other columns of the table, or what else the arrays say of each row (else None).
+        Vectors [N, D], and the other columns or arrays with one entry per row (None if there are none).
 
     Raises:
-        SpaceError: the file is missing, broken, of another kind, or holds no such vectors.
+        SpaceError: the file is missing, broken or of another kind, or has no such vectors.
     """
     vectors = open_source(path, key)
     check_missing(vectors, path)
@@ -45,17 +45,28 @@ def open_source(
     layout: Layout | None = None,
     tell: Tell = lambda message: None,
 ) -> Vectors:
-    """Read vectors as `read_vectors` does, rows without one among them; `text`, `layout`, `tell`: see `read_table`."""
+    """Read vectors as `read_vectors` does, but allow rows without a vector.
+
+    Args:
+        path: see `read_vectors`.
+        key: see `read_vectors`.
+        text: see `read_table`.
+        layout: see `read_table`.
+        tell: see `read_table`.
+
+    Raises:
+        SpaceError: see `read_vectors`.
+    """
     path = Path(path)
     if (path / "space.json").is_file():
-        raise SpaceError(f"{path} is a space already; use it as it is, or name its file of vectors")
+        raise SpaceError(f"{path} is already a space; use this space, or name its file of vectors")
     if not path.exists():
         raise SpaceError(f"{path} does not exist")
     try:
         vectors = _read(path, key, text, layout, tell)
     except SpaceError:
         raise
-    except Exception as error:  # each format breaks in its own way
+    except Exception as error:  # the libraries raise many kinds of errors
         raise SpaceError(f"{path} cannot be read: {reason_of(error)}") from None
     values = vectors.values
     if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "iuf":
@@ -67,7 +78,7 @@ def open_source(
 
 
 def check_missing(vectors: Vectors, path: str | Path) -> None:
-    """Raise a SpaceError where a row has no vector."""
+    """Raise a SpaceError if a row has no vector."""
     if len(vectors.missing):
         raise SpaceError(
             f"{path}: row {vectors.missing[0]} of column {vectors.named!r} has no vector ({len(vectors.missing)} such "
@@ -100,19 +111,19 @@ def _read(path: Path, key: str | None, text: tuple[str, ...], layout: Layout | N
 
 
 def _stacked(paths: list[Path]) -> np.ndarray:
-    """Return the arrays of several files as one."""
+    """Return the arrays of several files as one array."""
     arrays = [_flat(open_npy(path)) for path in paths]
     odd = next((p for p, a in zip(paths, arrays, strict=True) if a.ndim != 2 or a.shape[1] != arrays[0].shape[1]), None)
     if odd is not None:
         shapes = dict(zip(paths, (array.shape for array in arrays), strict=True))
         raise SpaceError(
-            f"{odd} has shape {shapes[odd]}, {paths[0].name} has {shapes[paths[0]]}: they are no parts of one table"
+            f"{odd} has shape {shapes[odd]}, {paths[0].name} has {shapes[paths[0]]}; they cannot be parts of one array"
         )
     return np.concatenate(arrays)
 
 
 def _flat(values: np.ndarray) -> np.ndarray:
-    """Leave out dimensions of one, as in [N, 1, D]."""
+    """Remove dimensions of size 1, as in [N, 1, D]."""
     return (
         values.reshape(len(values), -1)
         if values.ndim > 2 and max(values.shape[1:]) == np.prod(values.shape[1:])

@@ -1,4 +1,4 @@
-"""Structs and other wrappings of a table's columns, undone: a column for each field, and values as they are."""
+"""Flatten structs and other wrapper types of a table: one column for each field, with plain values."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from vectalk.space.importing.json_shapes import WRAPPERS
 
 
 def flattened(table: pa.Table, where: str) -> pa.Table:
-    """Return a table whose columns are no structs, dictionaries or extension types.
+    """Return a table without structs, dictionaries and extension types.
 
-    A struct becomes a column for each field, called `outer.inner`; the fields of a `payload` or `metadata` are called
-    `inner`, unless the table has such a column. Bytes that are text become text.
+    Each field of a struct becomes a column `outer.inner`. A field of `payload` or `metadata` becomes a column `inner`,
+    unless the table has a column with this name. Bytes that are text become text.
 
     Args:
         table: the table.
-        where: names it in errors.
+        where: name of the table in errors.
 
     Raises:
-        SpaceError: two columns would have one name.
+        SpaceError: two columns would have the same name.
     """
     columns = {name: _plain(table[name]) for name in table.column_names}
     while any(pa.types.is_struct(values.type) for values in columns.values()):
@@ -31,13 +31,13 @@ def flattened(table: pa.Table, where: str) -> pa.Table:
             if pa.types.is_struct(struct.type)
             for field, values in _fields(struct).items()
         ]
-        found = {name: values for name, values in columns.items() if not pa.types.is_struct(values.type)}
-        for name, field, values in sorted(fields, key=lambda one: one[0] in WRAPPERS):  # these come last
-            called = field if name in WRAPPERS and field not in found else f"{name}.{field}"
-            if called in found:
-                raise SpaceError(f"{where} has two columns called {called!r}; rename one of them")
-            found[called] = values
-        columns = found
+        flat = {name: values for name, values in columns.items() if not pa.types.is_struct(values.type)}
+        for name, field, values in sorted(fields, key=lambda one: one[0] in WRAPPERS):  # wrappers come last
+            called = field if name in WRAPPERS and field not in flat else f"{name}.{field}"
+            if called in flat:
+                raise SpaceError(f"{where} has two columns called {called!r}; rename one of them in the file")
+            flat[called] = values
+        columns = flat
     return pa.table(columns)
 
 
@@ -47,14 +47,14 @@ def _fields(struct: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
 
 
 def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    if isinstance(values.type, pa.FixedShapeTensorType):  # its shape is the vector columns' matter
+    if isinstance(values.type, pa.FixedShapeTensorType):  # `vector_cells` reads its shape
         return values
     values = plain(values)
     return _as_text(values) if is_bytes(values.type) else values
 
 
 def _as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return bytes as text where all are, else as they are: vectors may be stored as bytes."""
+    """Return bytes as text if all of them are text, else unchanged, because vectors may be stored as bytes."""
     try:
         texts = values.cast(pa.binary()).cast(pa.string())
     except pa.ArrowInvalid:

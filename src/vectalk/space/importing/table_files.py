@@ -1,4 +1,4 @@
-"""Tables from files: csv, tsv, parquet, arrow, jsonl and json, as spreadsheets, databases and pandas write them."""
+"""Read tables from csv, tsv, parquet, arrow, jsonl and json files of spreadsheets, databases and pandas."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vectalk.space.importing.text_files import Tell, reason_of
 
 KINDS = ("csv", "tsv", "parquet", "jsonl", "json", "arrow", "feather")
 DELIMITED = ("csv", "tsv", "tab", "psv", "txt", "dat", "data", "item", "user", "base", "test")
-INDEX = ("", "Unnamed: 0", "__index_level_0__")  # how pandas calls an index that has no name
+INDEX = ("", "Unnamed: 0", "__index_level_0__")  # names that pandas gives to an index without a name
 
 
 def read_table(
@@ -33,16 +33,15 @@ def read_table(
 ) -> pa.Table:
     """Read a csv, tsv, parquet, arrow, feather, jsonl or json file (text also gzipped), or a folder of parts of one.
 
-    What parts the columns of a csv, what its quotation marks mean and how it is encoded are found out. Structs become
-    columns called `outer.inner`. The index that pandas writes is left out where another column holds the ids, and is
-    called `index` otherwise.
+    Separator, quoting and encoding of a csv are guessed. Structs become columns called `outer.inner`. The index that
+    pandas writes is left out if another column has the ids; otherwise it is called `index`.
 
     Args:
-        path: the file; its ending says what it is.
-        text: columns of a csv that are text even where all of them look like numbers; so is the one that
-            `id_column` guesses, since `001` is an id and 1 another.
-        layout: what is known of a table of text; one with a separator may have any ending.
-        tell: hears what was guessed, and the order of parts.
+        path: the file; its ending names its format.
+        text: columns of a csv that are read as text even if all values look like numbers. So is the column that
+            `id_column` guesses, because `001` and `1` are different ids.
+        layout: layout of a text table, if known; with a separator, the file may have any ending.
+        tell: called with what was guessed, and with the order of the parts.
 
     Raises:
         SpaceError: the file is missing, of another kind, or broken.
@@ -71,7 +70,7 @@ def read_table(
 
 
 def read_row(path: Path, row: int) -> dict[str, Any]:
-    """Read one row of a parquet file, and no more of it than the group of rows that it lies in."""
+    """Return one row of a parquet file; read only its row group."""
     import pyarrow.parquet
 
     with pyarrow.parquet.ParquetFile(path) as file:
@@ -83,16 +82,16 @@ def read_row(path: Path, row: int) -> dict[str, Any]:
 
 
 def kind_of(path: Path) -> str:
-    """Return the ending that tells what a file is, without `.gz`."""
+    """Return the ending of a file name, in lower case and without `.gz`."""
     return path.name.lower().removesuffix(".gz").rpartition(".")[2]
 
 
 def guess_id(names: Sequence[str], *, alone: bool = True) -> str | None:
-    """Return the column that clearly holds ids: `id`, the only one, the only one called like `filmId`, or `index`.
+    """Return the column that clearly has ids: `id`, the only column, the only one like `filmId`, or `index`; else None.
 
     Args:
-        names: of the columns.
-        alone: whether an only column holds ids whatever it is called.
+        names: names of the columns.
+        alone: whether a single column has ids, whatever its name.
     """
     for matches in (
         [name for name in names if name == "id"],
@@ -107,7 +106,7 @@ def guess_id(names: Sequence[str], *, alone: bool = True) -> str | None:
 
 
 def _read(path: Path, kind: str, text: Sequence[str], layout: Layout | None, tell: Tell) -> pa.Table:
-    """Read one file, whatever breaks in it being a SpaceError."""
+    """Read one file; turn every error of a broken file into a SpaceError."""
     layout = layout or Layout()
     try:
         if kind in DELIMITED or (layout.separator is not None and kind not in KINDS):
@@ -123,7 +122,7 @@ def _read(path: Path, kind: str, text: Sequence[str], layout: Layout | None, tel
             return read_json(path, lines=kind != "json", encoding=layout.encoding)
     except SpaceError:
         raise
-    except Exception as error:  # each format breaks in its own way
+    except Exception as error:  # the libraries raise many kinds of errors
         raise SpaceError(f"{path} cannot be read as {kind}: {reason_of(error)}") from None
     advice = "; save the sheet as csv" if kind in ("xlsx", "xls", "ods", "numbers") else ""
     raise SpaceError(f"{path}: unknown kind of table {kind!r}; allowed are {', '.join(KINDS)}, also with .gz{advice}")
@@ -134,13 +133,13 @@ def _parquet(path: Path) -> pa.Table:
 
     with path.open("rb") as file:
         if file.read(2) == b"\x1f\x8b":
-            raise SpaceError(f"{path} is gzipped, while parquet is compressed within; unpack it: gunzip {path}")
+            raise SpaceError(f"{path} is gzipped, but parquet has its own compression; unpack it: gunzip {path}")
     with pyarrow.parquet.ParquetFile(path) as file:
         return file.read()
 
 
 def _arrow(path: Path) -> pa.Table:
-    """Read what arrow and feather write to a file, and the stream that Hugging Face `datasets` keeps."""
+    """Read an arrow or feather file, or an arrow stream as Hugging Face `datasets` saves it."""
     import pyarrow.feather
     import pyarrow.ipc
 
@@ -154,11 +153,15 @@ def _arrow(path: Path) -> pa.Table:
 
 
 def _checked(table: pa.Table, path: Path) -> pa.Table:
-    """Return a table, or raise a SpaceError where its columns repeat or hold what they cannot."""
+    """Return the table.
+
+    Raises:
+        SpaceError: two columns have the same name, or a column has invalid values.
+    """
     names = table.column_names
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise SpaceError(f"{path} has {names.count(twice)} columns called {twice!r}; give each a name of its own")
+        raise SpaceError(f"{path} has {names.count(twice)} columns called {twice!r}; give each its own name")
     for place, name in enumerate(names):
         try:
             table.column(place).validate(full=True)
@@ -168,7 +171,7 @@ def _checked(table: pa.Table, path: Path) -> pa.Table:
 
 
 def _without_index(table: pa.Table) -> pa.Table:
-    """Leave out the index that pandas writes where other columns hold the ids, else call it `index`."""
+    """Leave out the index that pandas writes if another column has the ids, else call it `index`."""
     names = table.column_names
     index_names = [name for name in names if name in INDEX]
     if not index_names or "index" in names:

@@ -1,4 +1,4 @@
-"""Files of text: unpacked where they are gzipped, in whatever encoding they were written."""
+"""Text files: open them, also if gzipped, and recognise their encoding."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from vectalk.errors import SpaceError
 
 Tell = Callable[[str], None]
 UTF8 = "utf-8-sig"  # UTF-8, with a byte order mark or without
-MARKS = {  # the first bytes of a file -> its encoding
+MARKS = {  # encoding by the first bytes of a file
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-OTHERS = {  # the first bytes of what is no text
+OTHERS = {  # other kinds of files by their first bytes
     b"PK\x03\x04": "a zip archive or a spreadsheet: unpack it, or save the sheet as csv",
     b"\xd0\xcf\x11\xe0": "a spreadsheet: save it as csv",
     b"PAR1": "parquet: call it .parquet",
@@ -35,19 +35,19 @@ OTHERS = {  # the first bytes of what is no text
     b"\x28\xb5\x2f\xfd": "compressed with zstd: unpack it",
 }
 CHUNK = 1 << 20
-NO_TEXT = "it is no text, or in UTF-16 without a mark; save it as UTF-8"
-NOT_WESTERN = re.compile(rb"[\x80-\xff]{4}")  # no word of a Western European language has four such letters in a row
+NO_TEXT = "it is not text, or it is UTF-16 without a byte order mark; save it as UTF-8"
+NOT_WESTERN = re.compile(rb"[\x80-\xff]{4}")  # Western European words never have four such letters in a row
 
 
 def opened(path: Path) -> BinaryIO:
-    """Open a file for reading, unpacked where it is gzipped, whatever it is called."""
+    """Open a file for reading; if it is gzipped (whatever its name), unpack it."""
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
     return gzip.open(path) if zipped else path.open("rb")  # type: ignore[return-value]
 
 
 def lines_of(path: Path, encoding: str) -> Iterator[str]:
-    """Yield the lines of a text file with their ends, which are the usual ones alone: `\\n`, `\\r\\n`, `\\r`."""
+    """Yield the lines of a text file with their ends; only `\\n`, `\\r\\n` and `\\r` end a line."""
     with opened(path) as file, io.TextIOWrapper(file, encoding, newline="") as text:
         yield from text
 
@@ -59,37 +59,37 @@ def text_of(path: Path, encoding: str) -> str:
 
 
 def open_text(path: Path, encoding: str) -> TextIO:
-    """Open a file as text, with its line ends as they are."""
+    """Open a file as text, with unchanged line ends."""
     return io.TextIOWrapper(opened(path), encoding, newline="")
 
 
-def encoding_of(path: Path, wanted: str | None = None, tell: Tell = lambda message: None) -> str:
-    """Return the encoding of a text file: UTF-8, what its first bytes say, or else cp1252, as spreadsheets write it.
+def encoding_of(path: Path, requested: str | None = None, tell: Tell = lambda message: None) -> str:
+    """Return the encoding of a text file: that of its byte order mark, UTF-8, or else cp1252 (Windows).
 
     Args:
         path: the file.
-        wanted: the encoding that it is said to have.
-        tell: hears of an encoding that was guessed.
+        requested: the encoding, if the user gives it.
+        tell: called with an encoding that was guessed.
 
     Raises:
-        SpaceError: the file is no text, or is in none of these encodings.
+        SpaceError: the file is not text, or has none of these encodings.
     """
     with opened(path) as file:
         head = file.read(16)
     for mark, kind in OTHERS.items():
         if head.startswith(mark):
-            raise SpaceError(f"{path} is no text but {kind}")
+            raise SpaceError(f"{path} is not text; it is {kind}")
     guessed = next((encoding for mark, encoding in MARKS.items() if head.startswith(mark)), UTF8)
     try:
-        encoding = codecs.lookup(wanted).name if wanted is not None else guessed
+        encoding = codecs.lookup(requested).name if requested is not None else guessed
     except LookupError:
-        raise SpaceError(f"{path}: there is no encoding {wanted!r}; take e.g. cp1252, shift_jis or gb18030") from None
+        raise SpaceError(f"{path}: unknown encoding {requested!r}; use e.g. cp1252, shift_jis or gb18030") from None
     encoding = UTF8 if encoding == "utf-8" else encoding
     try:
         line = _check(path, encoding)
     except UnicodeError as error:
-        if wanted is not None or encoding != UTF8:
-            raise SpaceError(f"{path} is not in the encoding {wanted or encoding}: {reason_of(error)}") from None
+        if requested is not None or encoding != UTF8:
+            raise SpaceError(f"{path} is not in the encoding {requested or encoding}: {reason_of(error)}") from None
         return _western(path, tell)
     if line is not None:
         raise SpaceError(f"{path}, line {line} holds a zero byte: {NO_TEXT}")
@@ -97,7 +97,7 @@ def encoding_of(path: Path, wanted: str | None = None, tell: Tell = lambda messa
 
 
 def _check(path: Path, encoding: str) -> int | None:
-    """Decode a whole file, and return the line of its first zero byte, where there is one."""
+    """Decode a file, and return the line of its first zero byte, or None if it has none."""
     decoder, line = codecs.getincrementaldecoder(encoding)(), 1
     with opened(path) as file:
         while chunk := file.read(CHUNK):
@@ -110,7 +110,11 @@ def _check(path: Path, encoding: str) -> int | None:
 
 
 def _western(path: Path, tell: Tell) -> str:
-    """Return cp1252 for a file that is not UTF-8, or raise a SpaceError where it cannot be that either."""
+    """Return cp1252 for a file that is not UTF-8.
+
+    Raises:
+        SpaceError: the file cannot be cp1252 either.
+    """
     right = wrong = 0
     first: int | None = None
     line, foreign = 1, False
@@ -134,26 +138,26 @@ def _western(path: Path, tell: Tell) -> str:
                 foreign = True
     if 10 * right >= wrong and right:
         raise SpaceError(
-            f"{path} is UTF-8 but for {wrong} bytes, the first in line {first}; mend it, or name its encoding with "
-            "--encoding if it is another"
+            f"{path} is UTF-8 except for {wrong} bytes, the first in line {first}; correct these bytes, or name the "
+            "encoding of the file with --encoding"
         )
     if foreign:
         raise SpaceError(
             f"{path}, line {first} is neither UTF-8 nor Western European text (cp1252); save it as UTF-8, or name its "
             "encoding with --encoding, e.g. cp1251, shift_jis, gb18030"
         )
-    tell(f"{path} is not in UTF-8: read as cp1252, Windows' Western European (another: --encoding)")
+    tell(f"{path} is not in UTF-8: read as cp1252 (Western European, Windows); name another with --encoding")
     return "cp1252"
 
 
 def literal_of(text: str) -> Any:
-    """Return a value that was written as Python writes it; nothing in it is run.
+    """Return the value of a Python literal, without running code.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not a literal.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about backslashes in somebody's text
+        warnings.simplefilter("ignore")  # warnings about backslashes in the text
         try:
             return ast.literal_eval(text)
         except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
@@ -161,6 +165,6 @@ def literal_of(text: str) -> Any:
 
 
 def reason_of(error: Exception) -> str:
-    """Return what a library says of a broken file, on one line and no longer than a message may be."""
+    """Return the message of a library's error, on one line of at most 200 characters."""
     text = " ".join(str(getattr(error, "reason", error)).split()) or repr(error)
     return text if len(text) <= 200 else f"{text[:200]}..."

@@ -1,4 +1,4 @@
-"""One vector a cell: lists, nested lists, tensors, bytes and text, stacked into a table of numbers."""
+"""Stack the cells of a column (lists, nested lists, tensors, bytes or text) into an array of vectors."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from vectalk.space.importing.canonical import is_bytes, is_list, is_text, plain
 from vectalk.space.importing.vector_files import from_bfloat16
 from vectalk.space.importing.vector_text import parsed
 
-USUAL = (1e-6, 1e4)  # between which nearly all numbers of vectors lie
+USUAL = (1e-6, 1e4)  # range of nearly all numbers in vectors
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Say whether a column holds numbers."""
+    """Return whether a column has numbers."""
     return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)
 
 
 def number_of(kind: pa.DataType) -> pa.DataType | None:
-    """Return the kind of number in a column of lists, be they nested or tensors; None where it holds something else."""
+    """Return the type of the numbers in a column of lists, nested lists or tensors; None for other columns."""
     if isinstance(kind, pa.FixedShapeTensorType):
         return kind.value_type
     while is_list(kind):
@@ -38,15 +38,15 @@ def number_of(kind: pa.DataType) -> pa.DataType | None:
 
 
 def stacked(values: pa.ChunkedArray, where: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return the vectors [N, D] of a column, and the rows that have none; these hold NaN.
+    """Return the vectors [N, D] of a column, and the rows without a vector, which are NaN.
 
     Args:
         values: the column.
-        where: names it in errors, e.g. `column 'v'`.
+        where: name of the column in errors, e.g. `column 'v'`.
         path: the file, for errors.
 
     Raises:
-        SpaceError: it holds no vectors, or vectors of several lengths; the row is named.
+        SpaceError: the column has no vectors, or vectors of different lengths; the error names the row.
     """
     parts, start = [], 0
     for chunk in values.chunks:
@@ -76,7 +76,7 @@ def stacked(values: pa.ChunkedArray, where: str, path: Path) -> tuple[np.ndarray
 
 
 def _rows(values: pa.Array, start: int, where: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return the vectors of the rows that have one, and which rows [N] these are."""
+    """Return the vectors of the rows with a vector, and a mask [N] of these rows."""
     if isinstance(values.type, pa.FixedShapeTensorType):
         if sum(size > 1 for size in values.type.shape) > 1:
             raise _not_one(path, start, where, " x ".join(map(str, values.type.shape)))
@@ -96,7 +96,7 @@ def _rows(values: pa.Array, start: int, where: str, path: Path) -> tuple[np.ndar
     while is_list(values.type.value_type):
         values = _unnested(values, rows, where, path)
     lengths = np.asarray(pc.fill_null(_lengths(values), 0))
-    if (lengths == 0).any():  # a list of nothing but an empty one
+    if (lengths == 0).any():  # a list that contains only an empty list
         there[rows[lengths == 0] - start] = False
         values, rows, lengths = values.filter(pa.array(lengths > 0)), rows[lengths > 0], lengths[lengths > 0]
     if len(lengths) and (lengths != lengths[0]).any():
@@ -120,7 +120,7 @@ def _lengths(values: pa.Array) -> pa.Array:
 
 
 def _unnested(values: pa.Array, rows: np.ndarray, where: str, path: Path) -> pa.Array:
-    """Take the outer or the inner of two lists away, whichever holds one thing alone."""
+    """Remove the outer or the inner level of nested lists, whichever has only one entry."""
     outer = np.asarray(_lengths(values))
     inner = values.flatten()
     if (outer == 1).all():
@@ -135,13 +135,13 @@ def _unnested(values: pa.Array, rows: np.ndarray, where: str, path: Path) -> pa.
 
 def _not_one(path: Path, row: int, where: str, shape: str) -> SpaceError:
     return SpaceError(
-        f"{path}: row {row} of {where} has {shape} numbers, where one vector is wanted; take the mean of its vectors, "
-        "or put them after each other, before you import them"
+        f"{path}: row {row} of {where} has {shape} numbers, but must have one vector; average or concatenate its "
+        "vectors before you import them"
     )
 
 
 def _from_base64(texts: pa.Array) -> pa.Array | None:
-    """Return the bytes of texts that are base64, as embedding services write vectors; None where they are no such."""
+    """Return the bytes of base64 texts, as embedding services write vectors; None if the texts are not base64."""
     try:
         cells = [base64.b64decode(text, validate=True) if text else None for text in texts.to_pylist()]
     except (binascii.Error, ValueError):
@@ -150,7 +150,7 @@ def _from_base64(texts: pa.Array) -> pa.Array | None:
 
 
 def _from_bytes(values: pa.Array, start: int, where: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return the vectors whose bytes a column holds: of little-endian float32, float64 or float16, as they look."""
+    """Return vectors from bytes; guess whether they are little-endian float32, float64 or float16."""
     cells = values.to_pylist()
     there = np.array([bool(cell) for cell in cells], bool)
     rows, cells = start + np.flatnonzero(there), [cell for cell in cells if cell]
@@ -172,14 +172,14 @@ def _from_bytes(values: pa.Array, start: int, where: str, path: Path) -> tuple[n
     kinds = _kinds(cells)
     if not kinds:
         raise SpaceError(
-            f"{path}: {where} holds bytes, and it is not clear of which numbers; save lists of numbers instead, e.g. "
+            f"{path}: {where} holds bytes, and their type of number cannot be guessed; save lists of numbers, e.g. "
             "[numpy.frombuffer(cell, numpy.float32) for cell in column]"
         )
     return np.frombuffer(b"".join(cells), kinds[0]).reshape(len(cells), -1), there
 
 
 def _kinds(cells: list[bytes]) -> list[str]:
-    """Return the kinds of number that cells of one length may hold; nothing where this is not clear."""
+    """Return the possible types of numbers of cells with the same length; none if this is not clear."""
     size = len(cells[0]) if cells else 0
     if not size or any(len(cell) != size for cell in cells):
         return []
@@ -191,14 +191,14 @@ def _kinds(cells: list[bytes]) -> list[str]:
 
 
 def _usual(numbers: np.ndarray) -> bool:
-    """Say whether numbers are such as vectors hold; bytes read as another kind of number are spread over all sizes."""
+    """Return whether numbers have the usual sizes of vectors; with the wrong type, bytes give numbers of all sizes."""
     with np.errstate(invalid="ignore"):
         sizes = np.abs(numbers[numbers != 0].astype(np.float64))
     return len(sizes) > 0 and bool(((sizes > USUAL[0]) & (sizes < USUAL[1])).mean() > 0.99)
 
 
 def _pairs(whole: bytes) -> bool:
-    """Say whether bytes that look like float32 may be pairs of halves, whose lower ones are of usual size too."""
+    """Return whether bytes that look like float32 may be pairs of float16 or bfloat16 of usual sizes."""
     lower = np.frombuffer(whole, "<u2")[::2]
     lower = lower[lower != 0]
     if 4 * len(lower) < len(whole) // 4:

@@ -1,4 +1,4 @@
-"""Vectors in the columns of a table: one a cell in whatever form, or one column a dimension."""
+"""Vectors in the columns of a table: one vector per cell, or one column per dimension."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vectalk.space.importing.vector_files import choose
 from vectalk.space.importing.vector_text import looks_like_vectors
 
 _NUMBERED = re.compile(r"^(.*?)(\d+)$")
-_CALLED = re.compile(r"vec|emb|feature|factor|latent", re.IGNORECASE)  # columns of bytes that may be vectors
+_CALLED = re.compile(r"vec|emb|feature|factor|latent", re.IGNORECASE)  # names of columns of bytes that may be vectors
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Vectors:
     """Vectors that were read from a file.
 
     Attributes:
-        values: [N, D]; rows that are missing hold NaN.
-        others: what else the file says of each row.
+        values: [N, D]; rows without a vector are NaN.
+        others: the other columns of the file, one row per vector; None if there are none.
         missing: rows without a vector.
-        named: how the file calls the vectors.
+        named: name of the vectors in the file.
     """
 
     values: np.ndarray
@@ -43,37 +43,40 @@ def vectors_of(table: pa.Table, key: str | None, path: Path) -> Vectors:
     """Return the vectors of a table, and its other columns.
 
     Args:
-        table: one row a vector.
-        key: the column of lists, texts, tensors or bytes, or a pattern such as `dim_*` for columns that hold one
-            dimension each; where it is omitted there must be one column that looks like vectors, or columns called `0`,
-            `1`, ...
-        path: named in errors.
+        table: one row per vector.
+        key: the column of lists, texts, tensors or bytes, or a pattern such as `dim_*` for columns with one dimension
+            each. If omitted, there must be exactly one column that looks like vectors, or columns `0`, `1`, ...
+        path: the file, for errors.
 
     Raises:
-        SpaceError: there is no such column, or a row of it holds no vector of the right length.
+        SpaceError: there is no such column, or a row has a vector of another length.
     """
     if key is not None and re.search(r"[*?\[]", key) and key not in table.column_names:
         return _wide(table, _matching(table, key, path), path, key)
-    name = _guess(table, path) if key is None else _found(table, key, path)
+    name = _guess(table, path) if key is None else _named_column(table, key, path)
     if name is None:
         return _wide(table, _dimensions(table), path, "0, 1, ...")
     if name.endswith(".values") and f"{name.removesuffix('values')}indices" in table.column_names:
         return _sparse(table, name.removesuffix(".values"), path)
     kind = table[name].type
     if not (is_text(kind) or is_bytes(kind) or number_of(kind) is not None):
-        raise SpaceError(f"{path}: column {name!r} holds {kind}, not lists of numbers; {_advice(table.column_names)}")
+        raise SpaceError(f"{path}: column {name!r} holds {kind}, which is not vectors; {_advice(table.column_names)}")
     values, missing = stacked(table[name], f"column {name!r}", path)
     return Vectors(values, table.drop_columns([name]), missing, name)
 
 
-def _found(table: pa.Table, key: str, path: Path) -> str:
-    """Return the column called `key`, or the only one called so within another: `image` is `vector.image`."""
+def _named_column(table: pa.Table, key: str, path: Path) -> str:
+    """Return the column called `key`, or else the only column called `X.key`, such as `vector.image` for `image`."""
     inner = [name for name in table.column_names if name.endswith(f".{key}")]
     return inner[0] if key not in table.column_names and len(inner) == 1 else column(table, key, str(path))
 
 
 def _guess(table: pa.Table, path: Path) -> str | None:
-    """Return the column that holds the vectors, None where each dimension has one; else raise a SpaceError."""
+    """Return the column of the vectors, or None if each dimension has its own column.
+
+    Raises:
+        SpaceError: no column, or several columns, look like vectors.
+    """
     kinds = {name: table[name].type for name in table.column_names}
     numbers = {name: number for name, kind in kinds.items() if (number := number_of(kind)) is not None}
     floats = [name for name, number in numbers.items() if not pa.types.is_integer(number)]
@@ -90,7 +93,7 @@ def _guess(table: pa.Table, path: Path) -> str | None:
 
 
 def _dimensions(table: pa.Table) -> list[str]:
-    """Return the columns called by the number of a dimension alone, `0` to `7` or `v.0` to `v.7`, in its order."""
+    """Return the columns named by the numbers of the dimensions, such as `0` to `7` or `v.0` to `v.7`, in order."""
     stems: dict[str, dict[int, str]] = {}
     for name in table.column_names:
         match = _NUMBERED.match(name)
@@ -113,24 +116,24 @@ def _advice(names: list[str]) -> str:
     stems = Counter(match.group(1) for name in names if (match := _NUMBERED.match(name)))
     stem = stems.most_common(1)[0] if stems else ("", 0)
     if stem[1] >= 4:
-        return f"for one column a dimension name them all with --key '{stem[0] or '[0-9]'}*'"
+        return f"if each dimension has its own column, name all of them with --key '{stem[0] or '[0-9]'}*'"
     examples = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     return (
-        "name the column of lists of numbers (or of text such as '[0.1, 0.2]') with --key, or the columns of one "
-        f"dimension each with --key 'dim_*'; there are {examples}"
+        "name the column of lists of numbers (or of text such as '[0.1, 0.2]') with --key, or columns of one "
+        f"dimension each with --key 'dim_*'; the columns are {examples}"
     )
 
 
 def _matching(table: pa.Table, pattern: str, path: Path) -> list[str]:
-    """Return the columns that a pattern names, in the order of the numbers that their names end with."""
+    """Return the columns that match a pattern, sorted by the numbers at the end of their names."""
     names = [name for name in table.column_names if fnmatchcase(name, pattern)]
     if not names:
         raise SpaceError(f"{path} has no columns {pattern!r}; {_advice(table.column_names)}")
     wrong = [name for name in names if not (is_number(table[name].type) or pa.types.is_null(table[name].type))]
     if wrong:
         raise SpaceError(
-            f"{path}: column {wrong[0]!r}, which --key {pattern!r} names, holds {table[wrong[0]].type}, not numbers; "
-            "take a narrower pattern"
+            f"{path}: --key {pattern!r} matches column {wrong[0]!r}, which holds {table[wrong[0]].type}, not numbers; "
+            "use a narrower pattern"
         )
     numbered = {name: match for name in names if (match := _NUMBERED.match(name))}
     stems = {match[1] for match in numbered.values()}
@@ -139,27 +142,27 @@ def _matching(table: pa.Table, pattern: str, path: Path) -> list[str]:
         first = next(iter(numbered))
         odd = other or next(name for name, match in numbered.items() if match[1] != numbered[first][1])
         raise SpaceError(
-            f"{path}: --key {pattern!r} names column {first!r} and column {odd!r} as well; take a narrower pattern, "
+            f"{path}: --key {pattern!r} matches both column {first!r} and column {odd!r}; use a narrower pattern, "
             f"e.g. '{numbered[first][1]}[0-9]*'"
         )
     return sorted(names, key=lambda name: int(numbered[name][2])) if numbered else names
 
 
 def _wide(table: pa.Table, names: list[str], path: Path, called: str) -> Vectors:
-    """Stack columns that hold one dimension each; a row in which all of them are empty has no vector."""
+    """Return vectors from columns with one dimension each; a row in which all of them are empty has no vector."""
     # A gap in a column becomes NaN, which is reported as a bad row.
     columns = [np.asarray(table[name].cast(pa.float64()).to_numpy(), np.float32) for name in names]
     values = np.stack(columns, axis=1)
     missing = np.flatnonzero(np.isnan(values).all(axis=1))
     if len(missing) == len(values):
-        raise SpaceError(f"{path}: columns {called} hold no vector")
+        raise SpaceError(f"{path}: columns {called} have no vector in any row")
     return Vectors(values, table.drop_columns(names), missing, f"{names[0]} ... {names[-1]}")
 
 
 def _sparse(table: pa.Table, stem: str, path: Path) -> Vectors:
-    """Return whole vectors from places and numbers, as Spark keeps them; where no places are said, all are there."""
+    """Return dense vectors from the sparse or dense vectors of Spark (size, indices, values)."""
     if f"{stem}.size" not in table.column_names:
-        raise SpaceError(f"{path}: column {stem!r} holds sparse vectors, and not their length; save them whole")
+        raise SpaceError(f"{path}: column {stem!r} has sparse vectors without their length; save dense vectors")
     fields = [table[f"{stem}.{name}"].to_pylist() for name in ("size", "indices", "values")]
     vectors: list[np.ndarray | None] = []
     for row, (size, indices, values) in enumerate(zip(*fields, strict=True)):
@@ -168,7 +171,9 @@ def _sparse(table: pa.Table, stem: str, path: Path) -> Vectors:
         elif indices is None or size is None:
             vectors.append(np.asarray(values, np.float32))
         elif len(indices) != len(values) or not all(0 <= place < size for place in indices):
-            raise SpaceError(f"{path}: row {row} of column {stem!r} is no sparse vector of {size} numbers")
+            raise SpaceError(
+                f"{path}: row {row} of column {stem!r} is not a sparse vector of {size} numbers; save dense vectors"
+            )
         else:
             vectors.append(np.zeros(size, np.float32))
             vectors[-1][indices] = values  # type: ignore[index]

@@ -1,4 +1,4 @@
-"""Files of vectors that are opened without being read: .npy, and .safetensors, which is a header and bare numbers."""
+"""Open files of vectors without loading them: .npy and .safetensors."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def open_vectors(path: Path, key: str | None = None) -> np.ndarray:
 
     Args:
         path: the file.
-        key: which tensor, where there are several.
+        key: name of the tensor, if there are several.
 
     Raises:
-        SpaceError: `key` does not say which tensor, or numpy has no such numbers.
+        SpaceError: there is no tensor `key`, `key` is missing, or numpy does not support the type.
         ValueError, EOFError, OSError: the file is broken.
     """
     if path.suffix.lower() == ".npy":
@@ -35,7 +35,7 @@ def open_vectors(path: Path, key: str | None = None) -> np.ndarray:
     shape, offset = tuple(entry["shape"]), start + entry["data_offsets"][0]
     if 0 in shape:  # nothing to map
         return np.zeros(shape, np.float32)
-    if entry["dtype"] == "BF16":  # read whole, since numpy has no such type
+    if entry["dtype"] == "BF16":  # loaded into memory, because numpy has no bfloat16
         return from_bfloat16(np.memmap(path, "<u2", "r", offset, shape))
     return np.memmap(path, DTYPES[entry["dtype"]], "r", offset, shape)
 
@@ -50,12 +50,12 @@ def tensors_of(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def from_bfloat16(halves: np.ndarray) -> np.ndarray:
-    """Return numbers of which each is the upper half of a float32."""
+    """Return bfloat16 numbers (the upper halves of float32) as float32."""
     return (halves.view("<u2").astype("<u4") << 16).view("<f4")
 
 
 def _header(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
-    """Return what is said of each tensor, and the place where their bytes begin."""
+    """Return the header entry of each tensor, and the offset of their bytes in the file."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -70,19 +70,22 @@ def _header(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
 
 
 def choose(names: list[str], key: str | None, path: Path, kind: str, kinds: str | None = None) -> str:
-    """Return `key`, or the only name there is; raise a SpaceError that lists the names otherwise.
+    """Return `key`, or the only name if `key` is None.
 
     Args:
-        names: what there is.
-        key: what is wanted.
+        names: the existing names.
+        key: the requested name.
         path: the file, for errors.
-        kind: what the names are names of, for errors.
-        kinds: its plural, where that is not made with an s.
+        kind: noun for what has these names, for errors.
+        kinds: its plural, if that is irregular.
+
+    Raises:
+        SpaceError: there is no such name, or there are several and `key` is None; the error lists the names.
     """
     if key is None and len(names) == 1:
         return names[0]
     if key not in names:
-        problem = f"holds {len(names)} {kinds or kind + 's'}" if key is None else f"has no {kind} {key!r}"
+        problem = f"has {len(names)} {kinds or kind + 's'}" if key is None else f"has no {kind} {key!r}"
         examples = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
         raise SpaceError(f"{path} {problem}; name one with --key: {examples}")
     return key

@@ -1,4 +1,4 @@
-"""Vectors that were written as text, as databases, numpy and PyTorch print them."""
+"""Read vectors from text, as databases, numpy and PyTorch print them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vectalk.errors import SpaceError
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 NOTHING = pa.array(["", "[]", "()", "{}", "None", "none", "null", "NULL", "nan", "NaN", "NA", "<NA>"])
 _BRACKETS = "[](){} \t\r\n"
-_BETWEEN = r"\s*[,;|]\s*|\s+"  # what parts the numbers of a text
+_BETWEEN = r"\s*[,;|]\s*|\s+"  # separators between the numbers of a text
 _COMMAS = r"[-+]?\d*(,\d+)?([eE][-+]?\d+)?"  # a number with a decimal comma
 _WITH_COMMAS = rf"^[\[({{\s]*{_COMMAS}([\s;|]+{_COMMAS})+[\])}}\s]*$"
 _CALL = r"(?s)^\s*(?:Parameter containing:\s*)?(?:\w+\.)?(?:array|tensor|Tensor|DeviceArray|Array)\((.*)\)\s*$"
@@ -25,23 +25,23 @@ _SPARSE = re.compile(rf"\s*\{{\s*((?:\d+\s*:\s*{NUMBER}\s*,?\s*)*)\}}\s*/\s*(\d+
 
 
 def looks_like_vectors(values: pa.ChunkedArray) -> bool:
-    """Say whether the first texts of a column are numbers in brackets, or several, most with a decimal point."""
+    """Return whether the first texts of a column are numbers in brackets, or several numbers, most with a point."""
     head = [text.strip() for text in values[:50].to_pylist() if text is not None]
     there = [text for text in head if text not in _NOTHING]
     return bool(there) and all(_looks(text) for text in there)
 
 
 def parsed(texts: pa.Array, where: str, path: Path, start: int = 0) -> pa.Array:
-    """Turn texts such as `[0.1, 0.2]` or `0.1 0.2` into lists of numbers; null where a text holds no vector.
+    """Return texts such as `[0.1, 0.2]` or `0.1 0.2` as lists of numbers; an empty text gives null.
 
     Args:
         texts: the column, or a part of it.
-        where: names it in errors.
+        where: name of the column in errors.
         path: the file, for errors.
-        start: the row that the first text stands in.
+        start: row of the first text.
 
     Raises:
-        SpaceError: a text holds something else; its row is named.
+        SpaceError: a text is not a vector; the error names its row.
     """
     texts = texts.cast(pa.string())
     missing = pc.fill_null(pc.is_in(pc.utf8_trim_whitespace(texts), NOTHING), True)
@@ -52,8 +52,8 @@ def parsed(texts: pa.Array, where: str, path: Path, start: int = 0) -> pa.Array:
     if pc.any(pc.match_substring(known, "...")).as_py():
         row = start + int(rows[np.flatnonzero(np.asarray(pc.match_substring(known, "...")))[0]])
         raise SpaceError(
-            f"{path}: row {row} of {where} was shortened with '...' when it was printed, so its numbers are lost; save "
-            "the vectors anew: numpy.save('vectors.npy', numpy.stack(rows))"
+            f"{path}: row {row} of {where} was shortened with '...' when it was printed, so numbers are lost; save "
+            "the vectors again: numpy.save('vectors.npy', numpy.stack(rows))"
         )
     if _SPARSE.fullmatch(known[0].as_py()):
         lists = _sparse(known, start + rows, where, path)
@@ -87,7 +87,7 @@ def _looks(text: str) -> bool:
 
 
 def _with_points(texts: pa.Array, rows: np.ndarray, where: str, path: Path) -> pa.Array:
-    """Return texts whose numbers have decimal points; a comma within numbers that blanks part is a decimal comma."""
+    """Return texts with decimal points. If blanks separate the numbers, a comma is a decimal comma."""
     decimal = pc.and_(pc.match_substring_regex(texts, r"\d,\d"), pc.match_substring_regex(texts, r"\d[\s;|]+[-+\d,]"))
     if not pc.any(decimal).as_py():
         return texts
@@ -96,7 +96,7 @@ def _with_points(texts: pa.Array, rows: np.ndarray, where: str, path: Path) -> p
         bad = np.flatnonzero(np.asarray(decimal))[0]
         excerpt = texts[int(bad)].as_py()[:40]
         raise SpaceError(
-            f"{path}: row {rows[bad]} of {where} parts its numbers in two ways: {excerpt!r}; write them as '[0.1, 0.2]'"
+            f"{path}: row {rows[bad]} of {where} separates its numbers in two ways: {excerpt!r}; write '[0.1, 0.2]'"
         )
     return pc.replace_substring(texts, ",", ".")
 
@@ -126,24 +126,26 @@ def _name_the_row(texts: pa.Array, rows: np.ndarray, where: str, path: Path) -> 
         for part in re.split(_BETWEEN, text.strip(_BRACKETS)):
             if not re.fullmatch(rf"{NUMBER}|[-+]?(?:nan|inf|infinity)", part, re.IGNORECASE):
                 raise SpaceError(
-                    f"{path}: row {row} of {where} holds {part[:40]!r}, which is no number; vectors in text are "
-                    "numbers between commas or blanks, e.g. '[0.1, 0.2]'"
+                    f"{path}: row {row} of {where} has {part[:40]!r}, which is not a number; write vectors as "
+                    "numbers with commas or blanks between them, e.g. '[0.1, 0.2]'"
                 )
 
 
 def _sparse(texts: pa.Array, rows: np.ndarray, where: str, path: Path) -> pa.Array:
-    """Return the whole vectors of pgvector's `{1:0.5,3:2}/8`, whose places count from 1."""
+    """Return dense vectors from the sparse form of pgvector, `{1:0.5,3:2}/8`, whose positions count from 1."""
     vectors = []
     for row, text in zip(rows, texts.to_pylist(), strict=True):
         match = _SPARSE.fullmatch(text)
         if match is None:
             raise SpaceError(
-                f"{path}: row {row} of {where} holds {text[:40]!r}, which is no sparse vector, e.g. '{{1:0.5}}/8'"
+                f"{path}: row {row} of {where} has {text[:40]!r}, which is not a sparse vector such as '{{1:0.5}}/8'"
             )
         vector = np.zeros(int(match[2]), np.float32)
         for place, number in re.findall(rf"(\d+)\s*:\s*({NUMBER})", match[1]):
             if not 1 <= int(place) <= len(vector):
-                raise SpaceError(f"{path}: row {row} of {where} names place {place} of a vector of {len(vector)}")
+                raise SpaceError(
+                    f"{path}: row {row} of {where} has position {place} in a vector of length {len(vector)}"
+                )
             vector[int(place) - 1] = float(number)
         vectors.append(vector)
     return pa.array(vectors, pa.list_(pa.float32()))
