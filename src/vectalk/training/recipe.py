@@ -49,7 +49,7 @@ class Recipe:
     def __str__(self) -> str:
         """Return one line for people: the name, the reason and the settings."""
         changes = ", ".join(_lines(self.settings)) or "the defaults"
-        return f"recipe '{self.name}', since {self.reason}: {changes}"
+        return f"recipe '{self.name}', because {self.reason}: {changes}"
 
 
 def choose_recipe(llm: str, revision: str | None = None) -> Recipe:

@@ -20,6 +20,7 @@ from vectalk.training.allocator import keep_freed_memory
 from vectalk.training.config import StageConfig, TrainConfig
 from vectalk.training.finish import finish
 from vectalk.training.loop import DivergedError, autocast
+from vectalk.training.recipe import choose_recipe
 from vectalk.training.reporter import Reporter, Silent
 from vectalk.training.result import Trained
 from vectalk.training.setup import Setup
@@ -113,6 +114,8 @@ class Trainer:
         if setup.main:
             device = str(setup.accelerator.device)
             finish(Trained(self.folder, self.model, setup.prompts, self.how, self.peft_model, progress, device), note)
+        if setup.config.report_to:
+            setup.accelerator.end_training()
         setup.accelerator.wait_for_everyone()
         return Run.load(self.folder.path)
 
@@ -179,7 +182,7 @@ def make_trainer(
         corpus: opened corpus.
         llm: hub name or folder of the base LLM.
         out: folder of the run.
-        config: settings.
+        config: settings; those of the LLM's recipe when omitted (see `choose_recipe`).
         reporter: receives the progress of training and of other long work; None: no reports.
         options: `revision`, `device`, `resume`, `start` and `trust_encoder` of `Setup.make`.
 
@@ -187,7 +190,8 @@ def make_trainer(
         TrainingError: the settings, the corpus or the folder do not allow training.
     """
     report = reporter or Silent()
-    return Trainer(Setup.make(corpus, llm, out, config or TrainConfig(), progress=report.work, **options), report)
+    settings = config or TrainConfig.load(None, recipe=choose_recipe(llm, options.get("revision")))
+    return Trainer(Setup.make(corpus, llm, out, settings, progress=report.work, **options), report)
 
 
 def train(corpus: Corpus, llm: str, out: str | Path, config: TrainConfig | None = None, **options: Any) -> Run:
