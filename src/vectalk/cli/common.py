@@ -56,12 +56,6 @@ TrustEncoder = Annotated[
     ),
 ]
 MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", help="Longest answer, in tokens.")]
-Temperature = Annotated[
-    float, typer.Option("--temperature", help="Randomness of sampling; 0 takes the most likely token (greedy).")
-]
-TopP = Annotated[
-    float, typer.Option("--top-p", help="Sample from the most likely tokens that hold this share of the probability.")
-]
 Bind = Annotated[
     list[str] | None,
     typer.Option("--bind", help="SLOT=title, id or expression, e.g. film=\"lerp('A', 'B', 0.5)\"; may be repeated."),

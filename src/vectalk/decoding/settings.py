@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from math import inf
 from typing import Any, NamedTuple
 
@@ -79,9 +79,14 @@ class Decoding:
         unknown = sorted(set(settings) - set(known))
         if unknown:
             raise PromptError(
-                f"unknown setting {unknown[0]!r}; the settings are neighbors, progress, {', '.join(known)}"
+                f"unknown setting {unknown[0]!r}; the settings are neighbors, progress, sample, {', '.join(known)}"
             )
         return cls(**settings)
+
+    def resolved(self, defaults: Mapping[str, Any]) -> Decoding:
+        """Return the settings with a value in place of each None: that of `defaults`, else the one without effect."""
+        values = {"repetition_penalty": 1.0, "no_repeat_ngram_size": 0, **defaults}
+        return replace(self, **{name: value for name, value in values.items() if getattr(self, name) is None})
 
     @property
     def greedy(self) -> bool:

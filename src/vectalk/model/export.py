@@ -41,6 +41,7 @@ class ExportCard(BaseModel):
         adapters: space -> the space under whose name its adapter is saved.
         ids_equal: whether a server's own rendering gives the same tokens.
         question: the first for which it does not.
+        recommended: the settings that the LLM recommends for sampling.
     """
 
     model_config = ConfigDict(strict=True)
@@ -52,6 +53,7 @@ class ExportCard(BaseModel):
     adapters: dict[str, FolderName]
     ids_equal: bool = False
     question: str = ""
+    recommended: dict[str, int | float] = Field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> ExportCard:
@@ -108,6 +110,7 @@ def export_merged(
             "template": prompts.template,
             "frame": asdict(prompts.frame),
             "adapters": {name: model.adapter(name).config.space for name in model.adapters},
+            "recommended": model.language.recommended,
             **compare_ids(run, prompts, folder),
         }
         write_json(folder / MARKER, report)

@@ -76,6 +76,11 @@ class TransformersEngine:
         """The decoding loop; None where the model does not support it."""
         return DecodeLoop(self.decoder, self.prompts.stop_ids, self.batch_size) if can_decode(self.model) else None
 
+    @property
+    def recommended(self) -> dict[str, Any]:
+        """The settings that the LLM recommends for sampling."""
+        return self.model.language.recommended
+
     def _sized_loop(self) -> DecodeLoop | None:
         with self._loop_lock:
             loop = self._loop

@@ -130,6 +130,7 @@ class VllmEngine:
         except ImportError:
             raise EngineError("the vLLM engine needs vLLM: pip install 'vectalk[vllm]'") from None
         self.exported = Exported(folder)
+        self.recommended = self.exported.report.recommended
         self._params = vllm.SamplingParams
         safe = {"load_format": "safetensors", "trust_remote_code": False, **options}
         self._llm = vllm.LLM(model=str(folder), enable_prompt_embeds=True, **safe)
@@ -198,6 +199,7 @@ class VllmHttpEngine:
         as_text: bool = False,
     ) -> None:
         self.exported, self.url, self.together = Exported(folder), url.rstrip("/"), together
+        self.recommended = self.exported.report.recommended
         self.as_text = as_text
         if as_text and not self.exported.report.ids_equal:
             raise EngineError(
