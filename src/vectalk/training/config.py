@@ -122,6 +122,8 @@ class TrainConfig(BaseModel):
         eval_examples: how many validation examples at most.
         eval_answers: how many validation questions are answered at an evaluation, with right and with shuffled
             vectors, to log semantic consistency; only in spaces that a text encoder made. 0 leaves it out.
+        choose_decoding: after training, compare a few penalties on repetition on validation examples, and store the
+            best as the default of the run (see `decoding_choice`). For pretrained LLMs, whose answers may loop.
         save_every: optimiser steps between checkpoints.
         keep: how many of the last checkpoints stay.
         seed: of everything random.
@@ -149,6 +151,7 @@ class TrainConfig(BaseModel):
     eval_every: int = Field(100, ge=1)
     eval_examples: int = Field(512, ge=2)
     eval_answers: int = Field(0, ge=0)
+    choose_decoding: bool = False
     save_every: int = Field(500, ge=1)
     keep: int = Field(2, ge=1)
     seed: int = Field(0, ge=0)
