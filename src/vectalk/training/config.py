@@ -126,6 +126,8 @@ class TrainConfig(BaseModel):
         eval_examples: largest number of validation examples per evaluation.
         eval_answers: number of validation questions that the model answers at each evaluation, with right and with
             shuffled vectors, to log semantic consistency; only for spaces of a text encoder. 0 turns it off.
+        choose_decoding: after training, compare a few penalties on repetition on validation examples, and store the
+            best as the default of the run (see `decoding_choice`). For pretrained LLMs, whose answers may loop.
         save_every: optimiser steps between checkpoints.
         keep: number of checkpoints to keep; older ones are deleted.
         seed: seed of all random choices.
@@ -156,6 +158,7 @@ class TrainConfig(BaseModel):
     eval_every: int = Field(100, ge=1)
     eval_examples: int = Field(512, ge=2)
     eval_answers: int = Field(0, ge=0)
+    choose_decoding: bool = False
     save_every: int = Field(500, ge=1)
     keep: int = Field(2, ge=1)
     seed: int = Field(0, ge=0)

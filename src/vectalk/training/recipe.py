@@ -25,6 +25,7 @@ RECIPES: dict[RecipeName, dict[str, Any]] = {
         "batch_size": 16,
         "eval_examples": 256,
         "vector_noise": 0.1,
+        "choose_decoding": True,
     },
 }
 

@@ -12,12 +12,14 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
+from vectalk.decoding.defaults import write_defaults
 from vectalk.errors import TrainingError
 from vectalk.model.run import Run
 from vectalk.tasks.corpus.corpus import Corpus
 from vectalk.training import checkpoint
 from vectalk.training.allocator import keep_freed_memory
 from vectalk.training.config import StageConfig, TrainConfig
+from vectalk.training.decoding_choice import best_of, try_candidates
 from vectalk.training.finish import finish
 from vectalk.training.loop import DivergedError, autocast
 from vectalk.training.recipe import choose_recipe
@@ -112,12 +114,23 @@ class Trainer:
             for number, stage in enumerate(setup.stages[: progress.stage], start=1):
                 self._restore_best(number, stage)
         if setup.main:
+            if setup.config.choose_decoding:
+                self._choose_decoding()
             device = str(setup.accelerator.device)
             finish(Trained(self.folder, self.model, setup.prompts, self.how, self.peft_model, progress, device), note)
         if setup.config.report_to:
             setup.accelerator.end_training()
         setup.accelerator.wait_for_everyone()
         return Run.load(self.folder.path)
+
+    def _choose_decoding(self) -> None:
+        """Store the default decoding settings of the run, chosen on validation examples of the last stage."""
+        last = [stage for stage in self.setup.stages if stage.steps][-1]
+        numbers, tell = self.setup.validation.numbers(last), partial(self.report.work, "choosing decoding settings")
+        trials = try_candidates(self.model, self.validation_set, numbers, progress=tell)
+        best = best_of(trials)
+        write_defaults(self.folder.path, best.settings, [trial.plain() for trial in trials])
+        self.setup.tell(f"default decoding settings of the run: {best.plain()}")
 
     def _rescue(self, error: DivergedError, progress: Progress) -> NoReturn:
         """Write a run with the best weights before divergence, if any are from a later step than 0; always raise."""
