@@ -269,8 +269,8 @@ def test_the_same_vectors_with_another_split_are_noticed(tmp_path: Path) -> None
 def test_a_space_that_moved_is_named(tmp_path: Path) -> None:
     made = make_islands(tmp_path, rows=40)
     shutil.move(tmp_path / "islands", tmp_path / "elsewhere")
-    told = r"looks for its space 'island' at .*islands, but nothing is there: one of the two was moved; .*--space island=DIR"
-    with pytest.raises(CorpusError, match=told):
+    message = r"space 'island' at .*islands, but nothing is there: one of the two was moved; .*--space island=DIR"
+    with pytest.raises(CorpusError, match=message):
         Corpus.load(made.path)
     assert len(Corpus.load(made.path, {"island": tmp_path / "elsewhere"})) == len(made)
     with pytest.raises(CorpusError, match=r"no space 'ilsand'.*island"):

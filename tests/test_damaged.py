@@ -104,7 +104,7 @@ def test_examples_about_rows_that_a_space_lacks_are_refused(tmp_path: Path, row:
     columns(path, slots=pa.array([*slots[:-1], [{**slots[-1][0], "row": row}]]))
     corpus = Corpus.load(tmp_path / "corpus")
     for read in (lambda: corpus.table("train"), lambda: list(stream(corpus, "train"))):
-        with pytest.raises(CorpusError, match=r"a row that space 'film' lacks; .* film \(60 rows\)"):
+        with pytest.raises(CorpusError, match=r"a row that space 'film' does not have; .* film \(60 rows\)"):
             read()
 
 

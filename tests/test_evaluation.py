@@ -126,7 +126,7 @@ def test_what_has_no_place_is_not_measured(oracle_rows: tuple) -> None:
     rows, out = oracle_rows
     # `improve` is about no vector: no consistency. `hidden` is stated by no text: no recovery, and a note.
     found = {r["metric"].partition("_minus_")[0] for r in rows if r["task"] == "improve"}
-    assert found == {"claims_precision", "claims_recall", "distinct", "self_bleu"}
+    assert found == {"claims_precision", "claims_recall", "distinct", "self_bleu", "loops"}
     assert not [r for r in rows if "hidden" in r["metric"]]
     notes = json.loads((out / "config.json").read_text())["notes"]
     assert [note for note in notes if "'hidden': not readable, the extractor scores 0.00" in note]

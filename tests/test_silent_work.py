@@ -98,14 +98,14 @@ def test_training_names_its_long_work(
     quick, tmp_path: Path, random_llm: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     corpus = make_islands(tmp_path, rows=120)
-    changes = {**SHORT, "adapter.start": "words", "adapter.start_steps": 40}
+    changes = {**SHORT, "adapter.start": "words"}
     sets = [part for name, value in changes.items() for part in ("--set", f"{name}={value}")]
     command = ["train", str(corpus.path), "--llm", str(random_llm), "--device", "cpu", *sets]
     code, out, err = call([*command, "--out", str(tmp_path / "run")], capsys)
     assert (code, out) == (0, "")
-    for line in ("adapters started as words: ", "stage 1: ", "stage 2: ", "validation loss: ", "loading "):
+    for line in ("starting the adapters as words: ", "stage 1: ", "stage 2: ", "validation loss: ", "loading "):
         assert line in err, err
-    assert "start of adapter island: loss of the words" in err
+    assert "start of adapter island: the soft tokens explain" in err
     code, out, err = call([*command, "--out", str(tmp_path / "again"), "--quiet"], capsys)
     assert (code, out, err) == (0, "", "")
 

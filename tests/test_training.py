@@ -290,7 +290,7 @@ def test_divergence_from_the_start_is_an_error_and_no_run(corpus: Corpus, base_l
 
 def test_the_best_before_divergence_is_a_run(corpus: Corpus, base_llm: Path, tmp_path: Path) -> None:
     settings = config(stage1__lr_adapter=5e-3, stage2__lr_llm=1e30)
-    message = r"diverged in stage 2 at step \d+: .*; the best weights before divergence, of stage 2, step 0, were saved as the run"
+    message = r"diverged in stage 2 at step \d+: .*; the best weights before divergence, of stage 2, step 0, were saved"
     with pytest.raises(TrainingError, match=message):
         train(corpus, str(base_llm), tmp_path / "run", settings, device="cpu")
     run = Run.load(tmp_path / "run")

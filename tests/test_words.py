@@ -16,6 +16,8 @@ from vectalk.training.adapters import make_adapters
 from vectalk.training.data import Examples
 from vectalk.training.reporter import Silent
 from vectalk.training.trainer import train
+from vectalk.training.word_start import SIZE, _texts_of, bags_of, start_as_words
+from vectalk.training.words import frequencies, table_of
 from worlds import SHORT, log_of
 
 
@@ -94,22 +96,48 @@ def test_unknown_tasks_are_named(corpus: Corpus, random_llm: Path, tmp_path: Pat
 # ---- adapters started as words
 
 
-def test_started_adapters_speak_of_the_targets(corpus: Corpus, base_llm: Path, tmp_path: Path) -> None:
-    settings = config(adapter__start_steps=150, adapter__width=64, adapter__start_lr=5e-3)
+def test_started_adapters_speak_of_the_targets(corpus: Corpus, base_llm: Path) -> None:
+    settings = config(adapter__width=64, adapter__soft_tokens=4)
     model, examples = world_of(corpus, base_llm, settings)
     adapter = model.adapter("island")
     before = {name: p.clone() for name, p in model.llm.named_parameters()}
-    loud = words._rms(adapter, examples, [("island", row) for row in range(50)])
-    steps: list[tuple[int, int]] = []
-    losses = words.start(model, examples, settings, ["island"], lambda done, total: steps.append((done, total)))
-    first, last = losses["island"]
-    assert last < first - 0.2
-    assert steps == [(done, 150) for done in (0, *range(1, 151), 150)]
-    assert words._rms(adapter, examples, [("island", row) for row in range(50)]) == pytest.approx(loud, rel=0.1)
+    calls: list[tuple[int, int]] = []
+    explained = start_as_words(model, examples, ["island"], lambda done, total: calls.append((done, total)))
+    assert 0 < explained["island"] < 1
+    # The soft tokens of an island resemble the words of its own texts more than those of another island's texts.
+    numbers, slots = _texts_of(examples, adapter)
+    table, rows = table_of(model).detach(), torch.tensor([row for _, row in slots])
+    ids = examples.target_ids(numbers)
+    bags = bags_of(ids, 4, frequencies(ids, len(table))[0])
+    words_of = bags.embeddings(0, len(ids), table - table.mean(0)).detach()
+    words_of = words_of - words_of.mean(0)
+    soft = adapter(torch.from_numpy(corpus.spaces["island"].vectors[rows])).flatten(1).detach()
+    own = torch.nn.functional.cosine_similarity(soft, words_of).mean()
+    others = torch.nn.functional.cosine_similarity(soft, words_of.roll(7, 0)).mean()
+    assert own > others + 0.05
+    total = calls[0][1]
+    assert calls == [(0, total), (total, total)]
     assert all(torch.equal(before[name], p) for name, p in model.llm.named_parameters())
     again, _ = world_of(corpus, base_llm, settings)
-    words.start(again, examples, settings, ["island"])
+    start_as_words(again, examples, ["island"])
     assert all(torch.equal(a, b) for a, b in zip(adapter.parameters(), again.adapters.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp", "residual"])
+def test_soft_tokens_of_the_start_differ_about_zero_and_are_large(corpus: Corpus, base_llm: Path, kind: str) -> None:
+    model, examples = world_of(corpus, base_llm, config(adapter__kind=kind))
+    start_as_words(model, examples, ["island"])
+    space = corpus.spaces["island"]
+    soft = model.adapter("island")(torch.from_numpy(space.vectors[space.rows("train")])).flatten(1)
+    assert soft.mean(0).abs().max() < 0.3 * soft.std()
+    rms = (soft - soft.mean(0)).square().mean().sqrt().item()
+    assert rms == pytest.approx(SIZE * model.language.embedding_rms, rel=0.1)
+
+
+def test_a_shared_adapter_is_started_by_all_its_spaces(corpus: Corpus, base_llm: Path) -> None:
+    model, examples = world_of(corpus, base_llm, config())
+    spaces = start_as_words(model, examples, ["island", "island"])
+    assert list(spaces) == ["island"]
 
 
 def test_a_run_of_words_goes_on_as_if_nothing_had_been(corpus: Corpus, random_llm: Path, tmp_path: Path) -> None:
@@ -118,7 +146,7 @@ def test_a_run_of_words_goes_on_as_if_nothing_had_been(corpus: Corpus, random_ll
             if (stage, done) == (2, 7):
                 raise KeyboardInterrupt
 
-    settings = config(adapter__start="words", adapter__start_steps=5, stage1__rare_tokens=0.5, stage2__rare_tokens=0.3)
+    settings = config(adapter__start="words", stage1__rare_tokens=0.5, stage2__rare_tokens=0.3)
     whole = train(corpus, str(random_llm), tmp_path / "whole", settings, device="cpu")
     with pytest.raises(KeyboardInterrupt):
         train(corpus, str(random_llm), tmp_path / "parts", settings, device="cpu", reporter=Killed())

@@ -15,13 +15,21 @@ from vectalk.cli.common import (
     Quiet,
     RunPlace,
     Seed,
-    Temperature,
-    TopP,
     TrustEncoder,
     err,
     heartbeat,
     out,
     pairs,
+)
+from vectalk.cli.decoding_options import (
+    MinP,
+    NoRepeatNgramSize,
+    RepetitionPenalty,
+    Sample,
+    Temperature,
+    TopK,
+    TopP,
+    without_none,
 )
 from vectalk.errors import VectalkError
 
@@ -38,8 +46,13 @@ def chat(
     space: MovedSpaces = None,
     llm: MovedLlm = None,
     max_new_tokens: MaxNewTokens = 128,
-    temperature: Temperature = 0.0,
-    top_p: TopP = 1.0,
+    sample: Sample = False,
+    temperature: Temperature = None,
+    top_p: TopP = None,
+    top_k: TopK = None,
+    min_p: MinP = None,
+    repetition_penalty: RepetitionPenalty = None,
+    no_repeat_ngram_size: NoRepeatNgramSize = None,
     trust_encoder: TrustEncoder = False,
     seed: Seed = 0,
     device: Device = "auto",
@@ -53,10 +66,21 @@ def chat(
     from vectalk.talk import ELM
     from vectalk.talk.chat import Chat
 
-    settings = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
+    settings = without_none(
+        max_new_tokens=max_new_tokens,
+        sample=sample or None,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        no_repeat_ngram_size=no_repeat_ngram_size,
+        seed=seed,
+    )
     elm = ELM.from_pretrained(
         run, spaces=pairs(space or [], "--space"), llm=llm, device=device, trust_encoder=trust_encoder
     )
+    elm.decoding(**settings)  # raises an error for a wrong setting
     talk = Chat(elm, settings)
     for slot, value in pairs(bind or [], "--bind").items():
         _say(talk, f"/bind {slot} = {value}", quiet, as_json)

@@ -60,15 +60,6 @@ TrustEncoder = Annotated[
     ),
 ]
 MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", help="Longest answer, in tokens.")]
-Temperature = Annotated[
-    float, typer.Option("--temperature", help="Temperature of sampling; 0 always takes the most likely token (greedy).")
-]
-TopP = Annotated[
-    float,
-    typer.Option(
-        "--top-p", help="Sample only from the most likely tokens that together have this probability (0 to 1)."
-    ),
-]
 Bind = Annotated[
     list[str] | None,
     typer.Option(

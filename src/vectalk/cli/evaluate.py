@@ -8,6 +8,7 @@ import typer
 from rich.console import Group
 
 from vectalk.cli import common
+from vectalk.cli.decoding_options import NoRepeatNgramSize, RepetitionPenalty
 from vectalk.cli.llm_options import FORMS, LLMOptions, takes_llm
 from vectalk.errors import EvaluationError
 
@@ -75,6 +76,8 @@ def evaluate(
         int, typer.Option("--readback-texts", help="Largest number of training texts of a task to fit its read-back.")
     ] = 6000,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", help="Longest answer, in tokens.")] = 160,
+    repetition_penalty: RepetitionPenalty = None,
+    no_repeat_ngram_size: NoRepeatNgramSize = None,
     overwrite: common.Overwrite = False,
     seed: common.Seed = 0,
     device: common.Device = "auto",
@@ -126,6 +129,8 @@ def evaluate(
             readback_texts=readback_texts,
             seed=seed,
             max_new_tokens=max_new_tokens,
+            repetition_penalty=repetition_penalty,
+            no_repeat_ngram_size=no_repeat_ngram_size,
         )
     card = read_json(out / "config.json")
     few = len(card["tasks"]) <= DETAILED

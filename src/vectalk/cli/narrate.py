@@ -17,11 +17,18 @@ from vectalk.cli.common import (
     Quiet,
     RunPlace,
     Seed,
-    Temperature,
-    TopP,
     emit,
     pairs,
     progress,
+)
+from vectalk.cli.decoding_options import (
+    MinP,
+    NoRepeatNgramSize,
+    RepetitionPenalty,
+    Temperature,
+    TopK,
+    TopP,
+    without_none,
 )
 
 app = typer.Typer(add_completion=False)
@@ -49,8 +56,12 @@ def narrate(
         int, typer.Option("--batch-size", min=1, help="Number of answers generated at the same time.")
     ] = 128,
     max_new_tokens: MaxNewTokens = 128,
-    temperature: Temperature = 0.0,
-    top_p: TopP = 1.0,
+    temperature: Temperature = None,
+    top_p: TopP = None,
+    top_k: TopK = None,
+    min_p: MinP = None,
+    repetition_penalty: RepetitionPenalty = None,
+    no_repeat_ngram_size: NoRepeatNgramSize = None,
     ray: Annotated[
         bool,
         typer.Option(
@@ -84,7 +95,17 @@ def narrate(
     from vectalk.talk.ray_narration import narrate_with_ray
 
     load: dict[str, Any] = {"spaces": pairs(moved or [], "--space"), "llm": llm, "device": device}
-    decoding = Decoding(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
+    settings = without_none(
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        no_repeat_ngram_size=no_repeat_ngram_size,
+        seed=seed,
+    )
+    decoding = Decoding.of(settings)
     what: dict[str, Any] = {"task": task, "question": question, "name": read_as, "rows": rows, "decoding": decoding}
     write: Callable[..., dict[str, Any]]
     if ray:

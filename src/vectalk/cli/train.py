@@ -67,6 +67,18 @@ def train(
     seed: Annotated[
         int | None, typer.Option("--seed", help="Seed of all random choices. Default: the setting `seed`.")
     ] = None,
+    report_to: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--report-to", help="Send the figures of training to tensorboard, wandb or mlflow too; may be repeated."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Train nothing: measure a few steps, and show parameters, tokens, memory and time."
+        ),
+    ] = False,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -78,6 +90,9 @@ def train(
     from vectalk.tasks import Corpus
     from vectalk.training import TrainConfig, make_trainer
     from vectalk.training.folder import base_of
+    from vectalk.training.recipe import choose_recipe
+    from vectalk.training.rehearsal import rehearse
+    from vectalk.training.setup import Setup
     from vectalk.training.start import llm_of
 
     overrides: dict[str, Any] = {}
@@ -97,25 +112,31 @@ def train(
         llm, revision = base_of(out, revision)
     if (before is None) == (llm is None):
         raise TrainingError("give either --llm (the base LLM) or --from (a run to start from)")
-    settings = TrainConfig.load(config, overrides)
+    base = llm or llm_of(before)  # type: ignore[arg-type] # one of the two is given
+    if report_to:
+        overrides["report_to"] = report_to
+    recipe = None if resume else choose_recipe(base, revision)
+    settings = TrainConfig.load(config, overrides, recipe)
     first = os.environ.get("RANK", "0") == "0"  # only the first process prints
     if not first:
         heartbeat.end()
     opened = Corpus.load(corpus, pairs(space or [], "--space"))
+    if recipe is not None and settings.recipe == recipe.name:
+        note(str(recipe), quiet or not first)
+    options: dict[str, Any] = {"revision": revision, "device": device, "resume": resume, "start": before}
     with progress(quiet or not first) as bar:
-        trainer = make_trainer(
-            opened,
-            llm or llm_of(before),  # type: ignore[arg-type] # one of the two is there
-            out,
-            settings,
-            revision=revision,
-            device=device,
-            resume=resume,
-            start=before,
-            trust_encoder=trust_encoder,
-            reporter=BarReporter(bar),
-        )
-        run = trainer.run()
+        reporter = BarReporter(bar)
+        if dry_run:
+            setup = Setup.make(opened, base, out, settings, claim=False, progress=reporter.work, **options)
+            estimate = rehearse(setup, reporter)
+        else:
+            trainer = make_trainer(
+                opened, base, out, settings, reporter=reporter, trust_encoder=trust_encoder, **options
+            )
+            run = trainer.run()
+    if dry_run:
+        emit({"config": settings.model_dump(), "estimate": estimate.to_dict()}, str(estimate), as_json)
+        return
     note(f"run written to {run.path}; ask it with `vectalk ask {run.path} ...`", quiet or not first)
     if as_json and first:
         emit({"run": str(run.path), **run.card.model_dump()}, "", True)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from vectalk.decoding.decoder import Decoder, Vectors
+from vectalk.decoding.processing import process
 from vectalk.decoding.sampling import choose, precise
 from vectalk.decoding.settings import Decoding
 from vectalk.decoding.text_stream import TextStream
@@ -192,12 +193,14 @@ class DecodeLoop:
     def _deal(self, logits: torch.Tensor, start: int) -> None:
         """Choose the next token of the active rows from `start` on."""
         rows = self._active[start:]
+        logits = process(logits, rows)
         if all(row.decoding.greedy for row in rows):
             tokens = logits.argmax(-1)
         else:
             settings = [
-                (r.decoding.temperature, r.decoding.top_p, 0.0 if r.draws is None else r.draws[len(r.ids)])
+                (d.temperature, d.top_p, 0.0 if r.draws is None else r.draws[len(r.ids)], d.top_k, d.min_p)
                 for r in rows
+                for d in [r.decoding]
             ]
             # In float32 a draw above 1 - 2 ** -25 would be 1.
             columns = torch.tensor(settings, dtype=precise(logits.device), device=logits.device).unbind(1)

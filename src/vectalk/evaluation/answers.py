@@ -15,6 +15,7 @@ from vectalk.files import whole_rows
 from vectalk.space import VectorSpace
 
 CHUNK = 128  # answers per write to the file
+WITHOUT_EFFECT = {"repetition_penalty": 1.0, "no_repeat_ngram_size": 0}
 
 Slots = dict[str, tuple[str, np.ndarray]]
 """Slot name -> (name of the space, vector [D])."""
@@ -106,27 +107,40 @@ class Answers:
         cache: stores the answers.
         identity: identifies the generator and its weights.
         max_new_tokens: longest answer, in tokens.
+        settings: further decoding settings that the generator takes, as the user gave them.
     """
 
-    def __init__(self, generator: Generator, cache: AnswerCache, *, identity: str, max_new_tokens: int) -> None:
+    def __init__(
+        self, generator: Generator, cache: AnswerCache, *, identity: str, max_new_tokens: int, **settings: Any
+    ) -> None:
         self.generator, self.cache = generator, cache
-        self.identity, self.max_new_tokens = identity, max_new_tokens
+        self.decoding = {"max_new_tokens": max_new_tokens, **settings}
+        used = decoding_of(generator, self.decoding)
+        # A setting without effect is no part of the key: answers of older evaluations remain usable.
+        effective = {name: used[name] for name, value in WITHOUT_EFFECT.items() if used.get(name, value) != value}
+        self.mark = f"{identity}\0{max_new_tokens}" + (f"\0{json.dumps(effective)}" if effective else "")
 
     def __call__(self, questions: Sequence[tuple[str, Slots]], what: str) -> list[str]:
         """Return one answer for each question; `what` is the label of the questions in the progress."""
 
         def answer(places: list[int], progress: Callable[[int, int], None]) -> Sequence[str]:
             prompts, slots = [questions[i][0] for i in places], [questions[i][1] for i in places]
-            return self.generator.generate(prompts, slots, max_new_tokens=self.max_new_tokens, progress=progress)
+            return self.generator.generate(prompts, slots, progress=progress, **self.decoding)
 
         return self.cache([self._key(prompt, slots) for prompt, slots in questions], what, answer)
 
     def _key(self, prompt: str, slots: Slots) -> str:
-        digest = hashlib.sha256(f"{self.identity}\0{self.max_new_tokens}\0{prompt}".encode())
+        digest = hashlib.sha256(f"{self.mark}\0{prompt}".encode())
         for slot in sorted(slots):
             space, vector = slots[slot]
             digest.update(f"\0{slot}\0{space}\0".encode() + np.asarray(vector, np.float32).tobytes())
         return digest.hexdigest()
+
+
+def decoding_of(generator: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the complete decoding settings of a generator that fills in what is left out; else the settings alone."""
+    complete = getattr(generator, "decoding", None)
+    return dict(settings) if complete is None else dict(complete(**settings).settings())
 
 
 def run_identity(generator: Any) -> str:

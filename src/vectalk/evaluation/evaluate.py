@@ -13,12 +13,22 @@ from typing import Any
 import numpy as np
 
 from vectalk.errors import EvaluationError, VectalkError
-from vectalk.evaluation.answers import AnswerCache, Answers, Ask, Generator, Progress, run_identity, run_path
+from vectalk.evaluation.answers import (
+    AnswerCache,
+    Answers,
+    Ask,
+    Generator,
+    Progress,
+    decoding_of,
+    run_identity,
+    run_path,
+)
 from vectalk.evaluation.conditions import EXTRA, Conditions
 from vectalk.evaluation.metrics.behaviour import item_behaviour
 from vectalk.evaluation.metrics.claims import claims
 from vectalk.evaluation.metrics.consistency import consistency
 from vectalk.evaluation.metrics.distinctness import distinctness
+from vectalk.evaluation.metrics.loops import looping
 from vectalk.evaluation.metrics.named import named_titles
 from vectalk.evaluation.metrics.profiles import item_texts, user_behaviour
 from vectalk.evaluation.metrics.recovery import recovery
@@ -165,6 +175,7 @@ class _Measurement:
         yield from claims(given, self.facts)
         yield from named_titles(given, self.facts)
         yield from distinctness(given)
+        yield from looping(given)
         task = given.task
         if task.about is None or len(set(task.slots.values())) > 1:
             return
@@ -221,7 +232,7 @@ class _Measurement:
         return readback
 
     def _asking(self, generator: Generator, identity: str, kept: AnswerCache) -> Ask:
-        return Answers(generator, kept, identity=identity, max_new_tokens=self.settings.max_new_tokens)
+        return Answers(generator, kept, identity=identity, **self.settings.decoding)
 
     def _first_stage(self, kept: AnswerCache) -> Ask | str:
         """Return what asks the model after its first stage, or why there is none."""
@@ -264,6 +275,7 @@ class _Measurement:
                 **{k: corpus.card[k] for k in ("suite", "teacher", "counts", "spaces")},
             },
             **self.settings.plain(),
+            "decoding": decoding_of(self.generator, self.settings.decoding),
             "encoder": self.encoder_name,
             "same_encoder": self.same_encoder,
             "tasks": [task.name for task in self.tasks],

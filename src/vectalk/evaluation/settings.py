@@ -38,6 +38,8 @@ class Settings:
         readback_texts: training references of a task that a read-back is fitted on at most.
         seed: decides samples, permutations, probes and resamples.
         max_new_tokens: longest answer.
+        repetition_penalty: see `Decoding`; the default of the run when None.
+        no_repeat_ngram_size: see `Decoding`; the default of the run when None.
     """
 
     tasks: tuple[str, ...] | None = None
@@ -50,6 +52,8 @@ class Settings:
     readback_texts: int = MOST_TEXTS
     seed: int = 0
     max_new_tokens: int = 160
+    repetition_penalty: float | None = None
+    no_repeat_ngram_size: int | None = None
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.conditions) - set(ALL))
@@ -91,6 +95,12 @@ class Settings:
     def chosen(self) -> list[str]:
         """The conditions that take part, in their order."""
         return [name for name in ALL if name in {*self.conditions, *REQUIRED}]
+
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """The settings of decoding, without those that are left to the run."""
+        names = ("max_new_tokens", "repetition_penalty", "no_repeat_ngram_size")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def plain(self) -> dict[str, Any]:
         """Return the settings for JSON."""

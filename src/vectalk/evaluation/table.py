@@ -27,6 +27,7 @@ NAMES = {
     "bc_spearman/text": "rho t",
     "distinct": "distinct",
     "self_bleu": "alike",
+    "loops": "loops",
 }
 SUMMARY = {"sc": "SC", "nsc": "nSC", "bc_auc": "BC (AUC)", "recovery": "recovery", "claims_precision": "true claims"}
 SHORT = {

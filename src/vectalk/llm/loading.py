@@ -6,7 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +33,8 @@ TOKENIZER = ("*.json", "*.model", "*.txt", "*.jinja")
 WEIGHTS = (*TOKENIZER, "*.safetensors")
 LEFT_OUT = ("*/*", "consolidated*")
 SAMPLES, SAMPLE_BYTES = 64, 1 << 14
+# What an LLM may recommend for sampling; vectalk has a setting of the same name and meaning for each.
+RECOMMENDED = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "no_repeat_ngram_size")
 WHOLE, WHOLE_BYTES = "whole:", 256 << 20
 
 
@@ -50,6 +52,7 @@ class LanguageModel:
         embedding_rms: root mean square of the token embeddings as they enter the first layer.
         fingerprint: of its weights (see `fingerprint`).
         own_dtype: the type of the weights as they are saved, where the configuration says so.
+        recommended: the settings that its generation_config.json recommends for sampling (see `RECOMMENDED`).
     """
 
     model: PreTrainedModel
@@ -60,6 +63,15 @@ class LanguageModel:
     embedding_rms: float
     fingerprint: str | None = None
     own_dtype: str | None = None
+    recommended: dict[str, Any] = field(default_factory=dict)
+
+    def save_recommended(self, folder: str | Path) -> None:
+        """Write the recommended settings into the generation_config.json of a folder, for those who load the LLM."""
+        if self.recommended:
+            settings: Any = self.model.generation_config
+            GenerationConfig(**{**settings.to_diff_dict(), "do_sample": True, **self.recommended}).save_pretrained(
+                folder
+            )
 
     @property
     def hidden_size(self) -> int:
@@ -300,13 +312,17 @@ def wrap(
             "belong together; put the tokenizer beside the LLM that it was made for"
         )
     plain_head = check_embeddings(model, name)
-    # What a checkpoint recommends for sampling (a repetition penalty, say) would leak into every answer.
+    # What a checkpoint recommends for sampling (a repetition penalty, say) would leak into every answer: it is stored
+    # beside the model, for those who ask for it.
+    recommended = {
+        key: value for key in RECOMMENDED if (value := getattr(model.generation_config, key, None)) is not None
+    }
     kept = ("bos_token_id", "eos_token_id", "pad_token_id")
     model.generation_config = GenerationConfig(**{key: getattr(model.generation_config, key, None) for key in kept})
     with torch.no_grad():
         size = min(int(model.config.get_text_config().vocab_size), 8192)
         rms = table(torch.arange(size, device=model.device)).float().square().mean().sqrt().item()
-    return LanguageModel(model, tokenizer, name, revision, plain_head, rms)
+    return LanguageModel(model, tokenizer, name, revision, plain_head, rms, recommended=recommended)
 
 
 @torch.no_grad()

@@ -41,6 +41,7 @@ class ExportCard(BaseModel):
         adapters: space -> name of the space whose folder has its adapter.
         ids_equal: whether a server that renders the chat template itself gets the same token ids.
         question: the first question whose token ids differ; empty when none does.
+        recommended: sampling settings that the LLM recommends.
     """
 
     model_config = ConfigDict(strict=True)
@@ -52,6 +53,7 @@ class ExportCard(BaseModel):
     adapters: dict[str, FolderName]
     ids_equal: bool = False
     question: str = ""
+    recommended: dict[str, int | float] = Field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> ExportCard:
@@ -109,6 +111,7 @@ def export_merged(
             "template": prompts.template,
             "frame": asdict(prompts.frame),
             "adapters": {name: model.adapter(name).config.space for name in model.adapters},
+            "recommended": model.language.recommended,
             **compare_ids(run, prompts, folder),
         }
         write_json(folder / MARKER, report)

@@ -320,6 +320,7 @@ def save_model(folder: Path, model: ElmModel, trained: str, peft_model: Any = No
             peft_model.save_pretrained(folder / "lora")
         elif trained == "full":
             model.llm.save_pretrained(folder / "llm")
+            model.language.save_recommended(folder / "llm")
             model.language.tokenizer.save_pretrained(folder / "llm")
 
 

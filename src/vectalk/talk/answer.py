@@ -9,7 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
 from vectalk.display import html_table, to_pandas
-from vectalk.space import Support
+from vectalk.space import Point, Support, VectorSpace
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -137,6 +137,17 @@ class Answer:
         text = self.text if self.abstained is None else f"no answer: {self.abstained}"
         cut = "" if self.finished or self.abstained else " <i>(cut)</i>"
         return f"<p>{escape(text)}{cut}</p>" + html_table(["slot", "vector", "support", "nearest entities"], rows)
+
+
+def report(point: Point, count: int = 5) -> SlotReport:
+    """Describe a point: its support and its `count` nearest real entities."""
+    space = VectorSpace.of(point)
+    rows, similarities = space.neighbors(point, count)
+    near = tuple(
+        Neighbor(str(space.column("id")[int(r)].as_py()), space.title(int(r)), float(s))
+        for r, s in zip(rows, similarities, strict=True)
+    )
+    return SlotReport(space.name, point.source, space.support(point), near, point.notes)
 
 
 def to_arrow(answers: Sequence[Answer]) -> pa.Table:

@@ -19,8 +19,8 @@ from vectalk.concepts import shelf
 from vectalk.errors import PromptError
 from vectalk.files import write_text
 from vectalk.space import Point, VectorSpace
-from vectalk.talk.answer import Answer
-from vectalk.talk.elm import ELM, report
+from vectalk.talk.answer import Answer, report
+from vectalk.talk.elm import ELM
 from vectalk.tasks.suite import slots_in
 
 MOST_OFFERS = 20  # most completions or wordings that are offered
@@ -160,8 +160,6 @@ class Chat:
         """`/set temperature 0.7`: change a decoding setting; without arguments, list the changed settings."""
         words = rest.split()
         if words:
-            from vectalk.decoding.settings import Decoding
-
             if len(words) != 2:
                 raise PromptError(f"/set takes a name and a value, not {rest!r}")
             try:
@@ -170,7 +168,8 @@ class Chat:
                 value = words[1]
             if not isinstance(value, (int, float)):
                 raise PromptError(f"{words[0]} takes a number, not {words[1]!r}")
-            Decoding.of(settings := {**self.settings, words[0]: value})
+            settings = {**self.settings, words[0]: value}
+            self.elm.decoding(**settings)  # raises an error for a wrong setting
             self.settings = settings
         yield ", ".join(f"{name} {value}" for name, value in self.settings.items()) or "the default settings"
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from vectalk.concepts.shelf import FUNCTIONS
+from vectalk.decoding.defaults import complete, read_defaults
 from vectalk.decoding.settings import Decoding, Generated
 from vectalk.errors import EngineError, PromptError
 from vectalk.model import ElmModel, PromptFormat
@@ -23,7 +24,7 @@ from vectalk.model.run_copy import copy_run
 from vectalk.readback.shelf import FOLDER, text_function
 from vectalk.space import Point, VectorSpace
 from vectalk.space.expression import Function
-from vectalk.talk.answer import Answer, Neighbor, SlotReport
+from vectalk.talk.answer import Answer, report
 from vectalk.talk.candidates import Reranker, generate_candidates, keep_nearest, task_of
 from vectalk.talk.engine import Engine, TransformersEngine
 from vectalk.talk.influence import influence as influence_of
@@ -44,6 +45,9 @@ class ELM:
         spaces: spaces by name.
         engine: the engine that writes answers; the model in this process when omitted.
         trust_encoder: load the text encoder that a space or a read-back names even if vectalk does not know it.
+
+    Attributes:
+        defaults: the decoding settings that the run stores; see `decoding`.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class ELM:
         self.run, self.spaces, self.trust_encoder = run, spaces, trust_encoder
         self._model, self._prompts = model, prompts
         self.engine: Engine = engine or TransformersEngine(self.model, self.prompts)
+        self.defaults = read_defaults(run.path)
         self._rerankers: dict[tuple[str, str], Reranker] = {}
         self._fitting = threading.Lock()
 
@@ -149,6 +154,10 @@ class ELM:
         return self.run.corpus_path
 
     # ---- asking
+
+    def decoding(self, **settings: Any) -> Decoding:
+        """Return complete decoding settings; see `vectalk.decoding.defaults.complete` for those that you leave out."""
+        return complete(settings, self.defaults, getattr(self.engine, "recommended", None))
 
     def point(self, slot: str, value: Binding, question: str | None = None) -> Point:
         """Turn the value bound to a slot into a point of the slot's space.
@@ -245,7 +254,7 @@ class ELM:
                 is returned; the first candidate is the answer that `candidates=1` gives.
             encoder: text encoder of the read-back: `minilm`, `tfidf`, or a sentence transformer.
             progress: called with the number of finished answers and the total.
-            settings: fields of `Decoding`: `max_new_tokens`, `temperature`, `top_p`, `beams`, `seed`, `stop`.
+            settings: `sample=True` for the sampling that the LLM recommends, and fields of `Decoding`.
 
         Returns:
             An Answer, or a list of them.
@@ -260,7 +269,7 @@ class ELM:
             raise PromptError(
                 f"{len(questions)} questions but {len(bindings_list)} bindings; give one mapping for each question"
             )
-        decoding = Decoding.of(settings)
+        decoding = self.decoding(**settings)
         if not 1 <= candidates <= 1024:
             raise PromptError(f"candidates is {candidates}; allowed is 1 to 1024")
         points = [self.bind(q, b) for q, b in zip(questions, bindings_list, strict=True)]
@@ -331,7 +340,7 @@ class ELM:
         **settings: Any,
     ) -> Iterator[str | Answer]:
         """Ask one question: yield pieces of text as the model writes them, then the Answer."""
-        decoding = Decoding.of(settings)
+        decoding = self.decoding(**settings)
         points = self.bind(question, bindings or {})
         answer = self._empty(question, points, decoding, neighbors, strict)
         if answer.abstained is None:
@@ -346,9 +355,11 @@ class ELM:
         *,
         max_new_tokens: int = 128,
         progress: Callable[[int, int], None] = lambda done, total: None,
+        **settings: Any,
     ) -> list[str]:
-        """Answer many questions greedily, texts only; `slots` maps each slot to (space, vector [D])."""
-        answers = self.engine.generate(prompts, slots, Decoding(max_new_tokens=max_new_tokens), progress)
+        """Answer many questions, texts only, greedily by default; `slots` maps each slot to (space, vector [D])."""
+        decoding = self.decoding(max_new_tokens=max_new_tokens, **settings)
+        answers = self.engine.generate(prompts, slots, decoding, progress)
         return [answer.text for answer in answers]
 
     def _empty(
@@ -374,17 +385,6 @@ class ELM:
         if not generated.finished:
             cut = "max_new_tokens" if reached or not generated.ids else "context"
         return replace(answer, text=generated.text, finished=generated.finished, influence=token_influence, cut=cut)
-
-
-def report(point: Point, count: int = 5) -> SlotReport:
-    """Describe a point: its support and its `count` nearest real entities."""
-    space = VectorSpace.of(point)
-    rows, similarities = space.neighbors(point, count)
-    near = tuple(
-        Neighbor(str(space.column("id")[int(r)].as_py()), space.title(int(r)), float(s))
-        for r, s in zip(rows, similarities, strict=True)
-    )
-    return SlotReport(space.name, point.source, space.support(point), near, point.notes)
 
 
 def as_slots(points: Mapping[str, Point]) -> dict[str, tuple[str, np.ndarray]]:

@@ -9,10 +9,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LogitsProcessorList
 
 from vectalk.decoding.decoder import Decoder, can_decode
 from vectalk.decoding.loop import DecodeLoop, Row, Tally
+from vectalk.decoding.processing import AnswerPenalties
 from vectalk.decoding.settings import Decoding, Generated
 from vectalk.decoding.text_stream import TextStream
 from vectalk.errors import PromptError
@@ -74,6 +75,11 @@ class TransformersEngine:
     def _loop(self) -> DecodeLoop | None:
         """The decoding loop; None where the model does not support it."""
         return DecodeLoop(self.decoder, self.prompts.stop_ids, self.batch_size) if can_decode(self.model) else None
+
+    @property
+    def recommended(self) -> dict[str, Any]:
+        """The settings that the LLM recommends for sampling."""
+        return self.model.language.recommended
 
     def _sized_loop(self) -> DecodeLoop | None:
         with self._loop_lock:
@@ -210,7 +216,8 @@ class TransformersEngine:
         room = (self.model.language.context or 1 << 30) - batch.input_ids.shape[1]
         sampling: dict[str, Any] = {}
         if not decoding.greedy:
-            sampling = {"temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": 0}
+            sampling = {"temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": decoding.top_k}
+            sampling["min_p"] = decoding.min_p
         settings = GenerationConfig(
             max_new_tokens=min(decoding.max_new_tokens, room),
             do_sample=not decoding.greedy,
@@ -219,11 +226,14 @@ class TransformersEngine:
             pad_token_id=self.prompts.pad_id,
             **sampling,
         )
+        processors = LogitsProcessorList([AnswerPenalties(decoding)] if decoding.penalizes else [])
         device = self.model.device
         with self._generate_lock, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             # Without a seed for each batch, the same question would get the same answers in every batch.
             torch.manual_seed(decoding.seed + numbers[0])
-            written = self.model.generate(batch.to(device), generation_config=settings).tolist()
+            written = self.model.generate(
+                batch.to(device), generation_config=settings, logits_processor=processors
+            ).tolist()
         return [self._cut(ids, decoding) for ids in written]
 
     def _cut(self, ids: list[int], decoding: Decoding) -> Generated:

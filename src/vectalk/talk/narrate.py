@@ -131,7 +131,7 @@ def job(
         name: treat the vectors as belonging to this space of the run; required where the run was not trained on
             them.
         rows: rows of a part.
-        decoding: the decoding settings; greedy decoding when omitted.
+        decoding: the decoding settings, None in a field for the default of the run; greedy decoding when omitted.
 
     Raises:
         PromptError: the space, the task or the question does not fit the run.
@@ -166,7 +166,8 @@ def job(
         raise PromptError(
             f"{space} has {vectors_space.dim} dimensions, space {name!r} of the run has {elm.spaces[name].dim}"
         )
-    return Job(elm, vectors_space, name, question, decoding or Decoding(), rows, Path(out))
+    settings = (decoding or Decoding()).resolved(elm.defaults)
+    return Job(elm, vectors_space, name, question, settings, rows, Path(out))
 
 
 def narrate(
@@ -183,7 +184,7 @@ def narrate(
         progress: called with the number of finished rows and the total of this shard.
 
     Returns:
-        Counts: written `rows` and `parts`, `skipped` parts, `seconds`.
+        Counts: written `rows` and `parts`, `skipped` parts, `seconds`; the folder `out` and the settings `decoding`.
 
     Raises:
         EngineError: the folder holds the narration of something else.
@@ -205,13 +206,14 @@ def narrate(
 
 
 def summary(job: Job, parts: int, written: Sequence[int], started: float) -> dict[str, Any]:
-    """Return the counts of a batch generation: written parts and rows, skipped parts, seconds since `started`."""
+    """Return the report of a batch generation: counts of parts and rows, seconds since `started`, settings."""
     return {
         "parts": len(written),
         "rows": sum(len(job.rows_of(part)) for part in written),
         "skipped": parts - len(written),
         "seconds": round(time.monotonic() - started, 3),
         "out": str(job.folder),
+        "decoding": job.decoding.settings(),
     }
 
 

@@ -53,7 +53,7 @@ def narrate_with_ray(
         what: further arguments of `vectalk.talk.narrate.job`.
 
     Returns:
-        Counts: written `rows` and `parts`, `skipped` parts, `seconds`.
+        The report of `narrate`.
 
     Raises:
         EngineError: Ray is not installed; the folder holds the narration of something else.

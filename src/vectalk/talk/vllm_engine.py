@@ -130,6 +130,7 @@ class VllmEngine:
         except ImportError:
             raise EngineError("the vLLM engine needs vLLM: pip install 'vectalk[vllm]'") from None
         self.exported = Exported(folder)
+        self.recommended = self.exported.report.recommended
         self._params = vllm.SamplingParams
         safe = {"load_format": "safetensors", "trust_remote_code": False, **options}
         self._llm = vllm.LLM(model=str(folder), enable_prompt_embeds=True, **safe)
@@ -198,6 +199,7 @@ class VllmHttpEngine:
         as_text: bool = False,
     ) -> None:
         self.exported, self.url, self.together = Exported(folder), url.rstrip("/"), together
+        self.recommended = self.exported.report.recommended
         self.as_text = as_text
         if as_text and not self.exported.report.ids_equal:
             raise EngineError(
@@ -302,6 +304,22 @@ def check_decoding(decoding: Decoding) -> None:
     """Raise a PromptError for settings that vLLM does not support."""
     if decoding.beams > 1:
         raise PromptError(f"beams is {decoding.beams}, but the vLLM engines have no beam search; use beams=1")
+    if decoding.repetition_penalty not in (None, 1.0):
+        raise PromptError(
+            f"repetition_penalty is {decoding.repetition_penalty}, but vLLM would count the tokens of the prompt too, "
+            "not only those of the answer; give repetition_penalty=1 (which replaces a default of the run), or ask "
+            "without a vLLM engine"
+        )
+    if decoding.no_repeat_ngram_size:
+        raise PromptError(
+            f"no_repeat_ngram_size is {decoding.no_repeat_ngram_size}, but vLLM has no such setting; give "
+            "no_repeat_ngram_size=0 (which replaces a default of the run), or ask without a vLLM engine"
+        )
+    if decoding.min_p and decoding.top_p < 1 and not decoding.greedy:
+        raise PromptError(
+            f"min_p is {decoding.min_p} and top_p is {decoding.top_p}, but vLLM applies them in another order, which "
+            "gives other answers; give only one of them to a vLLM engine"
+        )
 
 
 def sampling(decoding: Decoding, number: int) -> dict[str, Any]:
@@ -309,6 +327,7 @@ def sampling(decoding: Decoding, number: int) -> dict[str, Any]:
     settings: dict[str, Any] = {"max_tokens": decoding.max_new_tokens, "temperature": decoding.temperature}
     if not decoding.greedy:
         settings |= {"top_p": decoding.top_p, "seed": decoding.seed * 1_000_003 + number}
+        settings |= {"top_k": decoding.top_k or -1, "min_p": decoding.min_p}  # -1 is all tokens in every version
     if decoding.stop:
         settings["stop"] = list(decoding.stop)
     return settings

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vectalk.errors import TrainingError
 from vectalk.model.adapter import Kind
 from vectalk.reading.yaml_text import read_yaml
+from vectalk.training.recipe import RECIPES, Recipe, RecipeName, merged
+from vectalk.training.trackers import TRACKERS
 
 
 class AdapterConfig(BaseModel):
@@ -22,10 +24,8 @@ class AdapterConfig(BaseModel):
         dropout: dropout probability on the hidden layer of the MLP.
         shared: groups of spaces of the same dimension that share an adapter, e.g. `[[film, user]]` for the item and
             user vectors of one factorisation; each space has its own normaliser.
-        start: `random`, or `words`: before stage 1 the adapters learn, without running the LLM, to map vectors to soft
-            tokens that look like a sum of the embeddings of the target's words (see `words`).
-        start_steps: optimiser steps of the start `words`, each of 128 texts.
-        start_lr: learning rate of the start `words`.
+        start: `random`, or `words`: before training the adapters are solved in closed form, so that the soft tokens
+            look like the words of the targets (see `word_start`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,8 +36,6 @@ class AdapterConfig(BaseModel):
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     shared: list[list[str]] = Field(default_factory=list)
     start: Literal["random", "words"] = "random"
-    start_steps: int = Field(500, ge=1)
-    start_lr: float = Field(2e-3, gt=0)
 
     @model_validator(mode="after")
     def _groups_are_disjoint(self) -> "AdapterConfig":
@@ -102,6 +100,7 @@ class TrainConfig(BaseModel):
     """All settings of a run, except its corpus and its base LLM.
 
     Attributes:
+        recipe: set of defaults that these settings started from (see `recipe`).
         adapter: shape of the adapters.
         stage1: first stage; by default it trains the adapters with a frozen LLM.
         stage2: second stage; by default it trains the adapters and all weights of the LLM.
@@ -127,6 +126,8 @@ class TrainConfig(BaseModel):
         eval_examples: largest number of validation examples per evaluation.
         eval_answers: number of validation questions that the model answers at each evaluation, with right and with
             shuffled vectors, to log semantic consistency; only for spaces of a text encoder. 0 turns it off.
+        choose_decoding: after training, compare a few penalties on repetition on validation examples, and store the
+            best as the default of the run (see `decoding_choice`). For pretrained LLMs, whose answers may loop.
         save_every: optimiser steps between checkpoints.
         keep: number of checkpoints to keep; older ones are deleted.
         seed: seed of all random choices.
@@ -134,10 +135,13 @@ class TrainConfig(BaseModel):
         autocast: dtype of matrix products, whatever the dtype of the weights; `auto` is bfloat16 on devices where it
             is faster (GPUs with bfloat16; CPUs with avx512_bf16 or amx, for LLMs of width 256 or more), else the dtype
             of the weights.
+        report_to: experiment trackers to which the figures of training.jsonl are sent too: `tensorboard`, `wandb`,
+            `mlflow`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    recipe: RecipeName = "from scratch"
     adapter: AdapterConfig = AdapterConfig()
     stage1: StageConfig = StageConfig(steps=1000, llm="frozen", lr_adapter=6e-3)
     stage2: StageConfig = StageConfig(steps=3000, llm="full", lr_adapter=3e-3, lr_llm=5e-4)
@@ -154,11 +158,21 @@ class TrainConfig(BaseModel):
     eval_every: int = Field(100, ge=1)
     eval_examples: int = Field(512, ge=2)
     eval_answers: int = Field(0, ge=0)
+    choose_decoding: bool = False
     save_every: int = Field(500, ge=1)
     keep: int = Field(2, ge=1)
     seed: int = Field(0, ge=0)
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     autocast: Literal["auto", "none", "bfloat16"] = "auto"
+    report_to: list[str] = Field(default_factory=list)
+
+    @field_validator("report_to")
+    @classmethod
+    def _trackers_are_known(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in TRACKERS:
+                raise ValueError(f"there is no tracker {name!r}; allowed are {', '.join(TRACKERS)}")
+        return names
 
     @model_validator(mode="after")
     def _stages_agree(self) -> "TrainConfig":
@@ -179,8 +193,15 @@ class TrainConfig(BaseModel):
         return self
 
     @classmethod
-    def load(cls, path: str | Path | None, overrides: dict[str, object] | None = None) -> "TrainConfig":
+    def load(
+        cls, path: str | Path | None, overrides: dict[str, object] | None = None, recipe: Recipe | None = None
+    ) -> "TrainConfig":
         """Read settings from a YAML file, and replace those that `overrides` (by dotted name) contains.
+
+        Args:
+            path: the file; without one, all settings that `overrides` lacks are the recipe's.
+            overrides: setting -> value.
+            recipe: gives the defaults, unless the file or `overrides` names a recipe.
 
         Raises:
             TrainingError: the file is missing, or a value is wrong; the message names file, setting and allowed values.
@@ -204,6 +225,8 @@ class TrainConfig(BaseModel):
                         f"setting {name}: {parent} is {place!r} in {path}; it must be a group of settings"
                     )
             place[last] = value
+        if (name := values.setdefault("recipe", "from scratch" if recipe is None else recipe.name)) in RECIPES:
+            values = merged(RECIPES[name], values)
         for stage in ("stage1", "stage2"):  # a file may contain only the settings that it changes
             if isinstance(values.get(stage), dict):
                 values[stage] = {**defaults[stage], **values[stage]}

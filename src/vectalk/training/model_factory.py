@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from vectalk.decoding.decoder import can_decode
 from vectalk.errors import TrainingError
 from vectalk.llm.loading import load_llm
 from vectalk.model import ElmModel
@@ -94,5 +95,10 @@ def choose_path(model: ElmModel, config: TrainConfig, sharded: bool) -> None:
             raise TrainingError(f"LLM {model.language.name!r} does not support gradient_checkpointing; turn it off")
         enable = getattr(llm, "activation_checkpointing_enable", None) or llm.gradient_checkpointing_enable
         enable({"use_reentrant": False})
+    if config.choose_decoding and not can_decode(model):
+        raise TrainingError(
+            f"choose_decoding: the decoding loop does not support LLM {model.language.name!r}, which keeps more state "
+            "than keys and values; set choose_decoding to false"
+        )
     if config.gradient_checkpointing or sharded or not can_share(llm):
         model.share_from = None

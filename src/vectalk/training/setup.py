@@ -24,8 +24,10 @@ from vectalk.training.loop import half_pays
 from vectalk.training.model_factory import ModelFactory, choose_path
 from vectalk.training.processes import make_accelerator
 from vectalk.training.sharding import is_sharded
+from vectalk.training.stage import Progress
 from vectalk.training.start import commit_of, identity_of
 from vectalk.training.tokens import Tokens
+from vectalk.training.trackers import check_trackers, figures_of, start_trackers
 from vectalk.training.validation import Validation
 
 log = logging.getLogger("vectalk")
@@ -75,6 +77,7 @@ class Setup:
         resume: bool = False,
         start: Run | None = None,
         trust_encoder: bool = False,
+        claim: bool = True,
         progress: Callable[[str, int, int], None] = lambda what, done, total: None,
     ) -> Setup:
         """Load and check everything; the last step writes the first files into the folder of the run.
@@ -89,6 +92,7 @@ class Setup:
             resume: resume the run in `out`.
             start: a finished run with the initial adapters; `llm` must be its LLM (see `start.llm_of`).
             trust_encoder: for `eval_answers`, load the encoder that a space names even if vectalk does not know it.
+            claim: write the first files into the folder; without them nothing can be trained, but only measured.
             progress: called with the name of the current work, the units done, and all units.
 
         Raises:
@@ -96,6 +100,7 @@ class Setup:
         """
         folder = RunFolder(Path(out), corpus, config, llm, revision, identity_of(start))
         folder.check(resume)
+        check_trackers(config.report_to)
         torch.manual_seed(config.seed)
         accelerator, place = make_accelerator(device)
         sharded = is_sharded(accelerator, config.shard)
@@ -123,9 +128,11 @@ class Setup:
         if config.eval_answers:
             count = config.eval_answers
             consistency = Consistency(model, validation_set, count, ANSWER_TOKENS, half, trust_encoder)
-        if not resume and accelerator.is_main_process:
+        if claim and not resume and accelerator.is_main_process:
             folder.claim(prompts.frame, model.language.revision)
         accelerator.wait_for_everyone()
+        if claim:
+            start_trackers(accelerator, config.report_to, folder.path, config.model_dump())
         return cls(
             folder,
             accelerator,
@@ -144,6 +151,12 @@ class Setup:
         """Log a message in the main process only."""
         if self.main:
             log.log(level, message)
+
+    def log(self, progress: Progress, **figures: float | dict[str, float]) -> None:
+        """Write figures to training.jsonl and to the trackers; call it in the main process only."""
+        self.folder.log(progress, **figures)
+        if self.config.report_to:
+            self.accelerator.log(figures_of(figures), step=progress.total)
 
     @property
     def config(self) -> TrainConfig:

@@ -82,7 +82,7 @@ class StageRun:
                 progress.seconds += time.perf_counter() - started
                 if logs and self.setup.main:
                     rate = self.loop.optimizer.param_groups[0]["lr"]
-                    self.folder.log(progress, loss=self.value, tokens=tokens, lr=rate)
+                    self.setup.log(progress, loss=self.value, tokens=tokens, lr=rate)
                 if evaluates:
                     self.evaluate()
                 note = f"loss {self.loss_text}  best {progress.best:.3f}  gain {progress.gain:.3f}"
@@ -117,7 +117,7 @@ class StageRun:
             scores = setup.consistency.measure(numbers, self._reporting("validation answers"))
         if setup.main:
             losses = {"validation_loss": right, "shuffled_loss": shuffled, "vector_gain": progress.gain}
-            self.folder.log(progress, **losses, **scores, task_losses=by_task)
+            self.setup.log(progress, **losses, **scores, task_losses=by_task)
         if keeps:
             best = self.folder.best(progress.stage)
             temporary = best.with_name("." + best.name)

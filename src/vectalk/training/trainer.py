@@ -12,20 +12,24 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
+from vectalk.decoding.defaults import write_defaults
 from vectalk.errors import TrainingError
 from vectalk.model.run import Run
 from vectalk.tasks.corpus.corpus import Corpus
-from vectalk.training import checkpoint, words
+from vectalk.training import checkpoint
 from vectalk.training.allocator import keep_freed_memory
 from vectalk.training.config import StageConfig, TrainConfig
+from vectalk.training.decoding_choice import best_of, try_candidates
 from vectalk.training.finish import finish
 from vectalk.training.loop import DivergedError, autocast
+from vectalk.training.recipe import choose_recipe
 from vectalk.training.reporter import Reporter, Silent
 from vectalk.training.result import Trained
 from vectalk.training.setup import Setup
 from vectalk.training.sharding import shard
 from vectalk.training.stage import Progress, prepare
 from vectalk.training.stage_run import StageRun
+from vectalk.training.word_start import start_as_words
 
 
 class Trainer:
@@ -84,9 +88,11 @@ class Trainer:
 
     def _start_as_words(self) -> None:
         report = partial(self.report.work, "starting the adapters as words")
-        losses = words.start(self.model, self.train_set, self.setup.config, self.setup.factory.fresh, report)
-        for spaces, (first, last) in losses.items():
-            self.setup.tell(f"start of adapter {spaces}: loss of the words {first:.3f} -> {last:.3f}")
+        explained = start_as_words(self.model, self.train_set, self.setup.factory.fresh, report)
+        for spaces, share in explained.items():
+            self.setup.tell(
+                f"start of adapter {spaces}: the soft tokens explain {share:.1%} of the words of held-out entities"
+            )
 
     def _report_processes(self) -> None:
         count = self.setup.accelerator.num_processes
@@ -108,10 +114,23 @@ class Trainer:
             for number, stage in enumerate(setup.stages[: progress.stage], start=1):
                 self._restore_best(number, stage)
         if setup.main:
+            if setup.config.choose_decoding:
+                self._choose_decoding()
             device = str(setup.accelerator.device)
             finish(Trained(self.folder, self.model, setup.prompts, self.how, self.peft_model, progress, device), note)
+        if setup.config.report_to:
+            setup.accelerator.end_training()
         setup.accelerator.wait_for_everyone()
         return Run.load(self.folder.path)
+
+    def _choose_decoding(self) -> None:
+        """Store the default decoding settings of the run, chosen on validation examples of the last stage."""
+        last = [stage for stage in self.setup.stages if stage.steps][-1]
+        numbers, tell = self.setup.validation.numbers(last), partial(self.report.work, "choosing decoding settings")
+        trials = try_candidates(self.model, self.validation_set, numbers, progress=tell)
+        best = best_of(trials)
+        write_defaults(self.folder.path, best.settings, [trial.plain() for trial in trials])
+        self.setup.tell(f"default decoding settings of the run: {best.plain()}")
 
     def _rescue(self, error: DivergedError, progress: Progress) -> NoReturn:
         """Write a run with the best weights before divergence, if any are from a later step than 0; always raise."""
@@ -176,7 +195,7 @@ def make_trainer(
         corpus: opened corpus.
         llm: hub name or folder of the base LLM.
         out: folder of the run.
-        config: settings.
+        config: settings; those of the LLM's recipe when omitted (see `choose_recipe`).
         reporter: receives the progress of training and of other long work; None: no reports.
         options: `revision`, `device`, `resume`, `start` and `trust_encoder` of `Setup.make`.
 
@@ -184,7 +203,8 @@ def make_trainer(
         TrainingError: the settings, the corpus or the folder do not allow training.
     """
     report = reporter or Silent()
-    return Trainer(Setup.make(corpus, llm, out, config or TrainConfig(), progress=report.work, **options), report)
+    settings = config or TrainConfig.load(None, recipe=choose_recipe(llm, options.get("revision")))
+    return Trainer(Setup.make(corpus, llm, out, settings, progress=report.work, **options), report)
 
 
 def train(corpus: Corpus, llm: str, out: str | Path, config: TrainConfig | None = None, **options: Any) -> Run:

@@ -81,7 +81,7 @@ def _all(total: int) -> str:
 def panels(figures: Figures) -> list[View]:
     """Return a panel for each metric: one row for each task, and a table of all conditions."""
     views = []
-    for metric in [*MAIN, "distinct", "self_bleu"]:
+    for metric in [*MAIN, "distinct", "self_bleu", "loops"]:
         by_task = figures.of(metric)
         if not by_task:
             continue

@@ -58,8 +58,13 @@ METRICS = {  # metric -> (name, question that the metric answers, how it is meas
         "How formulaic are the answers?",
         "Mean BLEU-4 of each text against all others; compare it with the reference texts. Lower means more variety.",
     ),
+    "loops": (
+        "Looping answers",
+        "Does the answer say the same words again and again?",
+        "Share of answers with a phrase three times or more in a row, or a sentence twice. Lower is better.",
+    ),
 }
-LOWER_IS_BETTER = ("titles_unknown", "self_bleu")
+LOWER_IS_BETTER = ("titles_unknown", "self_bleu", "loops")
 CONDITIONS = {
     "elm": ("the model", "the model and the right vector"),
     "shuffled": (

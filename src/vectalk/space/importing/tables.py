@@ -120,7 +120,8 @@ def _with_names(table: pa.Table, where: str, tell: Callable[[str], None]) -> pa.
         if objects is not None:
             lists, field = objects
             tell(
-                f"column {name!r} has lists of objects: {field!r} is used (for another field: --list-column '{name}:FIELD')"
+                f"column {name!r} has lists of objects: {field!r} is used "
+                f"(for another field: --list-column '{name}:FIELD')"
             )
             table = table.set_column(place, name, lists)
     return table
