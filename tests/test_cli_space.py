@@ -116,7 +116,9 @@ def test_a_dry_run_has_the_errors_of_an_import(folder: Path, capsys: pytest.Capt
         assert "5 of 50 vectors have no metadata" in err
     code, out, err = call(["space", "import", f"{folder}/vectors.npy"], capsys)
     assert (code, out) == (2, "")
-    assert "give --out (the folder to write) and --name (the name of the space" in " ".join(err.replace("│", " ").split())
+    assert "give --out (the folder to write) and --name (the name of the space" in " ".join(
+        err.replace("│", " ").split()
+    )
 
 
 def test_how_a_table_of_text_is_laid_out_may_be_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

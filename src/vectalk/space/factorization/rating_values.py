@@ -59,8 +59,8 @@ def numbers_of(values: pa.ChunkedArray, name: str, where: str, line: Line, *, co
         row, value = int(bad[0]), written[int(bad[0])].as_py()
         unrated = "" if value is None else value
         raise SpaceError(
-            f"{where}, {line(row)}: column {name!r} has {value!r}, which is not a rating; correct or remove the line; if "
-            f"this means 'not rated', --null '{unrated}' leaves such lines out"
+            f"{where}, {line(row)}: column {name!r} has {value!r}, which is not a rating; correct or remove the line; "
+            f"if this means 'not rated', --null '{unrated}' leaves such lines out"
         )
     return numbers
 
