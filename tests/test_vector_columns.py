@@ -122,7 +122,7 @@ def test_what_looks_like_a_mistake_is_told(tmp_path: Path, vectors: np.ndarray) 
     with pytest.raises(SpaceError, match=r"save a tensor as \.npy: numpy\.save"):
         read_vectors(tmp_path / "v.pt")
     import_space(tmp_path / "t.npy", name="item").save(tmp_path / "space")
-    with pytest.raises(SpaceError, match="is a space already"):
+    with pytest.raises(SpaceError, match="is already a space"):
         read_vectors(tmp_path / "space")
 
 
