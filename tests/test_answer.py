@@ -106,7 +106,7 @@ def test_influence_on_the_command_line(elm: ELM, capsys) -> None:
     command = ["ask", str(elm.run.path), QUESTION, "--bind", "island=3", "--device", "cpu", "--influence"]
     code, out, err = call(command, capsys)
     assert code == 0
-    assert "{island} calls for (nats): '" in err
+    assert "most influenced by {island} (nats): '" in err
     _, found, _ = call([*command, "--json"], capsys)
     values = json.loads(found)
     assert values["text"] == out.strip()

@@ -84,9 +84,12 @@ def test_titles_of_every_kind_are_text_and_can_be_looked_up(kind: str) -> None:
         ([1.0, float("nan")], r"row 1 has no id \(1 such rows\)"),
         ([1.0, float("inf")], "row 1 has no id"),
         (["a", " "], "row 1 has no id"),
-        ([1.0, 2.0**53], "column 'id' holds no ids: floats of 64 bits, of which 9007199254740992 is too large"),
-        ([["a"], ["b"]], "column 'id' holds no ids: a column of list"),
-        ([1, 1], "ids must be unique; these stand more than once: '1'"),
+        (
+            [1.0, 2.0**53],
+            "column 'id' does not contain ids: they are floats of 64 bits, and 9007199254740992 is too large",
+        ),
+        ([["a"], ["b"]], "column 'id' does not contain ids: a column of list"),
+        ([1, 1], "ids must be unique; these occur more than once: '1'"),
     ],
 )
 def test_what_is_no_id_stops(tmp_path: Path, values: list[Any], words: str) -> None:

@@ -87,14 +87,18 @@ def test_large_whole_numbers_keep_their_digits(tmp_path: Path) -> None:
         ("t.jsonl", lines(ROWS[:20]) + "\n\n[1, 2]\n", "line 23 is a list, not an object"),
         ("t.json", lines(ROWS[:20]) + '{"id": 1\n', "line 21 is not valid JSON"),
         ("t.json", [*ROWS[:20], "x"], "row 20 is a text, not an object"),
-        ("t.json", [], "holds no row"),
-        ("t.json", "", "is not valid JSON|holds no row|list of objects"),
-        ("t.json", {"a": [1, 2], "b": [1]}, "lists of 2 a, 1 b do not fit together"),
-        ("t.json", {"a": 1}, "a table in json is a list of objects"),
+        ("t.json", [], "has no rows"),
+        ("t.json", "", "is not valid JSON|has no rows|list of objects"),
+        ("t.json", {"a": [1, 2], "b": [1]}, "lists of 2 a, 1 b have different lengths"),
+        ("t.json", {"a": 1}, "a table in json must be a list of objects"),
         ("t.json", "[" * 100_000, "cannot be read as json"),
         ("t.json", '[{"id": 1}] x', "is not valid JSON"),
-        ("t.json", {"ids": [["a", "b"]], "embeddings": None, "documents": [["x", "y"]]}, "Chroma's query.*get"),
-        ("t.json", {"a": {"id": "b", "x": 1}, "c": {"id": "c", "x": 1}}, "'a' stands before an object whose id is 'b'"),
+        ("t.json", {"ids": [["a", "b"]], "embeddings": None, "documents": [["x", "y"]]}, "Chroma query.*get"),
+        (
+            "t.json",
+            {"a": {"id": "b", "x": 1}, "c": {"id": "c", "x": 1}},
+            "the object under the key 'a' has another id, 'b'",
+        ),
     ],
 )
 def test_faults_are_named_by_their_row(tmp_path: Path, name: str, content: Any, words: str) -> None:
@@ -168,7 +172,7 @@ def test_the_output_of_a_batch_is_known_by_its_own_ids(tmp_path: Path) -> None:
     assert read.entities["id"].to_pylist() == [row["id"] for n, row in enumerate(ROWS) if n != 7]
     several = batch(0)
     several["response"]["body"]["data"] *= 2
-    with pytest.raises(SpaceError, match=r"line 2: request 'B000' has 2 vectors and one id"):
+    with pytest.raises(SpaceError, match=r"line 2: request 'B000' has 2 vectors but only one id"):
         take(write(tmp_path / "batch.jsonl", lines([batch(1), several])))
 
 

@@ -31,7 +31,7 @@ def test_the_names_of_objects_are_taken(form: str, sign: str | None) -> None:
     }[form]
     read, told = apply(values, sign)
     assert read == NAMES
-    note = "column 'genres' holds lists of objects: 'name' is taken (another: --list-column 'genres:FIELD')"
+    note = "column 'genres' has lists of objects: 'name' is used (for another: --list-column 'genres:FIELD')"
     assert told == ([note] if sign is None else [])
 
 
@@ -43,7 +43,9 @@ def test_another_field_may_be_named(values: Any) -> None:
 def test_objects_without_a_name_say_what_they_have() -> None:
     values = [[{"code": "c", "score": 1}]]
     for written in (pa.array(values), list(map(str, values))):
-        with pytest.raises(SpaceError, match=r"holds objects of code, score; say which .*--list-column 'COLUMN:code'"):
+        with pytest.raises(
+            SpaceError, match=r"has objects with the fields code, score; name one of them.*--list-column 'COLUMN:code'"
+        ):
             apply(written, "|")
     assert apply(pa.array(values), "score")[0] == [["1"]]
     assert apply([[{"label": "x"}], None], "|")[0] == [["x"], []]
@@ -73,7 +75,7 @@ def test_a_list_written_as_text(text: str, values: list[str]) -> None:
 
 @pytest.mark.parametrize("text", ["[{'id': 35, 'name': 'Com", "[{'id': 35 'name': 'Comedy'}]", "{'id': 35, 'name'"])
 def test_objects_that_cannot_be_read_are_no_genres(text: str) -> None:
-    with pytest.raises(SpaceError, match=r"list column 'genres', row 1: .* is no list of objects that can be read"):
+    with pytest.raises(SpaceError, match=r"list column 'genres', row 1: .* is not a readable list of objects"):
         apply([str(TMDB[0]), text], "|")
 
 

@@ -54,7 +54,7 @@ def test_a_bad_rating_is_named_by_the_row_of_a_table_and_the_line_of_a_text(
         path.write_text("\n".join(",".join(row) for row in [tuple(columns), *rows]) + "\n")
     else:
         pq.write_table(pa.table(columns), path)
-    with pytest.raises(SpaceError, match=rf", {where}: column 'rating' holds 'good'"):
+    with pytest.raises(SpaceError, match=rf", {where}: column 'rating' has 'good'"):
         read_ratings(path)
 
 

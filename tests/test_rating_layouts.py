@@ -84,7 +84,7 @@ def test_plays_with_names_of_artists(tmp_path: Path, encoding: str, header: str)
 
 def test_an_artist_called_like_a_column_is_no_header(tmp_path: Path) -> None:
     path = written(tmp_path / "plays.tsv", "user_1\tTime\t12\nuser_2\tBjörk\t13\n")
-    with pytest.raises(SpaceError, match=r"the first line \(user_1, Time, 12\) may hold .*--header or --no-header"):
+    with pytest.raises(SpaceError, match=r"the first line \(user_1, Time, 12\) may be .*--header or --no-header"):
         read_ratings(path)
     assert len(read_ratings(path, header=False)) == 2
 
@@ -99,7 +99,7 @@ def test_an_artist_called_like_a_column_is_no_header(tmp_path: Path) -> None:
 )
 def test_a_first_line_that_may_be_either_is_refused(tmp_path: Path, text: str) -> None:
     path = written(tmp_path / "r.csv", text)
-    with pytest.raises(SpaceError, match="may hold the names of the columns, or data; say --header or --no-header"):
+    with pytest.raises(SpaceError, match="may be column names or data; give --header or --no-header"):
         read_ratings(path, feedback="implicit")
     assert len(read_ratings(path, feedback="implicit", header=False, rating="none")) == len(text.splitlines())
 
@@ -126,7 +126,7 @@ def test_ratings_below_lines_of_items(tmp_path: Path) -> None:
     ]
     assert rows_of(read_ratings(written(tmp_path / "combined_data_1.txt", text))) == expected
     broken = written(tmp_path / "broken.txt", text.replace("2059652,4", "2059652,four"))
-    with pytest.raises(SpaceError, match="line 5: column '2' holds 'four'"):
+    with pytest.raises(SpaceError, match="line 5: column '2' has 'four'"):
         read_ratings(broken)
 
 
@@ -150,7 +150,7 @@ def test_a_third_column_of_times_is_no_rating(tmp_path: Path) -> None:
 def test_columns_are_told_by_what_they_hold(tmp_path: Path, line: str, expected: tuple) -> None:
     path = written(tmp_path / "r.tsv", line + "\n" + line.replace(expected[0], "zz9") + "\n")
     if expected[2] is None:  # no numbers, so what follows is asked about
-        with pytest.raises(SpaceError, match="line 1: column '4' holds 'Deep Dish', not a rating"):
+        with pytest.raises(SpaceError, match="line 1: column '4' has 'Deep Dish', which is not a rating"):
             read_ratings(path, header=False)
         read = read_ratings(path, header=False, feedback="implicit", rating="none")
         assert rows_of(read)[0][:3] == (*expected[:2], 1.0)
@@ -169,7 +169,7 @@ def test_files_that_are_broken_are_refused(tmp_path: Path) -> None:
     whole = gzip.compress(b"user,item,rating\n" + b"1,2,3\n4,5,1\n" * 999)
     for name, data in (("a.csv.gz", whole[:60]), ("b.csv.gz", b"no gzip"), ("c.csv", b"a\0b"), ("d.csv", b"\n \n")):
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(SpaceError, match=f"{name} (cannot be read|is no text file|holds no rows)"):
+        with pytest.raises(SpaceError, match=f"{name} (cannot be read|is not a text file|has no rows)"):
             read_ratings(tmp_path / name)
 
 
@@ -182,12 +182,12 @@ def test_decimal_commas_and_codes(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("1\t2\t3\n1\t3\n4\t5\t6\n", "Expected 3 columns, got 2"),
-        ("1\t2\t3\n\n1\t3\tgood\n", "line 3: column '3' holds 'good'"),
-        ("1\t2\t3\n1\t3\t1_000\n", "line 2: column '3' holds '1_000'"),
-        ("abc\ndef\n", "no sign separates its lines into columns"),
-        ("", "holds no rows"),
-        ("user,user,item,rating\n1,2,3,4\n", "which column holds the user, 'user' or 'user'.*--user-column"),
-        ("user_id,artist_id,track_id,plays\n1,2,3,4\n", "which column holds the item, 'artist_id' or 'track_id'"),
+        ("1\t2\t3\n\n1\t3\tgood\n", "line 3: column '3' has 'good'"),
+        ("1\t2\t3\n1\t3\t1_000\n", "line 2: column '3' has '1_000'"),
+        ("abc\ndef\n", "no separator splits its lines into columns"),
+        ("", "has no rows"),
+        ("user,user,item,rating\n1,2,3,4\n", "the column of the user may be 'user' or 'user'.*--user-column"),
+        ("user_id,artist_id,track_id,plays\n1,2,3,4\n", "the column of the item may be 'artist_id' or 'track_id'"),
     ],
 )
 def test_what_cannot_be_told_is_refused(tmp_path: Path, text: str, words: str) -> None:
@@ -241,7 +241,7 @@ def test_clicks_have_no_rating(tmp_path: Path) -> None:
     assert made.summary["ratings_train"] + made.summary["ratings_test"] == len(lines)
     assert "mean_rating" not in made.items.column_names  # a mean of ones would be made up
     assert made.users.column_names == ["id", "title", "n_ratings", "split"]
-    with pytest.raises(SpaceError, match=r"has no rating column .*say --feedback implicit"):
+    with pytest.raises(SpaceError, match=r"has no rating column .*give --feedback implicit"):
         factorize(path, tmp_path / "no", config=WalsConfig(dim=2, feedback="explicit"))
 
 
@@ -259,7 +259,7 @@ def test_a_table_of_clicks(tmp_path: Path) -> None:
     )
 
 
-# ---- pairs that stand more than once
+# ---- pairs that have several ratings
 
 AGAIN = "user,item,{},timestamp\n1,a,4,30\n1,b,2,20\n1,a,2,40\n2,a,5,10\n1,a,3,10\n"
 
@@ -270,7 +270,7 @@ def test_repeated_pairs_become_one(tmp_path: Path, how: str, rating: float, time
     path = written(tmp_path / "r.csv", AGAIN.format("rating"))
     table = read_ratings(path, repeated=how, tell=heard.append)
     assert rows_of(table) == [("1", "a", rating, time), ("1", "b", 2.0, 20), ("2", "a", 5.0, 10)]
-    assert heard[1].startswith("1 pairs of user and item stand more than once")
+    assert heard[1].startswith("1 pairs of user and item have several ratings")
     assert heard[1].endswith(f"(--repeated {how})")
 
 
@@ -320,7 +320,7 @@ def test_what_is_not_rated_is_left_out(tmp_path: Path, value: str, feedback: str
         "120 ratings, columns separated by ',', with a header; 30 of them are not rated (--null) and left out"
         in heard[0]
     )
-    with pytest.raises(SpaceError, match="no line is rated, since all hold"):
+    with pytest.raises(SpaceError, match="no line has a rating, because all values are"):
         read_ratings(path, feedback=feedback, nulls=[value, *map(str, range(1, 11))])
 
 
@@ -333,8 +333,8 @@ def test_null_reaches_the_ratings_from_the_command_line(tmp_path: Path, capsys: 
         assert int(exit_.value.code or 0) == code
         err = capsys.readouterr().err
         if code:
-            assert "30 of 120 ratings are -1, the others from 1 to 10; if -1 stands for 'not rated'" in err
-            assert "--null -1; else say --valid -1" in err
+            assert "30 of 120 ratings are -1, the others from 1 to 10; if -1 means 'not rated'" in err
+            assert "--null -1; else give --valid -1" in err
     rated = pq.read_table(tmp_path / "out2['--null']" / "items" / "entities.parquet")["mean_rating"].to_pylist()
     assert min(rated) >= 1
     train = pq.read_table(tmp_path / "out2['--null']" / "ratings_train.parquet")["rating"].to_pylist()
@@ -369,7 +369,7 @@ def test_values_that_may_not_be_ratings(values: list[float], refused: bool, note
     table = pa.table({"user": np.arange(len(ratings)), "item": np.arange(len(ratings)), "rating": ratings})
     heard: list[str] = []
     if refused:
-        with pytest.raises(SpaceError, match=r"if .* stands for 'not rated', leave these out with --null"):
+        with pytest.raises(SpaceError, match=r"if .* means 'not rated', leave these out with --null"):
             read_ratings(table)
         odd = 99.0 if values[-1] == 99 else min(values)
         assert len(read_ratings(table, valid=[odd])) == len(ratings)
@@ -381,7 +381,7 @@ def test_values_that_may_not_be_ratings(values: list[float], refused: bool, note
 def test_nothing_is_counted_below_zero(tmp_path: Path) -> None:
     path = written(tmp_path / "p.csv", "user,item,weight\n1,a,4\n1,b,-3\n2,a,-2\n2,c,5\n")
     for feedback in ("implicit", "explicit"):
-        with pytest.raises(SpaceError, match=r"line 3: column 'weight' holds -3, and nothing is counted below 0"):
+        with pytest.raises(SpaceError, match=r"line 3: column 'weight' has -3, but a count cannot be below 0"):
             read_ratings(path, feedback=feedback)
     assert len(read_ratings(path, nulls=["-3", "-2"])) == 2
     heard: list[str] = []

@@ -65,10 +65,10 @@ def test_other_names_are_told_and_parquet_is_read(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("who,movieId,rating\n1,2,3\n", "has no user column .*it has who, movieId, rating; name it with --user-column"),
-        ("userId,movieId,rating\n", "holds no ratings"),
-        ("userId,movieId,rating\n1,2,3\n1,3,good\n", "line 3: column 'rating' holds 'good'"),
-        ("userId,movieId,rating\n1,2,3\n1,3,\n", "line 3: column 'rating' holds ''"),
-        ("userId,movieId,rating\n1,2,inf\n", "line 2: column 'rating' holds 'inf'"),
+        ("userId,movieId,rating\n", "has no ratings"),
+        ("userId,movieId,rating\n1,2,3\n1,3,good\n", "line 3: column 'rating' has 'good'"),
+        ("userId,movieId,rating\n1,2,3\n1,3,\n", "line 3: column 'rating' has ''"),
+        ("userId,movieId,rating\n1,2,inf\n", "line 2: column 'rating' has 'inf'"),
         ("userId,movieId,rating\n1,2,3\n,3,1\n", "line 3: no user in column 'userId'"),
         (
             "userId,movieId,rating\n1,2,3\n2,2,3\n1,2,4\n",

@@ -85,7 +85,7 @@ def test_a_parquet_slice_keeps_its_rows(tmp_path: Path, vectors: np.ndarray) -> 
 def test_vectors_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(SpaceError, match=r"nope\.npy does not exist"):
         read_vectors(tmp_path / "nope.npy")
-    with pytest.raises(SpaceError, match="is a folder"):
+    with pytest.raises(SpaceError, match="has no file of the formats"):
         read_vectors(tmp_path)
     (tmp_path / "v.pkl").write_bytes(b"x")
     with pytest.raises(SpaceError, match=r"'.pkl'; allowed are .npy"):
@@ -180,15 +180,15 @@ def test_what_is_extracted_stays_text_unless_all_are_integers() -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Columns(extract={"year": ("title", "(")}), r"extract 'year': '\(' is no regular expression"),
-        (lambda: Columns(list_columns={"genres": ""}), "name the sign"),
+        (lambda: Columns(extract={"year": ("title", "(")}), r"extract 'year': '\(' is not a regular expression"),
+        (lambda: Columns(list_columns={"genres": ""}), "the separator between its values is missing"),
         (lambda: Columns(extract={"year": ("name", ".")}), "t has no column 'name'; it has id, title"),
-        (lambda: Columns(extract={"title": ("title", ".")}), "a column 'title' already"),
-        (lambda: Columns(extract={"year": ("title", r"\d{4}")}), "matches no value of 'title', e.g. not 'A'"),
+        (lambda: Columns(extract={"title": ("title", ".")}), "column 'title' already exists"),
+        (lambda: Columns(extract={"year": ("title", r"\d{4}")}), "matches no value of 'title', such as 'A'"),
         (lambda: Columns(list_columns={"genre": "|"}), "no column 'genre'"),
         (lambda: Columns(list_columns={"n": "|"}), "holds int64, not text"),
         (lambda: Columns(rename={"name": "title"}), "no column 'name'"),
-        (lambda: Columns(rename={"id": "title"}), "'title' would stand twice"),
+        (lambda: Columns(rename={"id": "title"}), "two columns would be called 'title'"),
     ],
 )
 def test_wrong_column_options_are_named(make, words: str) -> None:
@@ -290,7 +290,7 @@ def test_what_does_not_fit_is_named(folder: Path) -> None:
     with pytest.raises(SpaceError, match=r"no column 'imdb' .*movies\.csv has movieId, title, genres"):
         load(folder, id_name="imdb")
     (folder / "links.csv").write_text("movieId,imdbId\n1,2\n")
-    with pytest.raises(SpaceError, match="--id-column; there are movieId, imdbId"):
+    with pytest.raises(SpaceError, match="--id-column; the columns are movieId, imdbId"):
         load(folder, metadata=folder / "links.csv", columns=None)
     (folder / "others.csv").write_text("movieId,title\nx,Other\n")
     with pytest.raises(SpaceError, match="none of the 60 ids has metadata"):

@@ -35,7 +35,7 @@ def test_a_folder_of_parquet_files_is_one_table(tmp_path: Path) -> None:
         pq.write_table(rows, tmp_path / f"train-0000{part}-of-00003.parquet")
     assert read_table(tmp_path)["id"].to_pylist() == list("012345")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SpaceError, match="is a folder"):
+    with pytest.raises(SpaceError, match="has no file of the formats"):
         read_table(tmp_path / "empty")
 
 
@@ -77,8 +77,8 @@ def test_the_index_that_pandas_writes(tmp_path: Path) -> None:
     ("name", "content", "words"),
     [
         ("t.csv", "id,title\n1,São\n".encode("utf-16-le"), "zero byte.*save it as UTF-8"),
-        ("t.json", b'{"id": 1}', "a list of objects, one a row"),
-        ("t.json", b"[1, 2]", "row 0 is a number, not an object.*a list of objects, one a row"),
+        ("t.json", b'{"id": 1}', "a list of objects, one per row"),
+        ("t.json", b"[1, 2]", "row 0 is a number, not an object.*a list of objects, one per row"),
         ("t.json", b"[", "is not valid JSON"),
         ("t.jsonl", b'{"id": 1}\n{"id": }\n', "line 2 is not valid JSON"),
     ],
@@ -120,7 +120,7 @@ def test_a_list_written_as_text(text: str) -> None:
 def test_a_list_column_that_is_never_parted_is_told() -> None:
     told: list[str] = []
     Columns(list_columns={"tags": ","}).apply(pa.table({"tags": ["a|b", "c"]}), "t", told.append)
-    assert told == ["note: no value of list column 'tags' was parted by ',', e.g. not 'a|b'"]
+    assert told == ["note: no value of list column 'tags' contains the separator ',', such as 'a|b'"]
 
 
 # ---- ids
@@ -146,13 +146,15 @@ def test_ids_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("[")
     with pytest.raises(SpaceError, match="cannot be read"):
         read_ids(tmp_path / "broken.json")
-    with pytest.raises(SpaceError, match=r"row 1 has no id \(1 such rows\); give it one"):
+    with pytest.raises(SpaceError, match=r"row 1 has no id \(1 such rows\); add the id"):
         check_unique(pa.chunked_array([["a", None]]), "t")
 
 
 def test_a_clash_of_columns_says_how_to_mend_it() -> None:
     own, facts = pa.table({"id": ["a"], "title": ["A"]}), pa.table({"id": ["a"], "title": ["B"]})
-    with pytest.raises(SpaceError, match=r"columns title stand beside the vectors too; .*--rename title=other_title"):
+    with pytest.raises(
+        SpaceError, match=r"the file of the vectors has columns title too; .*--rename title=other_title"
+    ):
         join(own, facts, "t", "error")
     left, renamed = Columns({"title": "other_title"}).renamed(facts)
     assert left.rename == {}

@@ -73,12 +73,12 @@ def test_a_shortened_print_has_lost_its_numbers() -> None:
 @pytest.mark.parametrize(
     ("texts", "words"),
     [
-        (["[1,5 2,5 3]", "[1.5, 2, 3]"], "row 0 of column 'v' parts its numbers in two ways"),
-        (["[1, 2]", "[3,, 4]"], "row 1 of column 'v' holds '', which is no number"),
-        (["{1:0.5}/2", "[1, 2]"], r"row 1 of column 'v' holds '\[1, 2\]', which is no sparse vector"),
-        (["{1:0.5}/2", "{3:0.5}/2"], "row 1 of column 'v' names place 3 of a vector of 2"),
-        (["[[1, 2], [3, 4]]", "[[1, 2], [3, 4]]"], r"row 0 of column 'v' holds '2\]', which is no number"),
-        (["a title", "[1, 2]"], "row 0 of column 'v' holds 'a', which is no number"),
+        (["[1,5 2,5 3]", "[1.5, 2, 3]"], "row 0 of column 'v' separates its numbers in two ways"),
+        (["[1, 2]", "[3,, 4]"], "row 1 of column 'v' has '', which is not a number"),
+        (["{1:0.5}/2", "[1, 2]"], r"row 1 of column 'v' has '\[1, 2\]', which is not a sparse vector"),
+        (["{1:0.5}/2", "{3:0.5}/2"], "row 1 of column 'v' has position 3 in a vector of length 2"),
+        (["[[1, 2], [3, 4]]", "[[1, 2], [3, 4]]"], r"row 0 of column 'v' has '2\]', which is not a number"),
+        (["a title", "[1, 2]"], "row 0 of column 'v' has 'a', which is not a number"),
         (["[]", "None"], "no row of column 'v' has a vector"),
     ],
 )
@@ -165,7 +165,7 @@ def test_vectors_of_every_kind_of_column(kind: str, tmp_path: Path) -> None:
     ],
 )
 def test_bytes_that_may_be_several_kinds_of_number_are_refused(values: pa.Array) -> None:
-    with pytest.raises(SpaceError, match="column 'v' holds bytes, and it is not clear of which numbers"):
+    with pytest.raises(SpaceError, match="column 'v' holds bytes, and their type of number cannot be guessed"):
         vectors_of(pa.table({"v": values}), "v", HERE)
 
 
@@ -179,7 +179,7 @@ def test_bytes_that_may_be_several_kinds_of_number_are_refused(values: pa.Array)
     ],
 )
 def test_several_vectors_a_row_are_refused(values: pa.Array) -> None:
-    with pytest.raises(SpaceError, match="row 0 of column 'v' has 2 x 2 numbers, where one vector is wanted"):
+    with pytest.raises(SpaceError, match="row 0 of column 'v' has 2 x 2 numbers, but must have one vector"):
         vectors_of(pa.table({"v": values}), "v", HERE)
 
 
@@ -197,11 +197,11 @@ def test_sparse_vectors_of_spark_are_filled(tmp_path: Path) -> None:
     assert read.entities.to_pylist() == [{"id": "a"}, {"id": "b"}, {"id": "c"}]
     wrong = pa.array([{"size": 2, "indices": [5], "values": [1.0]}])
     pq.write_table(pa.table({"id": ["a"], "features": wrong}), tmp_path / "v.parquet")
-    with pytest.raises(SpaceError, match="row 0 of column 'features' is no sparse vector of 2 numbers"):
+    with pytest.raises(SpaceError, match="row 0 of column 'features' is not a sparse vector of 2 numbers"):
         take(tmp_path / "v.parquet")
     points = pa.array([{"text": {"indices": [5], "values": [1.0]}}])
     pq.write_table(pa.table({"id": ["a"], "vector": points}), tmp_path / "v.parquet")
-    with pytest.raises(SpaceError, match=r"column 'vector\.text' holds sparse vectors, and not their length"):
+    with pytest.raises(SpaceError, match=r"column 'vector\.text' has sparse vectors without their length"):
         take(tmp_path / "v.parquet")
 
 
@@ -295,9 +295,9 @@ def test_a_row_without_any_number_is_missing(tmp_path: Path) -> None:
 
 def test_a_pattern_that_names_another_column_too_is_refused() -> None:
     table = pa.table({"id": ["a"], "e0": [1.0], "e1": [2.0], "episodes": [7], "ex1": [3.0]})
-    with pytest.raises(SpaceError, match=r"names column 'e0' and column 'episodes' as well.*'e\[0-9\]\*'"):
+    with pytest.raises(SpaceError, match=r"matches both column 'e0' and column 'episodes'.*'e\[0-9\]\*'"):
         vectors_of(table, "e*", HERE)
-    with pytest.raises(SpaceError, match="names column 'e0' and column 'ex1' as well"):
+    with pytest.raises(SpaceError, match="matches both column 'e0' and column 'ex1'"):
         vectors_of(table.drop_columns(["episodes"]), "e*", HERE)
     assert vectors_of(table, "e[0-9]*", HERE).values.tolist() == [[1, 2]]
 
@@ -353,9 +353,9 @@ def test_other_files_say_what_they_are(tmp_path: Path) -> None:
     (tmp_path / "t.npy").write_text("1 2 3\n")
     (tmp_path / "v.npy.gz").write_bytes(b"\x1f\x8b...")
     for name, words in (
-        ("s.npz", "holds a sparse matrix; save it dense"),
+        ("s.npz", "has a sparse matrix; save a dense one"),
         ("v.npy", "is gzipped; unpack it: gunzip"),
-        ("t.npy", "it is no array that numpy.save wrote"),
+        ("t.npy", "it was not written by numpy.save"),
         ("v.npy.gz", "is gzipped; unpack it: gunzip"),
     ):
         with pytest.raises(SpaceError, match=words):

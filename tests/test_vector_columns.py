@@ -44,7 +44,7 @@ def test_bare_text_of_few_numbers_needs_its_name(vectors: np.ndarray) -> None:
     vectors = vectors[:, :3]
     table = pa.table({"id": ids(), "embedding": [",".join(map(str, row)) for row in vectors]})
     with pytest.raises(
-        SpaceError, match=r"no column of vectors; name the column .* with --key.*there are id, embedding"
+        SpaceError, match=r"no column of vectors; name the column .* with --key.*the columns are id, embedding"
     ):
         vectors_of(table, None, HERE)
     np.testing.assert_allclose(vectors_of(table, "embedding", HERE).values, vectors, rtol=1e-6)
@@ -72,10 +72,10 @@ def test_whole_numbers_are_vectors_too() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (["[1, 2]", "[3, x]"], "row 1 of column 'v' holds 'x', which is no number"),
+        (["[1, 2]", "[3, x]"], "row 1 of column 'v' has 'x', which is not a number"),
         (["[1, 2]", "[3]"], "row 1 of column 'v' has 1 numbers, row 0 has 2"),
-        ([["a"], ["b"]], "holds list<.*string>, not lists of numbers"),
-        ([True, False], "holds bool, not lists of numbers"),
+        ([["a"], ["b"]], "holds list<.*string>, which is not vectors"),
+        ([True, False], "holds bool, which is not vectors"),
     ],
 )
 def test_what_is_no_vector_is_named(values: list, words: str) -> None:
@@ -105,7 +105,7 @@ def test_an_npz_brings_its_ids(tmp_path: Path, vectors: np.ndarray) -> None:
     np.savez(tmp_path / "v.npz", vectors=vectors)
     told: list[str] = []
     space = import_space(tmp_path / "v.npz", name="item", tell=told.append)
-    assert told[0] == "no ids: the vectors are called 0 to 39 (name them with --ids or --metadata)"
+    assert told[0] == "no ids: the ids are the row numbers 0 to 39 (give ids with --ids or --metadata)"
     assert space["7"].row == 7
 
 
@@ -113,8 +113,8 @@ def test_what_looks_like_a_mistake_is_told(tmp_path: Path, vectors: np.ndarray) 
     np.save(tmp_path / "t.npy", vectors.T)
     told: list[str] = []
     import_space(tmp_path / "t.npy", name="item", tell=told.append)
-    assert "12 vectors of 40 dimensions" in told[0]
-    assert "too few to train and to measure with" in told[-1]
+    assert "12 vectors with 40 dimensions" in told[0]
+    assert "too few to train and evaluate" in told[-1]
     np.save(tmp_path / "c.npy", vectors.astype(np.complex64))
     with pytest.raises(SpaceError, match="not complex64"):
         read_vectors(tmp_path / "c.npy")
@@ -122,7 +122,7 @@ def test_what_looks_like_a_mistake_is_told(tmp_path: Path, vectors: np.ndarray) 
     with pytest.raises(SpaceError, match=r"save a tensor as \.npy: numpy\.save"):
         read_vectors(tmp_path / "v.pt")
     import_space(tmp_path / "t.npy", name="item").save(tmp_path / "space")
-    with pytest.raises(SpaceError, match="is a space already"):
+    with pytest.raises(SpaceError, match="is already a space"):
         read_vectors(tmp_path / "space")
 
 

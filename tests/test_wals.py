@@ -160,9 +160,9 @@ def test_wrong_settings_are_named(settings: dict, words: str) -> None:
 @pytest.mark.parametrize(
     ("user", "item", "rating", "words"),
     [
-        ([0, 1], [0, 1], [1.0], "one of each"),
+        ([0, 1], [0, 1], [1.0], "the numbers must be equal"),
         ([], [], [], "no ratings"),
-        ([0, -1], [0, 1], [1.0, 2.0], "user rows go from 0"),
+        ([0, -1], [0, 1], [1.0, 2.0], "user rows must be from 0"),
         ([0, 1], [0, 1], [1.0, float("nan")], "rating 1 is not a finite number"),
         ([0, 2, 2], [0, 1, 1], [1.0, 2.0, 3.0], "user 2 rated item 1 more than once"),
     ],

@@ -84,7 +84,7 @@ def note_unsplit(lists: pa.Array, texts: pa.ChunkedArray, name: str, sign: str, 
     """Call `tell` if the separator splits no value of a text column, because the separator may be wrong."""
     if is_text(texts.type) and len(lists) and not any(len(one) > 1 for one in lists.to_pylist()):
         example = next((value for value in texts.to_pylist() if value), None)
-        tell(f"note: no value of list column {name!r} contains the separator {sign!r}, e.g. not {example!r}")
+        tell(f"note: no value of list column {name!r} contains the separator {sign!r}, such as {example!r}")
 
 
 def _fields(kind: pa.StructType) -> list[str]:

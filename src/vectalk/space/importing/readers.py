@@ -66,7 +66,7 @@ class Import:
         space = VectorSpace.create(name, self.vectors, self.entities, metric=metric, split_by=split_by, licence=licence)
         few = [f"{len(space.rows(part))} {part}" for part in SPLITS if len(space.rows(part)) < FEWEST]
         if few:
-            tell(f"note: {' and '.join(few)} entities (split by {space.split_by}) are too few for a good evaluation")
+            tell(f"note: {' and '.join(few)} entities (split by {space.split_by}) are too few to train and evaluate")
         return space
 
 

@@ -119,10 +119,7 @@ def _with_names(table: pa.Table, where: str, tell: Callable[[str], None]) -> pa.
         objects = named_objects(table[name], f"{where}: column {name!r}") if name not in ("id", "title") else None
         if objects is not None:
             lists, field = objects
-            tell(
-                f"column {name!r} has lists of objects: {field!r} is used "
-                f"(for another field: --list-column '{name}:FIELD')"
-            )
+            tell(f"column {name!r} has lists of objects: {field!r} is used (for another: --list-column '{name}:FIELD')")
             table = table.set_column(place, name, lists)
     return table
 
