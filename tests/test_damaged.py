@@ -217,5 +217,5 @@ def test_ratings_of_a_factorisation_that_are_none_are_named(tmp_path: Path) -> N
     path = tmp_path / "factors" / "ratings_test.parquet"
     rows = pq.read_metadata(path).num_rows
     columns(path, rating=pa.array([float("nan")] * rows))
-    with pytest.raises(EvaluationError, match=r"ratings_test\.parquet holds no ratings"):
+    with pytest.raises(EvaluationError, match=r"ratings_test\.parquet has no valid ratings"):
         READERS["ratings"].use(tmp_path)
