@@ -251,7 +251,7 @@ def test_save_and_load(tmp_path, salt) -> None:
     with pytest.raises(vt.VectalkError, match="exists already"):
         shelf.keep(salt)
     (folder / "direction.safetensors").write_bytes(b"no")
-    with pytest.raises(ConceptError, match="not a whole concept"):
+    with pytest.raises(ConceptError, match="not a complete concept"):
         vt.Concept.load(folder)
 
 

@@ -118,9 +118,8 @@ def cold_start(
     enough = [row for row in one.space.rows(TEST) if len(ratings.of(one.space, int(row))[0]) >= COUNTS[-1]]
     sample = rng.permutation(enough)[:users]
     if len(sample) < 2:
-        return [], [
-            f"cold_start: {len(sample)} test users of {one.space.name!r} have {COUNTS[-1]} or more ratings; 2 are needed"
-        ]
+        enough_users = f"{len(sample)} test users of {one.space.name!r} have {COUNTS[-1]} or more ratings"
+        return [], [f"cold_start: {enough_users}; 2 are needed"]
     own = np.asarray(one.space.vectors[sample], np.float32)
     orders = [rng.permutation(len(ratings.of(one.space, int(row))[0])) for row in sample]
     behaviour = None if held_out is None else Behaviour.of(held_out, sample)
