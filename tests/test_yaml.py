@@ -13,9 +13,9 @@ from vectalk.training import TrainConfig
 from worlds import SUITE, call
 
 WRONG = [
-    ("a: &a [*a]", 1, "holds itself"),
-    ("\na: &a {b: *a}", 2, "holds itself"),
-    ("a: &a {<<: *a}", 1, "holds itself"),
+    ("a: &a [*a]", 1, "contains itself"),
+    ("\na: &a {b: *a}", 2, "contains itself"),
+    ("a: &a {<<: *a}", 1, "contains itself"),
     ("b: 1\n? [1, 2]\n: c", 2, "a key is a list or a mapping"),
     ("? {a: 1}\n: c", 1, "a key is a list or a mapping"),
     ("a: [", 1, "expected"),

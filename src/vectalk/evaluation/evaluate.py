@@ -111,7 +111,7 @@ class _Measurement:
         self.not_run = {name: "not requested" for name in EXTRA if name not in settings.chosen}
 
     def run(self, overwrite: bool) -> list[Metric]:
-        """Measure all tasks and write the results."""
+        """Measure all tasks, write the results, and return the rows of `metrics.jsonl`."""
         card = hashlib.sha256(json.dumps(self.corpus.card, sort_keys=True).encode()).hexdigest()
         claim(self.out, {"run": self.identity, "corpus": card}, overwrite)
         self.encoder = self._encoder()
