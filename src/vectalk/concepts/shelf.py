@@ -53,9 +53,7 @@ def find(space: VectorSpace, name: str) -> Concept:
     """
     folder = folder_of(space, name)
     if not holds(folder, "concept.json"):
-        for card in folder.parent.glob(
-            "[!.]*/concept.json"
-        ):  # older versions dropped combining marks from folder names
+        for card in folder.parent.glob("[!.]*/concept.json"):  # old folder names lack combining marks
             if ConceptCard.read(card.parent).name == name:
                 return Concept.load(card.parent, space)
         known = names(space)
