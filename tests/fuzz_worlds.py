@@ -269,7 +269,7 @@ def use_ratings(folder: Path) -> None:
     films, users = (VectorSpace.load(folder / "factors" / side) for side in ("items", "users"))
     find_ratings({"film": films, "user": users})
     folds = RatingsOf.space(users)
-    if folds is not None and len(folds.given):
+    if folds is not None and len(folds.by_user):
         folds.factors.fold_in(*folds.of(users, 0))
 
 

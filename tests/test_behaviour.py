@@ -250,10 +250,10 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
         find_ratings({"film": space, "book": space}, tmp_path / "ratings.csv")
     assert find_ratings({"film": space, "book": space}, f"film={tmp_path / 'ratings.csv'}") is not None
     strange = VectorSpace.create("film", known.item_vectors, {"id": [f"x{n}" for n in range(ITEMS)]})
-    with pytest.raises(EvaluationError, match="not in space 'film': its ids look like 'x0'"):
+    with pytest.raises(EvaluationError, match="must be ids of this space, such as 'x0'"):
         find_ratings({"film": strange}, tmp_path / "ratings.csv")
     config = WalsConfig(dim=4, iterations=1)
     made = factorize(ratings, tmp_path / "f", config=config, holdout=0.0, min_ratings=1)
     assert find_ratings({"item": made.items}) is None
-    with pytest.raises(EvaluationError, match="no rating was held out"):
+    with pytest.raises(EvaluationError, match="has no held-out ratings"):
         find_ratings({"item": made.items}, tmp_path / "f")

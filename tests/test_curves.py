@@ -222,7 +222,7 @@ def test_other_kinds_of_the_same_run_stay(corpus, tmp_path) -> None:
 
 
 def test_an_unknown_kind_of_curve_is_refused(corpus, tmp_path) -> None:
-    with pytest.raises(EvaluationError, match="unknown curve 'circle'; there are interpolation, shift, cold_start"):
+    with pytest.raises(EvaluationError, match="unknown curve 'circle'; allowed are interpolation, shift, cold_start"):
         curves(Oracle(corpus), corpus, tmp_path, kinds=["circle"])
 
 

@@ -92,7 +92,7 @@ def test_a_direction_of_another_dimension_is_refused(tmp_path: Path) -> None:
     READERS["concept"].make(tmp_path)
     path = tmp_path / "space" / "concepts" / "comedy" / "direction.safetensors"
     save_file({"direction": np.ones(9, np.float32)}, path)
-    with pytest.raises(ConceptError, match=r"shape \(9,\); 4 is wanted"):
+    with pytest.raises(ConceptError, match=r"shape \(9,\); the shape must be 4"):
         READERS["concept"].use(tmp_path)
 
 
@@ -146,7 +146,7 @@ def test_a_card_never_leads_out_of_its_run(tmp_path: Path) -> None:
     path = tmp_path / "run" / "elm.json"
     space = read_json(path)["spaces"]["film"]
     change(path, spaces={"film": {**space, "adapter": "../../elsewhere"}})
-    with pytest.raises(RunError, match=r"spaces\.film\.adapter: .* holds no slash"):
+    with pytest.raises(RunError, match=r"spaces\.film\.adapter: .* must not contain a slash"):
         Run.load(tmp_path / "run")
 
 
@@ -217,5 +217,5 @@ def test_ratings_of_a_factorisation_that_are_none_are_named(tmp_path: Path) -> N
     path = tmp_path / "factors" / "ratings_test.parquet"
     rows = pq.read_metadata(path).num_rows
     columns(path, rating=pa.array([float("nan")] * rows))
-    with pytest.raises(EvaluationError, match=r"ratings_test\.parquet holds no ratings"):
+    with pytest.raises(EvaluationError, match=r"ratings_test\.parquet has no valid ratings"):
         READERS["ratings"].use(tmp_path)

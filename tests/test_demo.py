@@ -212,7 +212,7 @@ def test_from_a_wheel_the_demo_invents_its_world_and_says_so(tmp_path: Path) -> 
 def test_from_a_wheel_films_that_are_asked_for_are_missed(tmp_path: Path) -> None:
     done = installed(tmp_path, "demo", "--world", "films", "--out", "demo")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "get that folder and name it in VECTALK_DEMO_DATA" in done.stderr
+    assert "download that folder and set VECTALK_DEMO_DATA" in done.stderr
     assert not (tmp_path / "demo").exists()
     done = installed(tmp_path, "demo", "--out", "demo", VECTALK_DEMO_DATA=str(tmp_path))
     assert done.returncode == 2

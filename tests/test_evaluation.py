@@ -142,7 +142,7 @@ def test_files(corpus: Corpus, oracle_rows: tuple) -> None:
     assert {"elm", "shuffled", "mean", "majority", "probe_text", "own_text"} <= set(config["conditions"])
     assert set(config["probes"]) == {"film/genres", "film/decade", "film/rating"}  # no sentence says `hidden`
     assert set(config["readback"]) == {"summary", "both"}
-    assert config["not_run"] == {"stage1": "not asked for", "text_llm": "not asked for"}
+    assert config["not_run"] == {"stage1": "not requested", "text_llm": "not requested"}
     answers = [json.loads(line) for line in (out / "answers.jsonl").read_text().splitlines()]
     shown = next(a for a in answers if a["task"] == "summary" and a["condition"] == "own_text")
     assert shown["answer"] == shown["reference"]
@@ -288,16 +288,16 @@ def test_a_task_without_grammar_leaves_spelled_conditions_out(corpus: Corpus, tm
 
 def test_bad_input_is_named(corpus: Corpus, tmp_path: Path) -> None:
     oracle = Oracle(corpus)
-    with pytest.raises(EvaluationError, match="unknown conditions guess; there are elm, shuffled"):
+    with pytest.raises(EvaluationError, match="unknown conditions guess; allowed are elm, shuffled"):
         evaluate(oracle, corpus, tmp_path, conditions=("guess",))
-    with pytest.raises(EvaluationError, match="unknown setting 'limits'; there are tasks, limit, encoder"):
+    with pytest.raises(EvaluationError, match="unknown setting 'limits'; allowed are tasks, limit, encoder"):
         evaluate(oracle, corpus, tmp_path, limits=3)
     with pytest.raises(EvaluationError, match="limit must be at least 2"):
         evaluate(oracle, corpus, tmp_path, limit=1)
     with pytest.raises(SuiteError, match="no task 'nothing'"):
         evaluate(oracle, corpus, tmp_path, tasks=["nothing"])
     oracle.spaces = {}
-    with pytest.raises(EvaluationError, match="asks about space 'film', the run knows none"):
+    with pytest.raises(EvaluationError, match="asks about space 'film'; the run was trained on none"):
         evaluate(oracle, corpus, tmp_path)
     space = corpus.spaces["film"]
     other = VectorSpace.create("film", np.asarray(space.vectors) + 1, {"id": [str(i) for i in range(len(space))]})
@@ -344,7 +344,7 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--overwrite" in err
     code, out, err = call(capsys, *options, "--overwrite")
     assert code == 0
-    assert "text_llm: not run (not asked for)" in err
+    assert "text_llm: not run (not requested)" in err
     assert "summary (20 test examples)" in out
     assert f"written to {tmp_path / 'out'}" in err
     code, out, err = call(capsys, *options, "--task", "nothing", "--overwrite")

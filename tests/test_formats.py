@@ -54,12 +54,12 @@ def test_what_a_newer_version_wrote_is_refused(kind: str, tmp_path: Path) -> Non
     # A newer format may have other fields, and lack any that are known here.
     write_json(path, {"format": 99, "vectalk": "9.9", "else": 1})
     words = (
-        rf"{re.escape(str(path))} is of format 99, written by vectalk 9\.9; this is vectalk .* up to 1: update vectalk"
+        rf"{re.escape(str(path))} has format 99, written by vectalk 9\.9; this is vectalk .* up to 1: update vectalk"
     )
     with pytest.raises(VectalkError, match=words):
         use(tmp_path / "folder")
     write_json(path, {**card, "format": True})
-    with pytest.raises(VectalkError, match="format: True is no whole number"):
+    with pytest.raises(VectalkError, match="format: True must be a whole number"):
         use(tmp_path / "folder")
 
 

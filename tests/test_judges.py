@@ -134,10 +134,10 @@ def test_alpha_of_a_worked_example() -> None:
     ("line", "message"),
     [
         ("ann,999,3,3,3", "item '999' is not on the sheet"),
-        ("ann,1,6,3,3", "a rating is a whole number from 1 to 5, not '6'"),
+        ("ann,1,6,3,3", "a rating must be a whole number from 1 to 5, not '6'"),
         ("ann,1,good,3,3", "not 'good'"),
         ("ann,1,3,3,3\nann,1,3,3,3", "'ann' rated item 01 twice"),
-        ("ann,1,,,", "nothing was rated"),
+        ("ann,1,,,", "there are no ratings"),
     ],
 )
 def test_what_cannot_be_right_is_refused(evaluation: Path, tmp_path: Path, line: str, message: str) -> None:

@@ -115,7 +115,7 @@ def test_majority(space: VectorSpace) -> None:
 
 
 def test_what_cannot_be_probed_is_named(space: VectorSpace) -> None:
-    with pytest.raises(EvaluationError, match="'similar' is made of titles"):
+    with pytest.raises(EvaluationError, match="'similar' consists of titles"):
         Probe.fit(reader(space, "similar"))
     small = make_space(40)
     with pytest.raises(EvaluationError, match=r"'decade' of space 'film' is known for \d+ training"):

@@ -186,7 +186,7 @@ def test_curves_maps_and_crossings(page: str, parsed: Checker) -> None:
     assert page.count('class="map"') == 1
     assert page.count('class="stop"') == 3
     assert "the difference is 0.20" in text
-    assert "lie above popularity: the model from 5 on (surely from all)" in text
+    assert "stay above popularity: the model: 5 (significantly from all)" in text
     assert "Coloured by decade" in text  # of the two, the one that goes with the places
 
 

@@ -13,20 +13,20 @@ from vectalk.training import TrainConfig
 from worlds import SUITE, call
 
 WRONG = [
-    ("a: &a [*a]", 1, "holds itself"),
-    ("\na: &a {b: *a}", 2, "holds itself"),
-    ("a: &a {<<: *a}", 1, "holds itself"),
+    ("a: &a [*a]", 1, "contains itself"),
+    ("\na: &a {b: *a}", 2, "contains itself"),
+    ("a: &a {<<: *a}", 1, "contains itself"),
     ("b: 1\n? [1, 2]\n: c", 2, "a key is a list or a mapping"),
     ("? {a: 1}\n: c", 1, "a key is a list or a mapping"),
     ("a: [", 1, "expected"),
     ("a: b: c", 1, "mapping values"),
-    ("a: 2020-13-45", None, "does not fit its kind"),
-    ("a: !!timestamp never", None, "does not fit its kind"),
-    ("a: !!bool perhaps", None, "does not fit its kind"),
-    ("a: !!float ''", None, "does not fit its kind"),
+    ("a: 2020-13-45", None, "does not fit its type"),
+    ("a: !!timestamp never", None, "does not fit its type"),
+    ("a: !!bool perhaps", None, "does not fit its type"),
+    ("a: !!float ''", None, "does not fit its type"),
     ("a: !!python/object:os.system {}", 1, "could not determine a constructor"),
     ('a: "\\uD800"', 1, "half of a surrogate pair"),
-    ('a: "\\UFFFFFFFF"', None, "an escape stands for no character"),
+    ('a: "\\UFFFFFFFF"', None, "an escape sequence is not a valid character"),
     ("a: 0x" + "f" * 5000, 1, "more than 300 digits"),
     ("[" * 2000, None, "nested too deeply"),
     ("\x00", None, "special characters"),
@@ -43,7 +43,7 @@ def test_what_is_no_plain_yaml_is_one_error_with_its_line(text: str, line: int |
 
 
 def test_aliases_are_counted_and_not_written_out() -> None:
-    with pytest.raises(YamlError, match="aliases stand for more than"):
+    with pytest.raises(YamlError, match="with its aliases expanded, it has more than"):
         parse_yaml(LAUGHS)
     assert parse_yaml("a: &a [1]\nb: [*a, *a]") == {"a": [1], "b": [[1], [1]]}
 
@@ -119,7 +119,7 @@ def test_the_command_line_names_the_line(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "s.yaml").write_text("name: s\ntasks: &a [*a]\n")
     code, _, err = call(["suite", "check", str(tmp_path / "s.yaml")], capsys)
     assert code == 2
-    assert err == f"{tmp_path}/s.yaml:2: suite: not valid YAML: an anchor stands for something that holds itself\n"
+    assert err == f"{tmp_path}/s.yaml:2: suite: not valid YAML: an anchor contains itself\n"
 
 
 # ---- settings

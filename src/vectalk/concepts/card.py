@@ -1,4 +1,4 @@
-"""`concept.json` and the direction beside it, checked when a concept is opened."""
+"""`concept.json` and the file of the direction; both are checked when a concept is opened."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ class ConceptCard(BaseModel):
 
     @field_validator("statistics")
     @classmethod
-    def _measured_or_not(cls, found: Statistics) -> Statistics:
-        if len({value is None for value in (found.auc, found.low, found.high)}) > 1:
+    def _check_auc(cls, statistics: Statistics) -> Statistics:
+        if len({value is None for value in (statistics.auc, statistics.low, statistics.high)}) > 1:
             raise ValueError("auc, low and high must all be numbers, or all null")
-        return found
+        return statistics
 
     @classmethod
     def read(cls, folder: Path) -> ConceptCard:
         """Read the card of a folder.
 
         Raises:
-            ConceptError: it is malformed, or of a newer format.
+            ConceptError: the card is malformed, or has a newer format.
         """
         card: ConceptCard = read_card(folder / "concept.json", FORMAT, cls, ConceptError)
         return card
@@ -55,10 +55,10 @@ class ConceptCard(BaseModel):
         """Read the direction [D] of a folder.
 
         Raises:
-            ConceptError: it is missing, broken or of another dimension.
+            ConceptError: the file is missing, damaged, or has another dimension.
         """
         try:
             tensors = read_tensors(folder / "direction.safetensors", {"direction": (dim,)}, ConceptError)
         except ConceptError as error:
-            raise ConceptError(f"{folder} is not a whole concept: {error}; fit it again") from None
+            raise ConceptError(f"{folder} is not a complete concept: {error}; fit it again") from None
         return np.asarray(tensors["direction"], np.float32)

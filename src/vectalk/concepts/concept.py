@@ -40,11 +40,11 @@ class Concept:
 
     Attributes:
         name: name of the concept.
-        space: the space it was fitted on; the direction has no meaning in other spaces.
+        space: the space that the concept was fitted on; the direction has no meaning in other spaces.
         vector: [D] float32, of length one.
         mean: mean projection of the training entities.
-        deviation: standard deviation of their projections: one step of a shift.
-        strength: weight of the data against the penalty when it was fitted, chosen by cross-validation.
+        deviation: standard deviation of the projections of the training entities: one step of a shift.
+        strength: weight of the data relative to the penalty in the fit, selected by cross-validation.
         statistics: how reliable the concept is.
         method: the method of the fit.
         given: description of the positives.
@@ -79,8 +79,8 @@ class Concept:
         Args:
             space: the space of the entities.
             positive: entities that have the concept: rows (`space.where("genres", "Comedy")`), a mask [N], ids,
-                titles or points; or `Examples`, which hold the negatives too.
-            negative: entities that lack it; all others when omitted.
+                titles or points; or `Examples`, which also contain the negatives.
+            negative: entities without the concept; all others when omitted.
             name: name of the concept.
             method: `logistic`, `ridge`, `mean` or `ranking` (see `directions.fitter`).
             given: description of the positives, saved with the concept.
@@ -135,13 +135,13 @@ class Concept:
         Args:
             point: a point of the concept's space, or a title, id or expression.
             steps: how far, in standard deviations of the training entities' projections.
-            keep_norm: rotate the point towards the concept instead: its length stays the same.
+            keep_norm: keep the length of the point: rotate the point towards the concept instead.
 
         Returns:
             A point whose source names the shift; `space.support` says whether it is out of distribution.
 
         Raises:
-            ConceptError: the point lies in another space.
+            ConceptError: the point is in another space.
         """
         start = self.space.point(point) if isinstance(point, str) else point
         self.check(start.space)
@@ -180,7 +180,7 @@ class Concept:
         return float(self.vector @ other.vector)
 
     def check(self, space: Frame) -> None:
-        """Raise a ConceptError where `space` is not the one that the concept was fitted on."""
+        """Raise a ConceptError if `space` is not the space that the concept was fitted on."""
         if space.fingerprint != self.space.fingerprint:
             raise ConceptError(_foreign(self.name, self.space.fingerprint, space))
 
@@ -190,10 +190,10 @@ class Concept:
         return f"concept {self.name!r} of space {self.space.name!r}: {s.positives} positives, {measured}"
 
     def to_arrow(self, k: int | None = None) -> pa.Table:
-        """Return the entities from the highest score down: id, title, score in standard deviations, split.
+        """Return the entities with the highest scores first: id, title, score in standard deviations, split.
 
         Args:
-            k: how many; all when omitted.
+            k: number of entities; all when omitted.
         """
         import pyarrow as pa
 
@@ -246,28 +246,28 @@ class Concept:
         """Open a saved concept.
 
         Args:
-            path: its folder.
-            space: the space that it was fitted on; when omitted, the one in whose `concepts` folder it lies.
+            path: folder of the concept.
+            space: the space that the concept was fitted on; when omitted, the space whose `concepts` folder holds it.
 
         Raises:
-            ConceptError: the folder is not a concept, a newer version wrote it, or `space` is not the one that it was
-                fitted on.
+            ConceptError: the folder is not a concept, a newer version wrote it, or the concept was fitted on another
+                space.
         """
         folder = Path(path)
         if not holds(folder, "concept.json"):
-            raise ConceptError(f"{folder} is no concept (it has no concept.json); fit one with `vectalk concept fit`")
+            raise ConceptError(f"{folder} is not a concept (no concept.json); fit one with `vectalk concept fit`")
         if space is None:
             beside = folder.absolute().parents[1]
             if not (beside / "space.json").is_file():
-                raise ConceptError(f"{folder} lies in no space's folder; give the space: Concept.load(path, space)")
+                raise ConceptError(f"{folder} is not in the folder of a space; use Concept.load(path, space)")
             space = VectorSpace.load(beside)
         card = ConceptCard.read(folder)
         if card.fingerprint != space.fingerprint:
             raise ConceptError(_foreign(card.name, card.fingerprint, space))
         if card.split_hash != space.split_hash:
             raise ConceptError(
-                f"concept {card.name!r} was fitted on another split of space {space.name!r}: what it learned "
-                "from may be test entities now; fit it again"
+                f"concept {card.name!r} was fitted on another split of space {space.name!r}, so its training "
+                "entities may be test entities now; fit it again"
             )
         return cls(
             card.name,

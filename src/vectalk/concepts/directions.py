@@ -1,4 +1,4 @@
-"""How a direction is fitted to positives and negatives: vectors in, a unit vector out."""
+"""Fit a direction to positives and negatives: the input is vectors, the output is a unit vector."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from vectalk.errors import ConceptError
 Method = Literal["logistic", "ridge", "mean", "ranking"]
 METHODS: tuple[Method, ...] = get_args(Method)
 FOLDS = 5
-# Weight of the data against the penalty, weakest first; vectors are scaled to a mean square of one a dimension.
+# Weight of the data relative to the penalty, smallest first; vectors are scaled to a mean square of 1 per dimension.
 STRENGTHS = {
     "logistic": (1e-4, 1e-3, 1e-2, 1e-1, 1.0),
     "ridge": (1e-4, 1e-3, 1e-2, 1e-1, 1.0),
     "ranking": (1e-4, 1e-3, 1e-2, 1e-1, 1.0),
 }
-DEFAULT = 1e-2  # where positives are too few for cross-validation
+DEFAULT = 1e-2  # used if there are too few positives for cross-validation
 PAIRS = 20_000
 STEPS = 25
 
@@ -29,7 +29,7 @@ Fit = Callable[[np.ndarray, np.ndarray], np.ndarray]
 def check_method(method: str) -> None:
     """Raise a ConceptError for an unknown method."""
     if method not in METHODS:
-        raise ConceptError(f"unknown method {method!r}; take one of {', '.join(METHODS)}")
+        raise ConceptError(f"unknown method {method!r}; allowed are {', '.join(METHODS)}")
 
 
 def fitter(method: Method, strength: float = DEFAULT, seed: int = 0) -> Fit:
@@ -37,13 +37,13 @@ def fitter(method: Method, strength: float = DEFAULT, seed: int = 0) -> Fit:
 
     A label is True where the entity has the concept.
 
-    `logistic`: the normal of the plane that separates the two (Kim et al. 2018); `ridge`: least squares to the labels;
-    `mean`: from the mean of the negatives to that of the positives; `ranking`: a positive should lie above a negative
-    (Goepfert et al. 2022, the simple form). Both sides have the same weight, whatever their numbers.
+    `logistic`: the normal of the plane that separates the two sides (Kim et al. 2018). `ridge`: least squares to the
+    labels. `mean`: from the mean of the negatives to the mean of the positives. `ranking`: a positive should have a
+    higher score than a negative (Goepfert et al. 2022, the simple form). Both sides have the same total weight.
     """
 
     def logistic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        ones = np.ones((len(y), 1))  # its weight is the intercept, which pays no penalty
+        ones = np.ones((len(y), 1))  # the weight of this column is the intercept, which has no penalty
         penalty = np.append(np.full(x.shape[1], 1.0 / strength), 0.0)
         return _newton(np.hstack([x, ones]), y, _balanced(y), penalty)[:-1]
 
@@ -83,7 +83,7 @@ def _balanced(y: np.ndarray) -> np.ndarray:
 def _newton(x: np.ndarray, y: np.ndarray, weight: np.ndarray, penalty: np.ndarray) -> np.ndarray:
     """Return the coefficients [D] of a logistic regression with weighted rows [n] and a ridge penalty [D] on each.
 
-    Newton's method needs a few steps; the random concepts need hundreds of fits, where scikit-learn is slower.
+    Newton's method needs only a few steps. The random concepts need hundreds of fits; scikit-learn is slower here.
     """
     sign, coefficients = np.where(y, 1.0, -1.0), np.zeros(x.shape[1])
 
@@ -105,7 +105,7 @@ def _newton(x: np.ndarray, y: np.ndarray, weight: np.ndarray, penalty: np.ndarra
 
 
 def choose_strength(method: Method, x: np.ndarray, y: np.ndarray, seed: int = 0) -> float:
-    """Return the strength with the best AUC in cross-validation over the entities that a concept is fitted to."""
+    """Return the strength with the best AUC in cross-validation over the training entities of a concept."""
     fewest = int(min(y.sum(), (~y).sum()))
     if method not in STRENGTHS or fewest < FOLDS:
         return DEFAULT

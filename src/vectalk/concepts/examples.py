@@ -54,7 +54,7 @@ class Examples:
         return cls(has, lacks)
 
     def split(self, space: VectorSpace, name: str, rng: np.random.Generator) -> Examples:
-        """Return the examples in one split; a random sample where there are more than MOST."""
+        """Return the examples in one split; a random sample if there are more than MOST."""
         return Examples(*(_some(rows[np.isin(rows, space.rows(name))], rng) for rows in (self.positive, self.negative)))
 
     def fitted(self, space: VectorSpace, rng: np.random.Generator) -> Examples:
@@ -67,7 +67,7 @@ class Examples:
 
 
 def rows_of(space: VectorSpace, entities: Entities) -> np.ndarray:
-    """Return the rows [n], sorted and each once, of entities given in any form."""
+    """Return the sorted, distinct rows [n] of entities in any of the forms of `Entities`."""
     array = np.asarray(entities) if isinstance(entities, np.ndarray) else None
     if array is not None and array.dtype == bool:
         if array.shape != (len(space),):
@@ -88,11 +88,11 @@ def _row(space: VectorSpace, entity: Any) -> int:
         return space.find(entity)
     if isinstance(entity, Point):
         if entity.row is None or entity.space.fingerprint != space.fingerprint:
-            raise ConceptError(f"{entity.source} is no entity of space {space.name!r}; examples must be entities")
+            raise ConceptError(f"{entity.source} is not an entity of space {space.name!r}; examples must be entities")
         return entity.row
     if isinstance(entity, int | np.integer) and not isinstance(entity, bool):
         return int(entity)
-    raise ConceptError(f"{entity!r} is no row, id, title or point of space {space.name!r}")
+    raise ConceptError(f"{entity!r} is not a row, id, title or point of space {space.name!r}")
 
 
 def _some(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -155,7 +155,7 @@ def known(space: VectorSpace, name: str) -> np.ndarray:
 
 
 def values_of(space: VectorSpace, name: str) -> list[Any]:
-    """Return the distinct values of a column, or of its lists, commonest first."""
+    """Return the distinct values of a column, or of its lists, most frequent first."""
     values = space.column(name)
     flat = pc.list_flatten(values) if is_list(values.type) else values
     counts = pc.value_counts(flat.drop_null()).to_pylist()
@@ -179,10 +179,10 @@ def every_value(space: VectorSpace, name: str, least: int) -> dict[str, Examples
 def read_tags(
     path: str | Path, space: VectorSpace, *, item_column: str | None = None, tag_column: str = "tag", least: int = 1
 ) -> dict[str, Examples]:
-    """Return the examples of each tag of a table with one row for each time that somebody tagged an entity.
+    """Return the examples of each tag of a table with one row for each time that a person tagged an entity.
 
     Tags are compared without regard to case. An entity without any tag is not a negative: it may have the concept
-    although nobody tagged it.
+    although no person tagged it.
 
     Args:
         path: csv, tsv, parquet or jsonl.
@@ -199,7 +199,7 @@ def read_tags(
             f"{path}: which column holds the ids? Name it with --item-column; there are {', '.join(table.column_names)}"
         )
     ids, tags = (table[column(table, name, str(path))] for name in (item, tag_column))
-    for read in (id_text, as_text):  # ids of a space from before they had one form are those of its files
+    for read in (id_text, as_text):  # older spaces keep ids in the form of their files
         at = pc.index_in(read(ids), as_text(space.column("id")).combine_chunks())
         rows = np.asarray(pc.fill_null(at.combine_chunks() if isinstance(at, pa.ChunkedArray) else at, -1))
         if (rows >= 0).any():

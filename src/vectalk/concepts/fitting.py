@@ -49,7 +49,7 @@ def fit_direction(
         raise ConceptError(
             f"concept {name!r} has {len(fitted.positive)} positive and {len(fitted.negative)} negative training "
             f"entities ({len(examples.positive)} and {len(examples.negative)} in all); it is fitted on training "
-            f"entities alone and needs 2 of each, better {statistics.FEW}: name more"
+            f"entities only, and needs at least 2 of each, better {statistics.FEW}: name more entities"
         )
     x, y = _labelled(space, fitted)
     strength = directions.choose_strength(method, x, y, seed)
@@ -101,7 +101,7 @@ def _held_out(
     random_concepts: int,
     rng: np.random.Generator,
 ) -> dict[str, float | None]:
-    """Measure a direction on held-out entities; all values are None where one side has no entities."""
+    """Measure a direction on held-out entities; all values are None if one side has no entities."""
     (x, y), (x_test, y_test) = fitted, measured
     if y_test.all() or not y_test.any():
         return dict.fromkeys(("auc", "low", "high", "p_value", "random_auc"))

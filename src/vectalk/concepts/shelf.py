@@ -1,4 +1,4 @@
-"""The concepts beside a space, `SPACE/concepts/NAME`, and the functions that bring them into expressions."""
+"""The saved concepts of a space, `SPACE/concepts/NAME`, and the functions that use them in expressions."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from vectalk.space.titles import closest
 
 
 def folder_of(space: VectorSpace, name: str | None = None) -> Path:
-    """Return the folder of a space's concepts, or of one of them; ignores upper and lower case.
+    """Return the folder of the concepts of a space, or of one concept; the case of the name is ignored.
 
     Raises:
-        ConceptError: the space was not saved, or the name has no character that is allowed in a folder's name.
+        ConceptError: the space was not saved, or the name has no letter and no digit.
     """
     if space.path is None:
         raise ConceptError(f"space {space.name!r} was not saved, so it has no folder of concepts; save it first")
@@ -36,7 +36,7 @@ def folder_of(space: VectorSpace, name: str | None = None) -> Path:
 
 
 def names(space: VectorSpace) -> list[str]:
-    """Return the names of the concepts beside a space."""
+    """Return the names of the saved concepts of a space."""
     if space.path is None or not folder_of(space).is_dir():
         return []
     shelf = folder_of(space)
@@ -46,30 +46,30 @@ def names(space: VectorSpace) -> list[str]:
 
 
 def find(space: VectorSpace, name: str) -> Concept:
-    """Open a concept beside a space by its name.
+    """Open a saved concept of a space by its name.
 
     Raises:
-        ConceptError: there is none, with the closest names.
+        ConceptError: the space has no such concept; the error names the closest ones.
     """
     folder = folder_of(space, name)
     if not holds(folder, "concept.json"):
-        for card in folder.parent.glob("[!.]*/concept.json"):  # folder names of older versions lack combining marks
+        for card in folder.parent.glob("[!.]*/concept.json"):  # old folder names lack combining marks
             if ConceptCard.read(card.parent).name == name:
                 return Concept.load(card.parent, space)
-        there = names(space)
-        near = closest(name, there) or there[:8]
+        known = names(space)
+        near = closest(name, known) or known[:8]
         hint = f"did you mean {', '.join(near)}?" if near else "fit one with `vectalk concept fit`"
         raise ConceptError(f"space {space.name!r} at {space.path} has no concept {name!r}; {hint}")
     return Concept.load(folder, space)
 
 
 def load_all(space: VectorSpace) -> list[Concept]:
-    """Open all concepts beside a space."""
+    """Open all saved concepts of a space."""
     return [find(space, name) for name in names(space)]
 
 
 def keep(concept: Concept, *, overwrite: bool = False) -> Path:
-    """Save a concept beside its space."""
+    """Save a concept in the folder of its space."""
     return concept.save(folder_of(concept.space, concept.name), overwrite=overwrite)
 
 
@@ -87,7 +87,7 @@ def check_vacant(space: VectorSpace, concept_names: Sequence[str], *, overwrite:
 
 
 def nearest(concept: Concept, k: int = 8) -> list[tuple[str, float]]:
-    """Return the k other concepts beside the space with the largest cosine, either way, and that cosine."""
+    """Return the k other concepts of the space with the largest absolute cosine, and their cosines."""
     others = [other for other in load_all(concept.space) if other.name != concept.name]
     cosines = [(other.name, concept.cosine(other)) for other in others]
     return sorted(cosines, key=lambda pair: -abs(pair[1]))[:k]
@@ -100,12 +100,12 @@ def _named(value: Any) -> str:
 
 
 def _concept(space: VectorSpace, name: Any) -> Point:
-    """One standard deviation along a concept: `'Alien (1979)' + 2 * concept('comedy')`."""
+    """Return one standard deviation along a concept: `'Alien (1979)' + 2 * concept('comedy')`."""
     return find(space, _named(name)).step
 
 
 def _turn(space: VectorSpace, point: Any, name: Any, steps: Any) -> Point:
-    """A shift that keeps the point's length: `turn('Alien (1979)', 'comedy', 2)`."""
+    """Shift a point along a concept and keep its length: `turn('Alien (1979)', 'comedy', 2)`."""
     return find(space, _named(name)).shift(as_point(space, point), as_number(steps), keep_norm=True)
 
 

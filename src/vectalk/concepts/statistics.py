@@ -9,22 +9,22 @@ import numpy as np
 
 RESAMPLES = 1000
 PERMUTATIONS = 2000
-CHUNK = 4_000_000  # numbers gathered at once
+CHUNK = 4_000_000  # most numbers in memory at once
 FEW = 20
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """The statistics of a concept. AUCs are measured on test entities; None where one side has none.
+    """The statistics of a concept. AUCs are measured on test entities; None if one side has no test entities.
 
     Attributes:
-        positives: training entities that it was fitted to.
-        negatives: training entities without it.
-        test_positives: test entities that it was measured on.
-        test_negatives: test entities without it.
+        positives: number of training entities with the concept.
+        negatives: number of training entities without it.
+        test_positives: number of test entities with the concept.
+        test_negatives: number of test entities without it.
         auc: probability that a positive has a higher score than a negative.
         low: lower end of the AUC's bootstrap 95 % interval over entities.
-        high: its upper end.
+        high: upper end of this interval.
         p_value: share of permutations of the test labels that reach this AUC.
         random_auc: 95th percentile of the AUC of random concepts: directions fitted in the same way to as many
             random training entities.

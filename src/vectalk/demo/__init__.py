@@ -1,1 +1,1 @@
-"""The demo: a world whose truth is known, and the small base LLM that it talks with."""
+"""The demo: films and viewers of MovieLens, or an invented world of islands whose facts are all known."""

@@ -1,4 +1,4 @@
-"""Where the demo's film data are: beside the source, and not in an installed wheel."""
+"""Find the film data of the demo. They are in the repository, not in the installed package."""
 
 import os
 from pathlib import Path
@@ -6,27 +6,27 @@ from pathlib import Path
 from vectalk.errors import SpaceError
 
 WHERE = (
-    "the demo's film data are in the folder demo-data of vectalk's repository, not in the installed package, since "
-    "their licence differs; get that folder and name it in VECTALK_DEMO_DATA"
+    "the demo's film data are in the folder demo-data of vectalk's repository, not in the installed package, because "
+    "their licence differs; download that folder and set VECTALK_DEMO_DATA to its path"
 )
 
 
 def has_demo_data() -> bool:
-    """Say whether the demo's film data are at hand; in an installed wheel they are not, unless they are named."""
+    """Return whether the film data are in the repository or `VECTALK_DEMO_DATA` is set."""
     return "VECTALK_DEMO_DATA" in os.environ or _films_in(_repository())
 
 
 def demo_data() -> Path:
-    """Return the folder of the demo's data.
+    """Return the folder of the film data.
 
     Raises:
-        SpaceError: it is not there, as in an installed wheel; says where to get it.
+        SpaceError: the folder has no film data, as in an installed package.
     """
-    named = os.environ.get("VECTALK_DEMO_DATA")
-    folder = Path(named) if named else _repository()
+    path = os.environ.get("VECTALK_DEMO_DATA")
+    folder = Path(path) if path else _repository()
     if not _films_in(folder):
-        place = f"VECTALK_DEMO_DATA={named} holds no film data: " if named else ""
-        raise SpaceError(f"{place}{WHERE}, or run `vectalk demo --world islands`, which invents its data")
+        place = f"VECTALK_DEMO_DATA={path} holds no film data: " if path else ""
+        raise SpaceError(f"{place}{WHERE}, or run `vectalk demo --world islands`, which needs no data")
     return folder
 
 

@@ -1,7 +1,7 @@
-"""The demo on real vectors: films and viewers of MovieLens, from vectors to measured answers in minutes.
+"""The demo on real vectors: films and viewers of MovieLens, from vectors to an evaluated model in minutes.
 
-The data lie in `demo-data/` of the repository, with their own licence; `demo-data/make.py` made them from ratings. The
-base LLM there has read texts about training films and viewers, and has seen no vector.
+The data are in `demo-data/` of the repository and have their own licence; `demo-data/make.py` computed them from
+ratings. The base LLM in this folder was trained on texts about training films and viewers, without vectors.
 """
 
 from __future__ import annotations
@@ -27,8 +27,15 @@ PROFILE = "user_profile"
 
 @dataclass(frozen=True)
 class Size:
-    """How much the demo does: tasks (all of the suites where none are named), training examples of each task for each
-    entity, steps of both stages, and test entities a task."""
+    """The size of the demo.
+
+    Attributes:
+        tasks: names of the tasks; all tasks of the suites if empty.
+        variants: training examples of each task for each entity.
+        stage1: training steps of the first stage.
+        stage2: training steps of the second stage.
+        test: most test examples of each task.
+    """
 
     tasks: tuple[str, ...]
     variants: int
@@ -63,7 +70,7 @@ def config_for(size: Size, seed: int = 0) -> TrainConfig:
 
 
 def film_suite(size: Size) -> Suite:
-    """Return the tasks of the demo."""
+    """Return the suite of the demo."""
     suite = Suite.join([load_suite("movies"), load_suite("users")])
     return suite.only(list(size.tasks)) if size.tasks else suite
 
@@ -79,17 +86,17 @@ def run_demo(
     reporter: Reporter | None = None,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> tuple[Evaluation, list[Sample]]:
-    """Write texts, train on them, evaluate, and ask about points that training never saw.
+    """Build a corpus, train a model, evaluate it, and ask it about held-out points.
 
     Args:
-        out: folder that holds corpus, run and evaluation.
-        size: how much to do.
-        llm: base LLM; the demo's own when omitted.
-        seed: of everything random.
-        overwrite: replace the folder where it exists; should this fail, what stood there comes back.
-        device: where to train.
-        reporter: is told of the steps of training.
-        progress: called with what is going on, done, total.
+        out: folder of the corpus, the run and the evaluation.
+        size: size of the demo.
+        llm: base LLM; the small LLM of the demo data when omitted.
+        seed: seed of all random choices.
+        overwrite: replace the folder if it exists. If the demo fails, the old folder is restored.
+        device: device for training and answers.
+        reporter: receives the steps of training.
+        progress: called with a label of the current step, the number of finished items, and the total.
 
     Returns:
         The rows of the evaluation's metrics, and the samples.

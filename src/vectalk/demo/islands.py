@@ -1,7 +1,7 @@
-"""The demo: an invented world from vectors to measured answers, in minutes on two cores and without a download.
+"""The demo on an invented world: from vectors to an evaluated model, in minutes on two cores, without a download.
 
-Everything that is said of an island is linear in its vector, so a model's words about a point where no island is can
-be checked against the truth.
+Every attribute of an island depends on linear functions of its vector. So the correct answer is also known for points
+without an island.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ QUESTION = "Describe {island}."
 
 @dataclass(frozen=True)
 class Size:
-    """How much the demo does: islands, steps of the base LLM and of both stages, and test islands."""
+    """The size of the demo: islands, training steps of the base LLM and of both stages, and most test examples."""
 
     islands: int
     base_steps: int
@@ -62,7 +62,7 @@ def config_for(size: Size, seed: int = 0) -> TrainConfig:
 
 @dataclass(frozen=True)
 class Sample:
-    """One question asked of the demo's model, with what is true of the point and what the control says."""
+    """One question to the model of the demo, with its answer, the true facts, and the answer of the control."""
 
     what: str
     source: str
@@ -82,16 +82,16 @@ def run_demo(
     reporter: Reporter | None = None,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> tuple[Evaluation, list[Sample]]:
-    """Make the world, train on it, evaluate, and ask about points that are nobody.
+    """Create the world, train a model on it, evaluate the model, and ask it about points without an island.
 
     Args:
-        out: folder that holds space, corpus, base LLM, run and evaluation.
-        size: how much to do.
-        seed: of everything random.
-        overwrite: replace the folder where it exists; should this fail, what stood there comes back.
-        device: where to train.
-        reporter: is told of the steps of training.
-        progress: called with what is going on, done, total.
+        out: folder of the space, the corpus, the base LLM, the run and the evaluation.
+        size: size of the demo.
+        seed: seed of all random choices.
+        overwrite: replace the folder if it exists. If the demo fails, the old folder is restored.
+        device: device for training and answers.
+        reporter: receives the steps of training.
+        progress: called with a label of the current step, the number of finished items, and the total.
 
     Returns:
         The rows of the evaluation's metrics, and the samples.
@@ -117,21 +117,21 @@ def run_demo(
         train(corpus, str(llm), place / "run", settings, device=device, reporter=reporter)
         elm = ELM.from_pretrained(place / "run", device=device)
         rows = evaluate(elm, corpus, place / "evaluation", limit=size.test, seed=seed, progress=progress)
-        samples = ask_nobody(elm, world, teacher, seed)
+        samples = ask_about_points(elm, world, teacher, seed)
         write_json(place / "samples.json", [sample.__dict__ for sample in samples])
     return rows, samples
 
 
-def ask_nobody(elm: ELM, world: World, teacher: FactsTeacher, seed: int = 0) -> list[Sample]:
-    """Ask about a test island, the point between two, a sum of moves, and a point far from all."""
+def ask_about_points(elm: ELM, world: World, teacher: FactsTeacher, seed: int = 0) -> list[Sample]:
+    """Ask about a test island, the middle of two, an island plus a difference, and a point out of distribution."""
     space = elm.spaces["island"]
     rng = np.random.default_rng(seed)
     a, b, c, other = (space[int(row)] for row in rng.choice(space.rows(TEST), 4, replace=False))
     points = {
         "an island that training never saw": a,
         "half way between two islands": space.point(f"lerp({a.source}, {b.source}, 0.5)"),
-        "one island, moved by what parts two others": space.point(f"{a.source} + ({b.source} - {c.source})"),
-        "far out, where nothing is": 6.0 * a,
+        "an island plus the difference of two others": space.point(f"{a.source} + ({b.source} - {c.source})"),
+        "a point out of distribution": 6.0 * a,
     }
     answers = elm.ask([QUESTION] * len(points), [{"island": point} for point in points.values()])
     control = elm.ask(QUESTION, {"island": other})
@@ -149,7 +149,7 @@ def ask_nobody(elm: ELM, world: World, teacher: FactsTeacher, seed: int = 0) -> 
 
 
 def spell_truth(world: World, teacher: FactsTeacher, space: VectorSpace, point: Point) -> str:
-    """Write what is true of a point in the words of the facts teacher."""
+    """Return the true facts about a point, as a text of the facts teacher."""
     readers, truth = teacher.readers["island"], world.truth(point.values)
     raw = {name: truth.get(reader.column) for name, reader in readers.items()}
     values = {name: None if value is None else readers[name].from_metadata(value) for name, value in raw.items()}

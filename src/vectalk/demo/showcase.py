@@ -1,4 +1,4 @@
-"""A few answers side by side: what the model says of a vector, of another vector, and what a direct probe says."""
+"""A few answers side by side: the answer of the model, its answer about another vector, and the text of a probe."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Sample:
     """One question about one point.
 
     Attributes:
-        what: the point, for people.
-        source: the point, as an expression.
-        question: what was asked.
-        truth: the reference text, where the point is a real entity.
-        answer: of the model.
-        shuffled: the model's answer to the same question about another vector.
-        probe: what a direct probe of the vector says, spelled out.
-        support: how near to real entities the point lies.
+        what: description of the point.
+        source: the point as an expression.
+        question: the question.
+        truth: the reference text; None if the point is not an entity.
+        answer: the answer of the model.
+        shuffled: the answer of the model to the same question about another vector.
+        probe: a text written from the values that a probe reads from the vector.
+        support: whether the vector is in distribution.
     """
 
     what: str
@@ -49,20 +49,20 @@ class Sample:
 
 
 def showcase(elm: ELM, facts: Facts, seed: int = 0) -> list[Sample]:
-    """Ask about a test film, the middle of two, a film moved along a concept, and a test viewer."""
+    """Ask about a test film, the middle of two test films, a film shifted along a concept, and a test viewer."""
     films, users = elm.spaces["film"], elm.spaces["user"]
     rng = np.random.default_rng(seed)
     known = _well_known(films)
     film, a, b, moved, other = (films[int(row)] for row in rng.choice(known, 5, replace=False))
-    viewer, stranger = (users[int(row)] for row in rng.choice(_whole(users), 2, replace=False))
+    viewer, stranger = (users[int(row)] for row in rng.choice(_with_all_ratings(users), 2, replace=False))
     comedy = Concept.fit(films, positive=films.where("genres", "Comedy"), name="comedy")
-    asked = [
+    questions = [
         ("a film that training never saw", FILM, film, other),
         ("half way between two films", FILM, films.point(f"lerp({a.source}, {b.source}, 0.5)"), other),
         (f"{moved.title}, moved {SHIFT:g} sd towards comedy", FILM, comedy.shift(moved, SHIFT), other),
         ("a viewer that training never saw", VIEWER, viewer, stranger),
     ]
-    return [_sample(elm, facts, *question) for question in asked]
+    return [_sample(elm, facts, *question) for question in questions]
 
 
 def _sample(elm: ELM, facts: Facts, what: str, question: str, point: Point, other: Point) -> Sample:
@@ -75,7 +75,7 @@ def _sample(elm: ELM, facts: Facts, what: str, question: str, point: Point, othe
 
 
 def probed(facts: Facts, point: Point) -> dict[str, Any]:
-    """Return what can be read from a vector without a model, by attribute: from direct probes and what lies around."""
+    """Return attribute -> value, read from the vector by probes and by its nearest entities, without the model."""
     space, values = point.space.name, {}
     readers = facts.teacher.readers[space]
     for name, reader in readers.items():
@@ -91,12 +91,12 @@ def probed(facts: Facts, point: Point) -> dict[str, Any]:
 
 
 def _well_known(films: VectorSpace) -> np.ndarray:
-    """Return the half of the test films that most viewers rated: a reader can judge what is said of them."""
+    """Return the rows of the half of the test films with the most ratings, which readers are likely to know."""
     rows = films.rows(TEST)
     count = np.array([films.column("n_ratings")[int(row)].as_py() for row in rows])
     return rows[count >= np.median(count)]
 
 
-def _whole(users: VectorSpace) -> np.ndarray:
-    """Return the test viewers whose vectors come from all that they rated."""
+def _with_all_ratings(users: VectorSpace) -> np.ndarray:
+    """Return the rows of the test viewers whose vectors come from all of their ratings."""
     return np.array([row for row in users.rows(TEST) if users.column("mean_rating")[int(row)].as_py() is not None])

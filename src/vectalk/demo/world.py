@@ -1,6 +1,6 @@
-"""A small synthetic world whose attributes are linear in the vector, so that every right answer is known.
+"""A small synthetic world whose attributes depend on linear functions of the vector, so all correct answers are known.
 
-The tests stand on it, and so does the demo: what a model says of a point where no island is can be checked.
+The tests and the demo use it: even an answer about a point without an island can be checked.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def islands_suite() -> Suite:
 
 @dataclass(frozen=True)
 class World:
-    """The law of the world: how a vector decides what an island is.
+    """The rules of the world: how the vector of an island decides its attributes.
 
     Attributes:
         directions: [8, D] orthonormal rows: one for each of the riches, then the year, then the inhabitants.
@@ -37,24 +37,24 @@ class World:
 
     @classmethod
     def make(cls, dim: int = 16, seed: int = 0) -> World:
-        """Draw a law at random."""
+        """Create a world with random directions."""
         square, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((dim, dim)))
         return cls(square[: len(RICHES) + 2].astype(np.float32))
 
     def truth(self, vector: np.ndarray) -> dict[str, Any]:
-        """Return what is true of a vector [D]: riches, year of settlement, inhabitants."""
+        """Return the true attributes of a vector [D]: riches, year of settlement, inhabitants."""
         levels = self.directions @ np.asarray(vector, np.float32)
-        found = [name for name, level in zip(RICHES, levels, strict=False) if level > 0.0]
-        # The strongest level is always there, so that no island is without riches.
+        riches = [name for name, level in zip(RICHES, levels, strict=False) if level > 0.0]
+        # Every island has at least its strongest one of the riches.
         strongest = RICHES[int(np.argmax(levels[: len(RICHES)]))]
         return {
-            "riches": found or [strongest],
+            "riches": riches or [strongest],
             "settled": 1750 + round(25 * float(levels[-2])),
             "inhabitants": round(5_000 * float(np.exp(levels[-1]))),
         }
 
     def space(self, size: int = 1500, seed: int = 1) -> VectorSpace:
-        """Draw islands at random and return their space, not saved yet."""
+        """Create random islands and return their space, which is not saved."""
         rng = np.random.default_rng(seed)
         vectors = rng.standard_normal((size, self.directions.shape[1])).astype(np.float32)
         truths = [self.truth(vector) for vector in vectors]

@@ -1,4 +1,4 @@
-"""Measure a model on test entities, beside controls and rivals. Nothing is reported without them."""
+"""Measure a model on test entities, and compare it with controls and baselines."""
 
 from __future__ import annotations
 
@@ -62,36 +62,37 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a model and write `metrics.jsonl`, `answers.jsonl`, `config.json` and `report.html`.
 
-    Interrupted, it goes on where it stopped: answers are kept as they come.
+    Each answer is saved at once, so an interrupted evaluation is resumed by the same call.
 
     Args:
-        generator: what answers; greedy decoding is its business.
-        corpus: tasks, reference texts and spaces.
+        generator: the model that answers the questions; it must decode greedily.
+        corpus: the corpus, with tasks, reference texts and spaces.
         out: folder of the results.
-        stage1: opens the model as it was after the first stage, for the condition `stage1`.
-        chat: an LLM that is told titles, for the condition `text_llm`; `chat.identity`, or else `chat.name`, tells it
-            from any other.
-        facts: what can be told of this corpus's vectors without a model, where it is wanted afterwards too; its probes
-            are dear to fit.
+        stage1: a function that opens the model as it was after the first stage, for the condition `stage1`.
+        chat: an LLM that reads titles instead of vectors, for the condition `text_llm`. `chat.identity`, or else
+            `chat.name`, identifies the LLM in the saved answers.
+        facts: predictions of the baselines for this corpus, to share with other code; the probes in it are expensive
+            to fit. When omitted, the function creates it.
         overwrite: replace another evaluation in `out`.
-        progress: called with what is going on, how much is done, how much there is.
+        progress: called with a label of the current step, the number of finished items, and the total.
         settings: fields of `Settings`: `tasks`, `limit`, `encoder`, `conditions`, `ratings`, `seed`, ...
 
     Returns:
-        What was measured: a sequence of the rows of `metrics.jsonl`.
+        The evaluation: a sequence of the rows of `metrics.jsonl`.
 
     Raises:
-        EvaluationError: an unknown condition, too few test examples, spaces that do not fit, or a folder in the way.
+        EvaluationError: a condition is unknown, a task has too few test examples, the spaces of the model and the
+            corpus differ, or `out` already holds something else.
     """
-    chosen = Settings.make(**settings)
+    options = Settings.make(**settings)
     _check_spaces(generator, corpus)
-    check_encoder(chosen.encoded_by(corpus.spaces)[0])
-    rows = _Measurement(generator, corpus, Path(out), chosen, stage1, chat, progress, facts).run(overwrite)
+    check_encoder(options.encoded_by(corpus.spaces)[0])
+    rows = _Measurement(generator, corpus, Path(out), options, stage1, chat, progress, facts).run(overwrite)
     return Evaluation(rows, Path(out))
 
 
 class _Measurement:
-    """One evaluation under way: what is shared by its tasks, and what it has found so far."""
+    """One running evaluation: the objects that its tasks share, and the results so far."""
 
     def __init__(
         self,
@@ -117,16 +118,16 @@ class _Measurement:
         self.answers: list[dict[str, Any]] = []
         self.readbacks: dict[str, Any] = {}
         self.notes: list[str] = []
-        self.not_run = {name: "not asked for" for name in EXTRA if name not in settings.chosen}
+        self.not_run = {name: "not requested" for name in EXTRA if name not in settings.chosen}
 
     def run(self, overwrite: bool) -> list[Metric]:
-        """Measure all tasks and write the results."""
+        """Measure all tasks, write the results, and return the rows of `metrics.jsonl`."""
         card = hashlib.sha256(json.dumps(self.corpus.card, sort_keys=True).encode()).hexdigest()
         claim(self.out, {"run": self.identity, "corpus": card}, overwrite)
         self.encoder = self._encoder()
-        kept = AnswerCache(self.out / PARTIAL, self.progress)
-        ask = self._asking(self.generator, self.identity, kept)
-        stage1, told = self._first_stage(kept), self._told(kept)
+        cache = AnswerCache(self.out / PARTIAL, self.progress)
+        ask = self._answers(self.generator, self.identity, cache)
+        stage1, text_llm = self._first_stage(cache), self._text_llm(cache)
         for task in self.tasks:
             references = list(self.corpus.examples(TRAIN, task.name))
             conditions = Conditions(
@@ -138,11 +139,11 @@ class _Measurement:
                 ask,
                 self.settings.seed,
                 stage1=stage1,
-                text_llm=told,
+                text_llm=text_llm,
             )
             self._task(task, references, conditions)
         maps = space_maps(self.corpus.spaces, self.tasks, self.facts, self.settings.seed)
-        with atomic_files(self.out) as part:  # an evaluation that is replaced stays whole until this one is
+        with atomic_files(self.out) as part:  # an older evaluation stays complete until this one is
             write_jsonl(part / "answers.jsonl", self.answers)
             write_text(part / "map.json", json.dumps(maps, ensure_ascii=False))
             write_json(part / "config.json", self._card())
@@ -161,41 +162,41 @@ class _Measurement:
             except NotRunError as error:
                 self.notes.append(f"{condition} not run: {error}")
                 self.not_run.setdefault(condition, str(error))
-        given = TaskTexts(self.corpus, task, conditions.examples, texts, self.settings.seed)
+        task_texts = TaskTexts(self.corpus, task, conditions.examples, texts, self.settings.seed)
         self.progress(f"{task.name}: scores", 0, 1)
         space = next(iter(task.slots.values()))
-        for metric, condition, found in self._figures(given, references):
+        for metric, condition, figure in self._figures(task_texts, references):
             row = {"space": space, "task": task.name, "metric": metric, "condition": condition}
-            self.metrics.append({**row, **found._asdict()})
-        self.answers += _answers(given)
+            self.metrics.append({**row, **figure._asdict()})
+        self.answers += _answers(task_texts)
         self.progress(f"{task.name}: scores", 1, 1)
 
-    def _figures(self, given: TaskTexts, references: list[Example]) -> Iterator[Figure]:
-        yield from recovery(given, self.facts, self.notes)
-        yield from claims(given, self.facts)
-        yield from named_titles(given, self.facts)
-        yield from distinctness(given)
-        yield from looping(given)
-        task = given.task
+    def _figures(self, task_texts: TaskTexts, references: list[Example]) -> Iterator[Figure]:
+        yield from recovery(task_texts, self.facts, self.notes)
+        yield from claims(task_texts, self.facts)
+        yield from named_titles(task_texts, self.facts)
+        yield from distinctness(task_texts)
+        yield from looping(task_texts)
+        task = task_texts.task
         if task.about is None or len(set(task.slots.values())) > 1:
             return
         readback = self._readback(task, references)
-        found = {condition: readback(texts) for condition, texts in given.texts.items()}
-        yield from consistency(given, found, readback)
+        read_vectors = {condition: readback(texts) for condition, texts in task_texts.texts.items()}
+        yield from consistency(task_texts, read_vectors, readback)
         ratings, space = self.ratings, task.slots.get(task.about)
         if ratings is None or space is None:
             return
         if space == ratings.items:
             mean = self.corpus.spaces[space].normalizer.mean
-            yield from item_behaviour(given, found, mean, ratings, self.notes)
+            yield from item_behaviour(task_texts, read_vectors, mean, ratings, self.notes)
         if space == ratings.users:
-            texts = item_texts(given, references, ratings, self.encoder, self.settings.readback_texts)
-            yield from user_behaviour(given, found, ratings, texts, self.notes)
+            texts = item_texts(task_texts, references, ratings, self.encoder, self.settings.readback_texts)
+            yield from user_behaviour(task_texts, read_vectors, ratings, texts, self.notes)
 
-    # ---- what the tasks share
+    # ---- objects that the tasks share
 
     def _encoder(self) -> TextEncoder | str:
-        """Return the frozen encoder, or the name of one that is fitted to the texts of each task."""
+        """Return the frozen encoder, or `tfidf`, which the read-back fits to the texts of each task."""
         if self.encoder_name == "tfidf":
             return "tfidf"
         encoder, folder = get_encoder(self.encoder_name), self.corpus.path / "embeddings"
@@ -206,7 +207,7 @@ class _Measurement:
         try:
             return CachedEncoder(encoder, folder, tell)
         except OSError as error:
-            self.notes.append(f"embeddings are not kept in {folder}: {error.strerror}")
+            self.notes.append(f"embeddings cannot be saved in {folder}: {error.strerror}")
             return CachedEncoder(encoder, None, tell)
 
     def _readback(self, task: Task, references: Sequence[Example]) -> ReadBack | SameEncoder:
@@ -231,36 +232,36 @@ class _Measurement:
         }
         return readback
 
-    def _asking(self, generator: Generator, identity: str, kept: AnswerCache) -> Ask:
-        return Answers(generator, kept, identity=identity, **self.settings.decoding)
+    def _answers(self, generator: Generator, identity: str, cache: AnswerCache) -> Ask:
+        return Answers(generator, cache, identity=identity, **self.settings.decoding)
 
-    def _first_stage(self, kept: AnswerCache) -> Ask | str:
-        """Return what asks the model after its first stage, or why there is none."""
+    def _first_stage(self, cache: AnswerCache) -> Ask | str:
+        """Return the function that asks the model of the first stage, or the reason why there is none."""
         if "stage1" not in self.settings.chosen:
-            return "not asked for"
+            return "not requested"
         if self.stage1 is None:
             return "no model of the first stage was given"
         try:
-            return self._asking(self.stage1(), f"{self.identity}/stage1", kept)
+            return self._answers(self.stage1(), f"{self.identity}/stage1", cache)
         except VectalkError as error:
             return str(error)
 
-    def _told(self, kept: AnswerCache) -> TextLLM | str:
+    def _text_llm(self, cache: AnswerCache) -> TextLLM | str:
         if self.chat is None:
-            return "no LLM was given that could be told titles"
-        return TextLLM(self.chat, self.corpus, kept)
+            return "no LLM was given that could read titles"
+        return TextLLM(self.chat, self.corpus, cache)
 
     def _sample(self, task: Task) -> list[Example]:
         examples, limit = list(self.corpus.examples(TEST, task.name)), self.settings.limit
         if len(examples) < 2:
             raise EvaluationError(
-                f"the corpus has {len(examples)} test examples of task {task.name!r}; at least 2 are needed. "
+                f"the corpus has {len(examples)} test examples of task {task.name!r}; an evaluation needs at least 2. "
                 "Name other tasks, or build the corpus on a larger space"
             )
         if limit is None or limit >= len(examples):
             return examples
-        kept = np.sort(np.random.default_rng(self.settings.seed).permutation(len(examples))[:limit])
-        return [examples[i] for i in kept]
+        sample = np.sort(np.random.default_rng(self.settings.seed).permutation(len(examples))[:limit])
+        return [examples[i] for i in sample]
 
     def _card(self) -> dict[str, Any]:
         corpus, facts, ratings = self.corpus, self.facts, self.ratings
@@ -291,31 +292,31 @@ class _Measurement:
         }
 
 
-def _answers(given: TaskTexts) -> list[dict[str, Any]]:
+def _answers(task_texts: TaskTexts) -> list[dict[str, Any]]:
     entities = [
         {
-            slot: {"space": space, "row": row, "title": given.corpus.spaces[space].title(row)}
+            slot: {"space": space, "row": row, "title": task_texts.corpus.spaces[space].title(row)}
             for slot, (space, row) in example.slots.items()
         }
-        for example in given.examples
+        for example in task_texts.examples
     ]
     return [
         {
-            "task": given.task.name,
+            "task": task_texts.task.name,
             "condition": condition,
             "prompt": example.prompt,
             "slots": slots,
             "answer": answer,
             "reference": example.target,
-            **{metric: _plain(of[condition][i]) for metric, of in given.scores.items()},
+            **{metric: _plain(of[condition][i]) for metric, of in task_texts.scores.items()},
         }
-        for condition, found in given.texts.items()
-        for i, (example, slots, answer) in enumerate(zip(given.examples, entities, found, strict=True))
+        for condition, texts in task_texts.texts.items()
+        for i, (example, slots, answer) in enumerate(zip(task_texts.examples, entities, texts, strict=True))
     ]
 
 
 def _run_card(generator: Generator) -> dict[str, Any]:
-    """Return what the card of a generator's run says of its base LLM and of the libraries that it was trained with."""
+    """Return the base LLM and the library versions from the card of the generator's run; empty without a run."""
     path = run_path(generator)
     place = None if path is None else Path(path) / "elm.json"
     card = read_json(place) if place is not None and place.is_file() else {}
@@ -331,15 +332,16 @@ def _check_spaces(generator: Generator, corpus: Corpus) -> None:
         own = generator.spaces.get(name)
         if own is None:
             raise EvaluationError(
-                f"the corpus asks about space {name!r}, the run knows {', '.join(sorted(generator.spaces)) or 'none'}"
+                f"the corpus asks about space {name!r}; the run was trained on "
+                f"{', '.join(sorted(generator.spaces)) or 'none'}. Use a corpus of the spaces of the run"
             )
         if own.fingerprint != space.fingerprint:
             raise EvaluationError(
-                f"space {name!r} of the run has fingerprint {own.fingerprint[:12]}, that of the corpus "
-                f"{space.fingerprint[:12]}: evaluate on the space that the model was trained on"
+                f"space {name!r} has fingerprint {own.fingerprint[:12]} in the run and {space.fingerprint[:12]} in the "
+                "corpus: evaluate on the space that the model was trained on"
             )
         if own.split_hash != space.split_hash:
             raise EvaluationError(
-                f"space {name!r} of the corpus has another split than that of the run: what the model was trained on "
-                "would pass for unseen; evaluate on the space that the model was trained on"
+                f"space {name!r} has different splits in the corpus and in the run, so entities that the model was "
+                "trained on would count as held-out; evaluate on the space that the model was trained on"
             )

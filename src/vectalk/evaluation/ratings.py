@@ -1,4 +1,4 @@
-"""Held-out ratings: the behaviour that texts must predict."""
+"""Ratings of items by users. The held-out ratings are the behaviour that texts must predict."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ from vectalk.space.factorization.ratings import hold_out
 from vectalk.space.importing.tables import as_text
 from vectalk.space.split import TRAIN
 
-HELD_OUT = 0.2  # of the ratings in a file that was not divided
-MOST_USERS = 2000  # for whom vectors are fitted
+HELD_OUT = 0.2  # share of the ratings that is held out, if the file has no split
+MOST_USERS = 2000  # most users for whom vectors are fitted
 STRENGTHS = tuple(float(x) for x in np.logspace(-2, 4, 13))
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Ratings [n]: rows of users, rows of items, values."""
+    """n ratings: the rows of the users [n], the rows of the items [n], and the values [n]."""
 
     user: np.ndarray
     item: np.ndarray
     rating: np.ndarray
 
     def matrix(self, items: np.ndarray, users: np.ndarray) -> np.ndarray:
-        """Return whether there is a rating [I, U] of these items (rows [I]) by these users (rows [U])."""
-        at_item, at_user = (_places(rows, found) for rows, found in ((items, self.item), (users, self.user)))
-        there = (at_item >= 0) & (at_user >= 0)
-        found = np.zeros((len(items), len(users)), bool)
-        found[at_item[there], at_user[there]] = True
-        return found
+        """Return a matrix [I, U]: True where the item (rows [I]) has a rating by the user (rows [U])."""
+        at_item, at_user = (_places(rows, values) for rows, values in ((items, self.item), (users, self.user)))
+        present = (at_item >= 0) & (at_user >= 0)
+        rated = np.zeros((len(items), len(users)), bool)
+        rated[at_item[present], at_user[present]] = True
+        return rated
 
 
 @dataclass(frozen=True)
 class Ratings:
-    """Ratings that the vectors may know (`train`), and ratings that nothing has seen (`test`).
+    """Training ratings, which the vectors may contain, and held-out ratings, which nothing was fitted to.
 
     Attributes:
-        items: what the space of items is called in the corpus; None where the corpus lacks it.
-        users: what the space of users is called in the corpus; None where the corpus lacks it.
-        item_vectors: [I, D], row by row as in `train` and `test`.
-        user_vectors: [U, D]; the product with an item's says how much the item is to the user's liking.
-        train: what vectors, figures and texts may know.
-        test: what was held out.
-        source: where ratings and user vectors are from, in words.
+        items: name of the space of items in the corpus; None if the corpus has no such space.
+        users: name of the space of users in the corpus; None if the corpus has no such space.
+        item_vectors: [I, D] vectors of the items; `train` and `test` refer to their rows.
+        user_vectors: [U, D] vectors of the users. The product with the vector of an item predicts the preference.
+        train: training ratings; vectors, metrics and texts may use them.
+        test: held-out ratings.
+        source: description of where the ratings and the user vectors come from.
     """
 
     items: str | None
@@ -65,42 +65,42 @@ class Ratings:
 
 
 def find_ratings(spaces: Mapping[str, VectorSpace], place: str | Path | None = None, seed: int = 0) -> Ratings | None:
-    """Return the ratings of a corpus's spaces.
+    """Return the ratings that belong to the spaces of a corpus.
 
     Args:
-        spaces: by name.
-        place: a folder that `space factorize` made, or a file of ratings; `SPACE=PATH` says which space the items are,
-            where that is not clear. When omitted, the folder above a space is looked into.
-        seed: decides which ratings of a file are held out.
+        spaces: name -> space.
+        place: a folder that `space factorize` wrote, or a file of ratings. `SPACE=PATH` names the space of the items
+            if the corpus has several spaces. When omitted, the function looks in the parent folder of each space.
+        seed: seed of the choice of held-out ratings in a file without a split.
 
     Returns:
-        None where there are none, or none were held out, and no place was named.
+        The ratings. None if `place` is omitted and no parent folder has held-out ratings.
 
     Raises:
-        EvaluationError: the place holds no ratings of these spaces, or none were held out.
+        EvaluationError: `place` has no ratings of these spaces, or no held-out ratings.
     """
     if place is None:
         above = dict.fromkeys(space.path.parent for space in spaces.values() if space.path is not None)
-        found = [r for folder in above if _is_factorized(folder) and (r := _factorized(folder, spaces)) is not None]
-        return next((ratings for ratings in found if len(ratings.test.user)), None)
+        candidates = [_factorized(folder, spaces) for folder in above if _is_factorized(folder)]
+        return next((ratings for ratings in candidates if ratings is not None and len(ratings.test.user)), None)
     name, sign, rest = str(place).partition("=")
     named, path = (name, Path(rest)) if sign and name in spaces else (None, Path(place))
     if not path.exists():
         raise EvaluationError(
-            f"--ratings: {path} does not exist; give a folder of `space factorize`, or a file of ratings"
+            f"--ratings: {path} does not exist; name a folder of `vectalk space factorize`, or a file of ratings"
         )
     ratings = _factorized(path, spaces) if _is_factorized(path) else None
-    ratings = _foreign(path, spaces, named, seed) if ratings is None else ratings
+    ratings = _with_fitted_users(path, spaces, named, seed) if ratings is None else ratings
     if not len(ratings.test.user):
-        raise EvaluationError(f"--ratings: no rating was held out in {path}; factorize with --holdout-ratings 0.2")
+        raise EvaluationError(f"--ratings: {path} has no held-out ratings; factorize again with --holdout-ratings 0.2")
     return ratings
 
 
 def read_part(folder: Path, part: str) -> pa.Table:
-    """Return the ratings that a factorisation learned from (`train`) or held out (`test`): user, item, rating.
+    """Return the training ratings (`train`) or the held-out ratings (`test`) of a factorisation: user, item, rating.
 
     Raises:
-        EvaluationError: the file is missing or broken, or holds no ratings.
+        EvaluationError: the file is missing or damaged, or a rating in it is not valid.
     """
     path = folder / f"ratings_{part}.parquet"
     table = read_parquet(path, ("user", "item", "rating"), error=EvaluationError)
@@ -108,12 +108,12 @@ def read_part(folder: Path, part: str) -> pa.Table:
         columns = {"user": as_text(table["user"]), "item": as_text(table["item"])}
         table = pa.table({**columns, "rating": table["rating"].cast(pa.float64())})
     except pa.ArrowException as error:
-        raise EvaluationError(f"{path} holds no ratings: {error}") from None
+        raise EvaluationError(f"{path} has no valid ratings: {error}") from None
     if (
         any(column.null_count for column in table.columns)
         or not pc.all(pc.is_finite(table["rating"]), min_count=0).as_py()
     ):
-        raise EvaluationError(f"{path} holds no ratings: a user, an item or a rating is missing, or is no number")
+        raise EvaluationError(f"{path} has no valid ratings: a value is missing, or a rating is not a finite number")
     return table
 
 
@@ -122,7 +122,7 @@ def _is_factorized(folder: Path) -> bool:
 
 
 def _factorized(folder: Path, spaces: Mapping[str, VectorSpace]) -> Ratings | None:
-    """Return the ratings that spaces of the corpus were factorised from, or None where these are others."""
+    """Return the ratings of a factorisation, or None if no space of the corpus comes from this factorisation."""
     if not all((folder / side / "space.json").is_file() for side in ("items", "users")):
         return None
     items, users = (VectorSpace.load(folder / side) for side in ("items", "users"))
@@ -142,18 +142,18 @@ def _factorized(folder: Path, spaces: Mapping[str, VectorSpace]) -> Ratings | No
     )
 
 
-def _foreign(path: Path, spaces: Mapping[str, VectorSpace], named: str | None, seed: int) -> Ratings:
-    """Return ratings of a space whose vectors know nothing of them; the users' vectors are fitted."""
+def _with_fitted_users(path: Path, spaces: Mapping[str, VectorSpace], named: str | None, seed: int) -> Ratings:
+    """Return ratings of a space whose vectors do not come from these ratings; fit vectors for the users."""
     if named is None and len(spaces) > 1:
         raise EvaluationError(
-            f"--ratings: which of the spaces {', '.join(spaces)} holds the items of {path}? Say --ratings SPACE={path}"
+            f"--ratings: which of the spaces {', '.join(spaces)} has the items of {path}? Pass --ratings SPACE={path}"
         )
     name = named or next(iter(spaces))
     space = spaces[name]
     if _is_factorized(path):
         tables = [read_part(path, part) for part in ("train", "test")]
     else:
-        table = read_ratings(path, feedback="implicit", rating="none")  # only who rated what counts here
+        table = read_ratings(path, feedback="implicit", rating="none")  # only the pairs of user and item are used
         held = hold_out(table["user"].combine_chunks().dictionary_encode().indices.to_numpy(), HELD_OUT, seed)
         tables = [table.filter(pa.array(~held)), table.filter(pa.array(held))]
     ids = space.column("id").combine_chunks()
@@ -161,7 +161,8 @@ def _foreign(path: Path, spaces: Mapping[str, VectorSpace], named: str | None, s
     users = pc.unique(as_text(tables[0]["user"])).sort()
     if len(users) < 2:
         raise EvaluationError(
-            f"--ratings: items rated in {path} are not in space {name!r}: its ids look like {ids[0].as_py()!r}"
+            f"--ratings: {path} has ratings of items of space {name!r} by {len(users)} users; 2 are needed. "
+            f"Its items must be ids of this space, such as {ids[0].as_py()!r}"
         )
     if len(users) > MOST_USERS:
         users = users.take(pa.array(np.sort(np.random.default_rng(seed).permutation(len(users))[:MOST_USERS])))
@@ -172,9 +173,10 @@ def _foreign(path: Path, spaces: Mapping[str, VectorSpace], named: str | None, s
 
 
 def fit_users(space: VectorSpace, train: Pairs, users: int, seed: int = 0) -> np.ndarray:
-    """Return vectors [U, D] of users by ridge regression, over training items, of whether each has rated an item.
+    """Fit a vector for each user and return the vectors [U, D].
 
-    Who rated an item says more of what it is than how they rated it; test items take no part.
+    A ridge regression over the training items predicts which items the user rated. It ignores the values of the
+    ratings, because the set of raters describes an item better than their ratings do.
     """
     rows = space.rows(TRAIN)
     rated = train.matrix(rows, np.arange(users)).astype(np.float64)
@@ -191,10 +193,10 @@ def _pairs(table: pa.Table, users: pa.Array, items: pa.Array) -> Pairs:
     return Pairs(user[known], item[known], table["rating"].to_numpy()[known])
 
 
-def _places(rows: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Return where each of `found` stands in `rows`, or -1."""
-    if not len(rows) or not len(found):
-        return np.full(len(found), -1)
-    place = np.full(max(rows.max(), found.max()) + 1, -1)
+def _places(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the position of each value in `rows`, or -1 if the value is not in `rows`."""
+    if not len(rows) or not len(values):
+        return np.full(len(values), -1)
+    place = np.full(max(rows.max(), values.max()) + 1, -1)
     place[rows] = np.arange(len(rows))
-    return place[found]
+    return place[values]

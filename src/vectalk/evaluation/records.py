@@ -1,4 +1,4 @@
-"""The files of an evaluation: what each row and card must hold before anything is made of it."""
+"""The files of an evaluation: the fields that each row and card must have. Every file is checked before use."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class _Strict(BaseModel):
 
 
 class Interval(_Strict):
-    """A figure with its interval; none of the three where it is not defined, no ends where only they are not."""
+    """A figure with its interval. All three are None if the figure is not defined; the ends are None together."""
 
     value: Figure | None
     low: Figure | None
     high: Figure | None
 
     @model_validator(mode="after")
-    def _ends_go_together(self) -> Interval:
+    def _check_ends(self) -> Interval:
         if (self.low is None) != (self.high is None):
             raise ValueError("low and high must both be numbers, or both null")
         if self.low is not None and self.high is not None and self.low > self.high:
-            raise ValueError("low lies above high")
+            raise ValueError("low must not be above high")
         return self
 
 
@@ -48,7 +48,7 @@ class MetricRow(Interval):
 
 
 class CurveRow(MetricRow):
-    """A row of `curves.jsonl`; `x` is null at the end of a curve, with all there is."""
+    """A row of `curves.jsonl`; `x` is null at the last point of a cold-start curve, which uses all ratings."""
 
     curve: str
     subject: str | None
@@ -56,14 +56,14 @@ class CurveRow(MetricRow):
 
 
 class EntityOf(_Strict):
-    """What stood in a slot."""
+    """The entity in a slot."""
 
     row: int | None = None
     title: str | None = None
 
 
 class AnswerRow(_Strict):
-    """A row of `answers.jsonl`; it may carry figures of its own."""
+    """A row of `answers.jsonl`; the scores of the answer are optional."""
 
     task: str
     condition: str
@@ -76,7 +76,7 @@ class AnswerRow(_Strict):
 
 
 class CurveAnswerRow(_Strict):
-    """A row of `curves_answers.jsonl`; a walk between two entities names its ends."""
+    """A row of `curves_answers.jsonl`; a row of a walk has the titles of both ends."""
 
     curve: str
     space: str
@@ -90,14 +90,14 @@ class CurveAnswerRow(_Strict):
     ends: list[str] | None = Field(None, min_length=2, max_length=2)
 
     @model_validator(mode="after")
-    def _a_walk_is_whole(self) -> CurveAnswerRow:
+    def _check_walk(self) -> CurveAnswerRow:
         if self.curve == "interpolation" and (self.x is None or self.ends is None):
-            raise ValueError("a stop of a walk has an x and the ends of the walk")
+            raise ValueError("a row of a walk must have x and ends")
         return self
 
 
 class Crossing(_Strict):
-    """From how many ratings on a condition lies above popularity; null where it never does."""
+    """The number of ratings from which a condition stays above popularity; null if it never does."""
 
     task: str
     metric: str
@@ -107,7 +107,7 @@ class Crossing(_Strict):
 
 
 class CurvesCard(_Strict):
-    """`curves.json`, as far as it is read again."""
+    """`curves.json`: the fields that other code reads."""
 
     crossings: list[Crossing] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
@@ -133,7 +133,7 @@ class RunOf(_Strict):
 
 
 class SpaceOf(_Strict):
-    """A space of the corpus that was evaluated on."""
+    """A space of the corpus of an evaluation."""
 
     dim: int
     fingerprint: str
@@ -141,7 +141,7 @@ class SpaceOf(_Strict):
 
 
 class CorpusOf(_Strict):
-    """The corpus that was evaluated on."""
+    """The corpus of an evaluation."""
 
     suite: str
     teacher: str
@@ -150,14 +150,14 @@ class CorpusOf(_Strict):
 
 
 class ReadBackOf(_Strict):
-    """A read-back that answers were judged by."""
+    """The read-back that scored the answers of a task."""
 
     encoder: str
     r2: Figure | None
 
 
 class EvaluationCard(_Strict):
-    """`config.json`, as far as it is read again."""
+    """`config.json`: the fields that other code reads."""
 
     vectalk: str
     python: str
@@ -179,7 +179,7 @@ class EvaluationCard(_Strict):
 
 
 class MapOf(_Strict):
-    """A space in `map.json`: places, titles and values of its test entities."""
+    """A space in `map.json`: positions, titles and attribute values of its test entities."""
 
     share: list[Figure]
     titles: list[str]
@@ -187,16 +187,16 @@ class MapOf(_Strict):
     values: dict[str, list[Any]]
 
     @model_validator(mode="after")
-    def _of_one_length(self) -> MapOf:
+    def _check_lengths(self) -> MapOf:
         if any(len(place) != 2 for place in self.places):
-            raise ValueError("a place has two coordinates")
+            raise ValueError("each place must have two coordinates")
         if any(len(column) != len(self.places) for column in (self.titles, *self.values.values())):
-            raise ValueError("titles and values have an entry for each place")
+            raise ValueError("titles and values must have one entry for each place")
         return self
 
 
 class QuestionOf(_Strict):
-    """What raters said to one question."""
+    """The ratings for one question."""
 
     name: str
     text: str
@@ -214,14 +214,14 @@ class RatingsCard(_Strict):
     questions: list[QuestionOf]
 
     @model_validator(mode="after")
-    def _each_has_a_mean(self) -> RatingsCard:
+    def _check_means(self) -> RatingsCard:
         if any(set(self.conditions) - set(question.means) for question in self.questions):
-            raise ValueError("a question lacks the mean of a condition")
+            raise ValueError("each question must have a mean for each condition")
         return self
 
 
 def rows_of(folder: Path, name: str) -> list[Row]:
-    """Return the rows of a file of an evaluation or of curves; none where the file is missing.
+    """Return the rows of a file of an evaluation or of curves; an empty list if the file is missing.
 
     Raises:
         EvaluationError: a row is malformed.
@@ -231,10 +231,10 @@ def rows_of(folder: Path, name: str) -> list[Row]:
 
 
 def card_of(folder: Path, name: str) -> Any:
-    """Return the content of a JSON file of an evaluation or of curves as it is, if it is well formed.
+    """Check a JSON file of an evaluation or of curves, and return its content unchanged.
 
     Raises:
-        EvaluationError: it is missing or malformed, or a newer version wrote it.
+        EvaluationError: the file is missing or malformed, or a newer version wrote it.
     """
     values = read_json(folder / name, EvaluationError)
     refuse_newer(values, FORMAT, folder / name, EvaluationError)

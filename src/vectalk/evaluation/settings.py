@@ -1,4 +1,4 @@
-"""What an evaluation measures, and the folder that it may write to."""
+"""The settings of an evaluation, and the folder that the evaluation writes to."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ from vectalk.space import VectorSpace
 STARTED, PARTIAL = "started.json", "answers.partial.jsonl"
 FILES = ("metrics.jsonl", "answers.jsonl", "config.json", "map.json", "report.html", STARTED, PARTIAL)
 CURVES = ("curves.jsonl", "curves.json", "curves.html", "curves.partial.jsonl", "curves_answers.jsonl")
-BESIDE = (*CURVES, "ratings.json")  # other verbs may write here too
+BESIDE = (*CURVES, "ratings.json")  # other verbs also write to this folder
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured, and how.
+    """What an evaluation measures, and how.
 
     Attributes:
-        tasks: names of tasks; all of the corpus when None.
-        limit: test examples of each task at most.
-        encoder: text encoder of the read-back: `tfidf`, `minilm`, or a sentence transformer. When None, the one that
-            made the spaces, where one did, else `tfidf`.
-        trust_encoder: take the one that made the spaces also where vectalk does not know it.
-        same_encoder: the encoder made the spaces' vectors itself; consistency is then the plain cosine. When None, the
-            spaces say so.
-        conditions: what to compare with; `elm` and what normalised consistency is relative to always take part.
-        ratings: where ratings are (see `find_ratings`); looked for beside the spaces when None.
-        readback_texts: training references of a task that a read-back is fitted on at most.
-        seed: decides samples, permutations, probes and resamples.
-        max_new_tokens: longest answer.
-        repetition_penalty: see `Decoding`; the default of the run when None.
-        no_repeat_ngram_size: see `Decoding`; the default of the run when None.
+        tasks: names of the tasks; None means all tasks of the corpus.
+        limit: most test examples of each task; None means all.
+        encoder: text encoder of the read-back: `tfidf`, `minilm`, or a sentence transformer. None means the encoder
+            that created the vectors of the spaces if a text encoder did, else `tfidf`.
+        trust_encoder: also load the encoder that the spaces name if vectalk does not know that encoder.
+        same_encoder: True if the encoder itself created the vectors of the spaces. Consistency is then the plain
+            cosine, without a read-back map. None means that the cards of the spaces decide.
+        conditions: the controls and baselines; `elm`, `shuffled` and `own_text` always take part, because normalised
+            consistency needs them.
+        ratings: path of the ratings (see `find_ratings`); None means the folder of the spaces.
+        readback_texts: most training references of a task for the fit of a read-back.
+        seed: seed of samples, permutations, probes and resamples.
+        max_new_tokens: longest answer, in tokens.
+        repetition_penalty: see `Decoding`; None means the default of the run.
+        no_repeat_ngram_size: see `Decoding`; None means the default of the run.
     """
 
     tasks: tuple[str, ...] | None = None
@@ -58,27 +59,32 @@ class Settings:
     def __post_init__(self) -> None:
         unknown = sorted(set(self.conditions) - set(ALL))
         if unknown:
-            raise EvaluationError(f"unknown conditions {', '.join(unknown)}; there are {', '.join(ALL)}")
+            raise EvaluationError(f"unknown conditions {', '.join(unknown)}; allowed are {', '.join(ALL)}")
         if self.limit is not None and self.limit < 2:
-            raise EvaluationError(f"the limit must be at least 2 test examples a task, not {self.limit}")
+            raise EvaluationError(f"the limit must be at least 2 test examples of each task, not {self.limit}")
         if self.readback_texts < 50:
-            raise EvaluationError(f"a read-back needs at least 50 texts, not {self.readback_texts}")
+            raise EvaluationError(f"readback_texts is {self.readback_texts}; a read-back needs at least 50 texts")
 
     @classmethod
-    def make(cls, **given: Any) -> Settings:
-        """Make settings of keyword arguments; lists do instead of tuples."""
+    def make(cls, **options: Any) -> Settings:
+        """Create settings from keyword arguments; lists are converted to tuples.
+
+        Raises:
+            EvaluationError: a setting is unknown, or its value is not allowed.
+        """
         known = [field.name for field in fields(cls)]
-        unknown = sorted(set(given) - set(known))
+        unknown = sorted(set(options) - set(known))
         if unknown:
-            raise EvaluationError(f"unknown setting {unknown[0]!r}; there are {', '.join(known)}")
-        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+            raise EvaluationError(f"unknown setting {unknown[0]!r}; allowed are {', '.join(known)}")
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
         return cls(**plain)
 
     def encoded_by(self, spaces: Mapping[str, VectorSpace]) -> tuple[str, bool]:
-        """Return the encoder of spaces, and whether it made their vectors.
+        """Return the encoder to use for some spaces, and whether this encoder created the vectors of the spaces.
 
         Raises:
-            EvaluationError: the spaces name one that vectalk does not know, and nobody asked for it.
+            EvaluationError: the spaces name an encoder that vectalk does not know, and the settings neither name an
+                encoder nor trust that one; or `tfidf` cannot have created the vectors.
         """
         maker = made_by(spaces)
         if self.encoder is None and maker is not None:
@@ -87,13 +93,14 @@ class Settings:
         same = full_name(encoder) == maker if self.same_encoder is None else self.same_encoder
         if same and encoder == "tfidf":
             raise EvaluationError(
-                "`tfidf` is fitted to texts here, so it cannot have made a space; name the encoder that did"
+                "`tfidf` is fitted to the texts of this corpus, so it cannot have created the vectors of a space; "
+                "name the encoder that did"
             )
         return encoder, same
 
     @property
     def chosen(self) -> list[str]:
-        """The conditions that take part, in their order."""
+        """The conditions that take part, with the required ones, in their fixed order."""
         return [name for name in ALL if name in {*self.conditions, *REQUIRED}]
 
     @property
@@ -108,23 +115,26 @@ class Settings:
 
 
 def claim(out: Path, identity: Mapping[str, str], overwrite: bool) -> None:
-    """Make a folder ready for an evaluation, or for going on with an interrupted one of the same identity.
+    """Prepare a folder for a new evaluation, or for resuming an interrupted one of the same run and corpus.
 
-    What is replaced stays until the new evaluation is whole; until then, `started.json` says that one is under way.
+    The files of an older evaluation stay until the new one is complete. Until then, `started.json` marks the folder
+    as unfinished.
 
     Args:
         out: the folder.
-        identity: tells run and corpus from any other.
-        overwrite: whether another evaluation there may be replaced.
+        identity: strings that identify the run and the corpus.
+        overwrite: whether another evaluation in the folder may be replaced.
 
     Raises:
-        EvaluationError: something is in the way.
+        EvaluationError: the folder already holds another evaluation, or something else.
     """
     there = {path.name for path in out.iterdir()} - set(BESIDE) if out.is_dir() else set()
     there -= {name for name in there if name.startswith(".") and ".tmp" in name}  # left by a process that was killed
     if out.is_file() or not there <= set(FILES):
         odd = ", ".join(sorted(there - set(FILES))[:3]) or "a file"
-        raise EvaluationError(f"{out} is not the folder of an evaluation (it holds {odd}); name another with --out")
+        raise EvaluationError(
+            f"{out} is not the folder of an evaluation (it holds {odd}); name another folder with --out"
+        )
     interrupted = STARTED in there
     if interrupted and read_json(out / STARTED) == identity and not overwrite:
         return
@@ -132,4 +142,4 @@ def claim(out: Path, identity: Mapping[str, str], overwrite: bool) -> None:
         what = "an interrupted evaluation of another run or corpus" if interrupted else "an evaluation"
         raise EvaluationError(f"{out} holds {what}; name another folder with --out, or replace it with --overwrite")
     write_json(out / STARTED, dict(identity))
-    (out / PARTIAL).unlink(missing_ok=True)  # answers of the other one
+    (out / PARTIAL).unlink(missing_ok=True)  # these answers belong to the other evaluation

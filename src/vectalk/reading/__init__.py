@@ -1,1 +1,1 @@
-"""Files that may come from elsewhere: read whole and checked, or refused with one error that says what is wrong."""
+"""Read and check files that others may have written; one error says what is wrong with a file."""

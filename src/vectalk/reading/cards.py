@@ -1,6 +1,6 @@
-"""Cards: the JSON files that say what a folder holds, in which format, and which version of vectalk wrote it.
+"""Cards: JSON files that describe a folder: its content, its format, and the version of vectalk that wrote it.
 
-A version reads the formats up to its own: what a newer one wrote may mean something else by the same words.
+A version reads all formats up to its own, but no newer format: the same fields may have another meaning there.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from vectalk.version import __version__
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-SHOWN = 3  # mistakes named in one error
+SHOWN = 3  # most mistakes that one error names
 
 
 def stamp(format: int) -> dict[str, Any]:
-    """Return what a card begins with: its format, and the version that writes it."""
+    """Return the first fields of a card: its format, and the version of vectalk that writes it."""
     return {"format": format, "vectalk": __version__}
 
 
@@ -30,15 +30,16 @@ def read_card(path: str | Path, newest: int, shape: Any, error: type[VectalkErro
 
     Args:
         path: the JSON file.
-        newest: the newest format that is read.
-        shape: what it must hold: any type that pydantic knows, such as a model or a TypedDict.
-        error: what to raise.
+        newest: the newest format that this version reads.
+        shape: the type of the content: any type that pydantic knows, such as a model or a TypedDict.
+        error: class of the error that is raised.
 
     Returns:
-        An object of the shape's type.
+        An object of type `shape`.
 
     Raises:
-        VectalkError: it is missing, broken, of a newer format, or not of the shape; the first fields are named.
+        VectalkError: the card is missing or damaged, has a newer format, or does not fit `shape`; the error names the
+            first wrong fields.
     """
     values = read_json(path, error)
     refuse_newer(values, newest, path, error)
@@ -46,24 +47,24 @@ def read_card(path: str | Path, newest: int, shape: Any, error: type[VectalkErro
 
 
 def refuse_newer(card: Any, newest: int, path: str | Path, error: type[VectalkError] = VectalkError) -> None:
-    """Raise an error where a card is of a newer format than this version reads.
+    """Raise an error if a card has a newer format than this version reads.
 
-    A card without a format is as old as can be; what is no card at all is left to `checked`.
+    A card without a format has format 1. The function accepts values that are not a card; `checked` refuses these.
     """
     format = card.get("format", 1) if isinstance(card, dict) else 1
     if not isinstance(format, int) or isinstance(format, bool) or format < 1:
-        raise error(f"{path} is malformed: format: {format!r} is no whole number from 1 on")
+        raise error(f"{path} is malformed: format: {format!r} must be a whole number of at least 1")
     if format > newest:
         versions = card.get("versions")
         writer = card.get("vectalk") or (versions.get("vectalk") if isinstance(versions, dict) else None)
         raise error(
-            f"{path} is of format {format}, written by {f'vectalk {writer}' if writer else 'a newer vectalk'}; this is "
+            f"{path} has format {format}, written by {f'vectalk {writer}' if writer else 'a newer vectalk'}; this is "
             f"vectalk {__version__}, which reads formats up to {newest}: update vectalk"
         )
 
 
 def read_rows(path: str | Path, shape: Any, error: type[VectalkError] = VectalkError) -> list[Any]:
-    """Read a file of JSON lines and return them as they are, if each fits a shape; see `read_card`."""
+    """Read a file of JSON lines, check that each line fits a type (see `read_card`), and return the lines unchanged."""
     rows = read_jsonl(path, error)
     checked(rows, list[shape], path, error)
     return rows
@@ -73,10 +74,10 @@ def checked(values: Any, shape: Any, where: object, error: type[VectalkError] = 
     """Return values as an object of a type, or raise an error that names what does not fit.
 
     Args:
-        values: what was read.
+        values: the content of a file.
         shape: any type that pydantic knows.
-        where: the file, for the error.
-        error: what to raise.
+        where: the file that the error names.
+        error: class of the error that is raised.
     """
     from pydantic import ValidationError
 
@@ -89,10 +90,10 @@ def checked(values: Any, shape: Any, where: object, error: type[VectalkError] = 
 
 
 def described(problems: Sequence[Any]) -> str:
-    """Return the first of what pydantic found wrong, each with its field."""
-    said = [f"{'.'.join(map(str, p['loc']))}: {p['msg']}".removeprefix(": ") for p in problems[:SHOWN]]
+    """Return the first problems that pydantic reports, each with its field."""
+    messages = [f"{'.'.join(map(str, p['loc']))}: {p['msg']}".removeprefix(": ") for p in problems[:SHOWN]]
     more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-    return "; ".join(said) + more
+    return "; ".join(messages) + more
 
 
 @lru_cache(maxsize=64)

@@ -1,4 +1,4 @@
-"""YAML from anywhere: plain values, or one error with the line where it goes wrong."""
+"""Read YAML from any source: the result is plain values, or one error with the line of the mistake."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from vectalk.errors import VectalkError
 from vectalk.files import read_text
 
 INT, DIGITS = "tag:yaml.org,2002:int", 300
-MOST = 1_000_000  # values, with what an alias stands for counted wherever it stands
+MOST = 1_000_000  # most values; the values of an alias count at each use
 
 
 class YamlError(VectalkError):
-    """A text is no YAML of plain values. Attribute: `line`, from 1 on, or None where it is not known."""
+    """A text is not YAML of plain values. Attribute: `line`, counted from 1, or None if the line is not known."""
 
     def __init__(self, problem: str, line: int | None = None) -> None:
         super().__init__(f"not valid YAML: {problem}" if line is None else f"line {line}: not valid YAML: {problem}")
@@ -23,7 +23,7 @@ class YamlError(VectalkError):
 
 
 def read_yaml(path: str | Path, error: type[VectalkError] = VectalkError) -> Any:
-    """Read a YAML file; a missing or broken one is named in the error."""
+    """Read a YAML file; if it is missing or malformed, raise an error that names the file."""
     text = read_text(path, error)
     try:
         return parse_yaml(text)
@@ -35,13 +35,13 @@ def parse_yaml(text: str) -> Any:
     """Return the value of a YAML text: mappings, lists and plain values; None for an empty text.
 
     Raises:
-        YamlError: it is no YAML, holds itself, is huge once its aliases are written out, or is no text of Unicode.
+        YamlError: the text is not YAML or not Unicode, contains itself, or is too large with its aliases expanded.
     """
     return construct(compose(text))
 
 
 def compose(text: str) -> yaml.Node | None:
-    """Return the nodes of a YAML text, which know their lines, and which `construct` makes values of.
+    """Return the nodes of a YAML text, with their lines; `construct` converts the nodes to values.
 
     Raises:
         YamlError: see `parse_yaml`.
@@ -49,7 +49,7 @@ def compose(text: str) -> yaml.Node | None:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         if root is not None and _size(root, {}) > MOST:
-            raise YamlError(f"its aliases stand for more than {MOST:,} values")
+            raise YamlError(f"with its aliases expanded, it has more than {MOST:,} values; that is the limit")
     except YamlError:
         raise
     except yaml.YAMLError as error:
@@ -57,7 +57,7 @@ def compose(text: str) -> yaml.Node | None:
     except RecursionError:
         raise YamlError("it is nested too deeply") from None
     except (ValueError, OverflowError):
-        raise YamlError("an escape stands for no character") from None
+        raise YamlError("an escape sequence is not a valid character") from None
     return root
 
 
@@ -65,7 +65,7 @@ def construct(root: yaml.Node | None) -> Any:
     """Return the value of composed nodes.
 
     Raises:
-        YamlError: a value does not fit its tag, or is of a kind that is not allowed.
+        YamlError: a value does not fit its tag, or its type is not allowed.
     """
     if root is None:
         return None
@@ -73,8 +73,8 @@ def construct(root: yaml.Node | None) -> Any:
         return yaml.SafeLoader("").construct_document(root)
     except yaml.YAMLError as error:
         raise _named(error) from None
-    except Exception as error:  # such as of a date that is none: PyYAML lets through what its constructors raise
-        raise YamlError(f"a value does not fit its kind: {error}") from None
+    except Exception as error:  # PyYAML passes on errors of its constructors, such as for a date that does not exist
+        raise YamlError(f"a value does not fit its type: {error}") from None
 
 
 def _named(error: yaml.YAMLError) -> YamlError:
@@ -83,22 +83,22 @@ def _named(error: yaml.YAMLError) -> YamlError:
 
 
 def _size(node: yaml.Node, known: dict[int, int | None]) -> int:
-    """Return how many values there are below a node; `known` holds the sizes of nodes, None while one is counted."""
+    """Return the number of values in a node; `known`: id of a node -> its size, or None while it is being counted."""
     line = node.start_mark.line + 1
     if id(node) in known:
         size = known[id(node)]
         if size is None:
-            raise YamlError("an anchor stands for something that holds itself", line)
+            raise YamlError("an anchor contains itself", line)
         return size
     known[id(node)] = None
     size = 1
     if isinstance(node, yaml.ScalarNode):
-        if node.tag == INT and len(node.value) > DIGITS:  # Python would not print it
+        if node.tag == INT and len(node.value) > DIGITS:  # Python refuses to print such a number
             raise YamlError(f"a number has more than {DIGITS} digits", line)
         try:
             node.value.encode()
         except UnicodeEncodeError:
-            raise YamlError("half of a surrogate pair is no character", line) from None
+            raise YamlError("half of a surrogate pair is not a character", line) from None
     elif isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):

@@ -1,4 +1,4 @@
-"""Users who are hardly known: folded in from some of their ratings, asked about, and judged by all of them."""
+"""Cold start: profiles of test users whose vectors are computed from only a few of their ratings."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from vectalk.space import VectorSpace
 from vectalk.space.factorization.wals import Factors, WalsConfig
 from vectalk.space.split import TEST
 
-COUNTS = (1, 2, 5, 10, 20, 50)  # ratings that a user is folded in from
-VECTOR = "vector"  # the folded vector itself, without a text between
+COUNTS = (1, 2, 5, 10, 20, 50)  # numbers of ratings that the vector of a user is computed from
+VECTOR = "vector"  # the folded-in vector itself, without a text
 
 
 @dataclass(frozen=True)
 class RatingsOf:
-    """The training ratings behind a space of users, and what folds new users in.
+    """The training ratings of a space of users, and the factors that fold in new users.
 
     Attributes:
-        factors: items and biases of the factorisation.
-        given: user id -> (item rows [n], ratings [n]).
+        factors: item vectors and biases of the factorisation.
+        by_user: user id -> (item rows [n], ratings [n]).
     """
 
     factors: Factors
-    given: dict[str, tuple[np.ndarray, np.ndarray]]
+    by_user: dict[str, tuple[np.ndarray, np.ndarray]]
 
     @classmethod
     def space(cls, users: VectorSpace) -> RatingsOf | None:
-        """Return the ratings beside a space of users that `vectalk space factorize` made; None for any other."""
+        """Return the ratings of a space of users that `vectalk space factorize` wrote; None for any other space."""
         if users.path is None or users.path.resolve().name != "users":
             return None
         folder = users.path.resolve().parent
@@ -56,98 +56,109 @@ class RatingsOf:
         factors = Factors(*vectors, biases["item"], biases["user"], float(biases["mean"]), config)
         table = read_part(folder, "train")
         place = {name: row for row, name in enumerate(items.column("id").to_pylist())}
-        found: dict[str, tuple[list[int], list[float]]] = {}
+        by_user: dict[str, tuple[list[int], list[float]]] = {}
         for user, item, rating in zip(*(table[c].to_pylist() for c in ("user", "item", "rating")), strict=True):
             if item in place:
-                mine = found.setdefault(user, ([], []))
-                mine[0].append(place[item])
-                mine[1].append(rating)
-        return cls(factors, {user: (np.array(i), np.array(r)) for user, (i, r) in found.items()})
+                rows, ratings = by_user.setdefault(user, ([], []))
+                rows.append(place[item])
+                ratings.append(rating)
+        return cls(factors, {user: (np.array(i), np.array(r)) for user, (i, r) in by_user.items()})
 
     def of(self, users: VectorSpace, row: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return item rows and ratings [n] of a user."""
-        return self.given.get(users.column("id")[row].as_py(), (np.zeros(0, np.int64), np.zeros(0)))
+        """Return the item rows [n] and the ratings [n] of the user in a row of the space."""
+        return self.by_user.get(users.column("id")[row].as_py(), (np.zeros(0, np.int64), np.zeros(0)))
 
 
 def _biases(path: Path, items: int, users: int) -> dict[str, np.ndarray]:
-    """Read the biases of a factorisation of so many items and users."""
+    """Read the biases of a factorisation, and check their lengths: one bias for each item and each user."""
     try:
         with np.load(path) as file:
-            found = {name: np.asarray(file[name]) for name in ("item", "user", "mean")}
-    except Exception as error:  # numpy lets through what its parser of headers raises
-        raise EvaluationError(f"{path} cannot be read: {error!r}; factorize again") from None
+            biases = {name: np.asarray(file[name]) for name in ("item", "user", "mean")}
+    except Exception as error:  # numpy passes on any error of its header parser
+        raise EvaluationError(f"{path} cannot be read: {error!r}; run `vectalk space factorize` again") from None
     for name, shape in (("item", (items,)), ("user", (users,)), ("mean", ())):
-        check_array(found[name], shape, f"{path}: {name}", EvaluationError)
-    return found
+        check_array(biases[name], shape, f"{path}: {name}", EvaluationError)
+    return biases
 
 
 def folded(
     ratings: RatingsOf, users: VectorSpace, rows: Sequence[int] | np.ndarray, orders: Sequence[np.ndarray], count: int
 ) -> np.ndarray:
-    """Return the vectors [n, D] of users who are known by the first `count` of their ratings in some order."""
+    """Return vectors [n, D] of users (rows [n]), computed from the first `count` ratings in the order of each user."""
     vectors = []
     for row, order in zip(rows, orders, strict=True):
-        items, given = ratings.of(users, int(row))
-        vectors.append(ratings.factors.fold_in(items[order[:count]], given[order[:count]]))
+        items, values = ratings.of(users, int(row))
+        vectors.append(ratings.factors.fold_in(items[order[:count]], values[order[:count]]))
     return np.stack(vectors)
 
 
 def cold_start(
     one: Subject, ratings: RatingsOf, users: int, held_out: Ratings | None = None
 ) -> tuple[list[Row], list[str]]:
-    """Fold test users in from their first ratings alone, and judge the profiles by all that is known of them.
+    """Compute vectors of test users from their first ratings, ask for profiles, and score the profiles.
 
-    `sc`: consistency with the vector of all training ratings; `cosine`: of the folded vector with that one; `score/x`:
-    F1 or accuracy of attribute x. With held-out ratings also what the profile, read back, predicts: `bc_auc` parts the
-    items of held-out ratings from items never rated, `bc_ndcg@10` ranks the former; beside it the condition
-    `popularity`, which knows no user, and `bc_auc_minus_popularity`. The last x of each curve, with all ratings, is the
-    user's own vector (`x` is null).
+    Metrics: `sc` is the consistency of the profile with the user's own vector, which comes from all training ratings.
+    `cosine` is the cosine of the folded-in vector with the own vector. `score/x` is the F1 or the accuracy of attribute
+    x. With held-out ratings, the vector that the profile reads back as also predicts behaviour: `bc_auc` measures how
+    well it separates items with a held-out rating from items that the user never rated, and `bc_ndcg@10` how well it
+    ranks the items with a held-out rating. The condition `popularity` ranks items by their number of ratings, the same
+    for all users; `bc_auc_minus_popularity` is the difference to it. At the last point of each curve `x` is null: it
+    uses the user's own vector.
+
+    Args:
+        one: the task about users.
+        ratings: training ratings of the space of users.
+        users: number of test users.
+        held_out: held-out ratings; None if there are none.
 
     Returns:
-        The rows, and notes on what was not run.
+        The rows of the curves, and notes on what was not run.
     """
     rng, rows = np.random.default_rng(one.seed), []
     enough = [row for row in one.space.rows(TEST) if len(ratings.of(one.space, int(row))[0]) >= COUNTS[-1]]
-    chosen = rng.permutation(enough)[:users]
-    if len(chosen) < 2:
-        return [], [f"cold_start: {len(chosen)} test users of {one.space.name!r} have {COUNTS[-1]} ratings or more"]
-    own = np.asarray(one.space.vectors[chosen], np.float32)
-    orders = [rng.permutation(len(ratings.of(one.space, int(row))[0])) for row in chosen]
-    behaviour = None if held_out is None else Behaviour.of(held_out, chosen)
-    names = [one.space.title(int(row)) for row in chosen]
+    sample = rng.permutation(enough)[:users]
+    if len(sample) < 2:
+        enough_users = f"{len(sample)} test users of {one.space.name!r} have {COUNTS[-1]} or more ratings"
+        return [], [f"cold_start: {enough_users}; 2 are needed"]
+    own = np.asarray(one.space.vectors[sample], np.float32)
+    orders = [rng.permutation(len(ratings.of(one.space, int(row))[0])) for row in sample]
+    behaviour = None if held_out is None else Behaviour.of(held_out, sample)
+    names = [one.space.title(int(row)) for row in sample]
     for count in (*COUNTS, None):
-        vectors = own if count is None else folded(ratings, one.space, chosen, orders, count)
+        vectors = own if count is None else folded(ratings, one.space, sample, orders, count)
         x: Any = count
-        said = {"elm": one.ask(vectors, f"{count or 'all'} ratings"), "copy_text": one.copy(vectors)}
-        for condition, texts in said.items():
-            found = one.consistency(texts, own)
-            one.record("cold_start", condition, x, names, vectors, texts, found)
-            rows.append(one.row("cold_start", "sc", condition, x, found))
+        texts_of = {"elm": one.ask(vectors, f"{count or 'all'} ratings"), "copy_text": one.copy(vectors)}
+        for condition, texts in texts_of.items():
+            sc = one.consistency(texts, own)
+            one.record("cold_start", condition, x, names, vectors, texts, sc)
+            rows.append(one.row("cold_start", "sc", condition, x, sc))
             for name, reader in one.readers.items():
                 if reader.kind == "number":
                     continue
-                true = [reader.value(int(row)) for row in chosen]
+                true = [reader.value(int(row)) for row in sample]
                 scores = [_score(reader.read(text), value) for text, value in zip(texts, true, strict=True)]
                 rows.append(one.row("cold_start", f"score/{name}", condition, x, np.array(scores)))
         centre = one.space.normalizer.mean
         rows.append(one.row("cold_start", "cosine", VECTOR, x, cosines(vectors - centre, own - centre)))
         rows += one.supported("cold_start", "elm", x, vectors, None)
         if behaviour is not None:
-            read = {condition: one.readback(texts) for condition, texts in said.items()}
+            read = {condition: one.readback(texts) for condition, texts in texts_of.items()}
             rows += behaviour.rows(one, {**read, VECTOR: vectors}, x)
-    return rows, [] if behaviour is not None else ["cold_start: no held-out ratings, so no behaviour and no popularity"]
+    return rows, [] if behaviour is not None else [
+        "cold_start: no behaviour metrics, because there are no held-out ratings"
+    ]
 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What users did that nothing has seen.
+    """The held-out behaviour of n users.
 
     Attributes:
-        items: [I, D] vectors.
-        popularity: [I] training ratings of each item.
-        held: [n, I] whether the user's rating of the item was held out.
-        unrated: [n, I] whether the user never rated the item.
-        gains: for each user the held-out items and what ranking them first is worth.
+        items: [I, D] vectors of the items.
+        popularity: [I] number of training ratings of each item.
+        held: [n, I] True where the user's rating of the item is held out.
+        unrated: [n, I] True where the user never rated the item.
+        gains: for each user the rows [m] of the items with held-out ratings, and their gains [m] for the NDCG.
     """
 
     items: np.ndarray
@@ -158,7 +169,7 @@ class Behaviour:
 
     @classmethod
     def of(cls, ratings: Ratings, users: np.ndarray) -> Behaviour:
-        """Return the behaviour of users, rows of the space."""
+        """Return the behaviour of users (rows [n] of their space)."""
         every = np.arange(len(ratings.item_vectors))
         held, seen = (part.matrix(every, users).T for part in (ratings.test, ratings.train))
         gains = []
@@ -169,8 +180,14 @@ class Behaviour:
         return cls(ratings.item_vectors, popularity, held, ~held & ~seen, gains)
 
     def rows(self, one: Subject, vectors: dict[str, np.ndarray], x: Any) -> list[Row]:
-        """Return the rows of what vectors [n, D] predict, and how much that is above popularity."""
-        scores = {condition: found @ self.items.T for condition, found in vectors.items()}
+        """Return the rows of the behaviour metrics, and of their differences to popularity.
+
+        Args:
+            one: the task about users.
+            vectors: condition -> vectors [n, D] that predict the behaviour.
+            x: number of ratings that the vectors come from; None for all ratings.
+        """
+        scores = {condition: users @ self.items.T for condition, users in vectors.items()}
         scores[POPULARITY] = np.tile(self.popularity, (len(self.held), 1))
         rows = []
         for metric, of in (("bc_auc", self._auc), (f"bc_ndcg@{TOP}", self._ndcg)):
@@ -193,11 +210,12 @@ class Behaviour:
 
 
 def crossings(rows: list[Row]) -> list[dict[str, Any]]:
-    """Return from how many ratings on each condition lies above popularity, and from how many it surely does.
+    """Return for each condition the number of ratings from which it stays above popularity.
 
-    None where it never does; "all" where all ratings are needed.
+    `above`: from this number on, the difference is above zero. `surely`: from this number on, the lower end of its
+    interval is above zero. None if there is no such number; "all" if only the vector of all ratings is above.
     """
-    found = []
+    crossing_rows = []
     gaps = [r for r in rows if r["curve"] == "cold_start" and r["metric"].endswith("_minus_popularity")]
     for space, task, metric, condition in dict.fromkeys(
         (r["space"], r["task"], r["metric"], r["condition"]) for r in gaps
@@ -208,15 +226,15 @@ def crossings(rows: list[Row]) -> list[dict[str, Any]]:
         ends = {}
         for name, column in (("above", "value"), ("surely", "low")):
             over = [r[column] is not None and r[column] > 0 for r in mine]
-            # From there on, not once by chance.
+            # All later points must be above too: a single point may be above by chance.
             at = next((i for i in range(len(over)) if all(over[i:])), None)
             ends[name] = None if at is None else "all" if mine[at]["x"] is None else mine[at]["x"]
         metric = metric.removesuffix("_minus_popularity")
-        found.append({"space": space, "task": task, "metric": metric, "condition": condition, **ends})
-    return found
+        crossing_rows.append({"space": space, "task": task, "metric": metric, "condition": condition, **ends})
+    return crossing_rows
 
 
-def _score(said: Any, true: Any) -> float:
+def _score(stated: Any, true: Any) -> float:
     if true is None:
         return float("nan")
-    return sample_f1(said, true) if isinstance(true, list) else float(said == true)
+    return sample_f1(stated, true) if isinstance(true, list) else float(stated == true)

@@ -1,7 +1,7 @@
-"""Curves: what answers do along a line between two entities, along a concept, and as a user's ratings come in.
+"""Curves: how answers change between two entities, along a concept, and with the number of ratings of a user.
 
-Every figure is a row of `curves.jsonl`: `{curve, space, task, subject, metric, condition, x, value, low, high, n}`, a
-mean over pairs, entities or users with its bootstrap 95 % interval.
+Each row of `curves.jsonl` is one figure: `{curve, space, task, subject, metric, condition, x, value, low, high, n}`. A
+figure is a mean over pairs, entities or users, with its bootstrap 95 % interval.
 """
 
 from __future__ import annotations
@@ -56,75 +56,79 @@ def curves(
 ) -> list[Row]:
     """Measure the curves of a model and write `curves.jsonl`, `curves_answers.jsonl`, `curves.json`, `curves.html`.
 
-    Where `out` holds an evaluation too, its report is written anew, with the curves. Other kinds of curves there stay,
-    where they are of the same run and measured alike. Interrupted, it goes on where it stopped.
+    If `out` also holds an evaluation, its report is written again, with the curves. Curves of other kinds in `out` are
+    kept if they have the same run and settings. The same call resumes an interrupted measurement.
 
     Args:
-        generator: what answers, greedily.
-        corpus: tasks, reference texts and spaces.
+        generator: the model that answers; it must decode greedily.
+        corpus: the corpus, with tasks, reference texts and spaces.
         out: folder of the results.
-        kinds: which curves.
+        kinds: the kinds of curves: `interpolation`, `shift`, `cold_start`.
         tasks: names of tasks about one entity; the first such task of each space when omitted.
-        pairs: random pairs of test entities to walk between.
-        entities: test entities to shift.
-        concepts: concepts to shift along, the commonest values of the first list or category that a task states.
-        users: test users whose ratings are folded in one after another, where the space came from a factorisation.
-        ratings: where held-out ratings are (see `find_ratings`).
-        chat: an LLM that is told both titles of a walk.
-        encoder: text encoder of the read-back; when None, the one that made the spaces, where one did, else `tfidf`.
-        trust_encoder: take the one that made the spaces also where vectalk does not know it.
-        readback_texts: training references of a task that the read-back is fitted on at most.
-        seed: decides pairs, samples, random concepts and resamples.
-        max_new_tokens: longest answer.
-        progress: called with what is going on, how much is done, how much there is.
+        pairs: number of random pairs of test entities for `interpolation`.
+        entities: number of test entities for `shift`.
+        concepts: number of concepts for `shift`: the most frequent values of the first list or category attribute that
+            the task states.
+        users: number of test users for `cold_start`; only for a space of users that comes from a factorisation.
+        ratings: path of the held-out ratings (see `find_ratings`).
+        chat: an LLM that reads the titles of both ends of a walk instead of vectors.
+        encoder: text encoder of the read-back. None means the encoder that created the vectors of the spaces if a text
+            encoder did, else `tfidf`.
+        trust_encoder: also load the encoder that the spaces name if vectalk does not know that encoder.
+        readback_texts: most training references of a task for the fit of the read-back.
+        seed: seed of pairs, samples, random concepts and resamples.
+        max_new_tokens: longest answer, in tokens.
+        progress: called with a label of the current step, the number of finished items, and the total.
+
+    Returns:
+        The rows of `curves.jsonl`.
 
     Raises:
-        EvaluationError: an unknown kind, no task is about one entity, or there are too few test entities.
+        EvaluationError: a kind is unknown, no task is about one entity, or there are too few test entities.
     """
     unknown = sorted(set(kinds) - set(KINDS))
     if unknown:
-        raise EvaluationError(f"unknown curve {unknown[0]!r}; there are {', '.join(KINDS)}")
-    out, chosen = Path(out), subjects(corpus, tasks)
+        raise EvaluationError(f"unknown curve {unknown[0]!r}; allowed are {', '.join(KINDS)}")
+    out, curve_tasks = Path(out), subjects(corpus, tasks)
     name, same = Settings.make(encoder=encoder, trust_encoder=trust_encoder).encoded_by(corpus.spaces)
     check_encoder(name)
     encode: str | TextEncoder = name
     if name != "tfidf":
         encode = CachedEncoder(get_encoder(name), corpus.path / "embeddings", partial(progress, "encoding texts"))
     identity, unfinished = run_identity(generator), out / "curves.partial.jsonl"
-    kept = AnswerCache(unfinished, progress)
-    answers = Answers(generator, kept, identity=identity, max_new_tokens=max_new_tokens)
-    told = None if chat is None else TextLLM(chat, corpus, kept)
+    cache = AnswerCache(unfinished, progress)
+    answers = Answers(generator, cache, identity=identity, max_new_tokens=max_new_tokens)
+    text_llm = None if chat is None else TextLLM(chat, corpus, cache)
     held_out = find_ratings(corpus.spaces, ratings, seed) if "cold_start" in kinds else None
     facts = Facts(corpus, seed, progress)
     rows: list[Row] = []
-    said: list[Row] = []
-    notes = (
-        [] if chat is not None else ["interpolation, text_llm: not run (no LLM was given that could be told titles)"]
-    )
-    for task in chosen:
+    answer_rows: list[Row] = []
+    notes = [] if chat is not None else ["interpolation, text_llm: not run (no LLM was given that could read titles)"]
+    for task in curve_tasks:
         one = Subject.of(corpus, task, facts, answers, encode, same, readback_texts, seed)
-        found: list[tuple[list[Row], list[str]]] = []
+        results: list[tuple[list[Row], list[str]]] = []
         if "interpolation" in kinds:
-            found.append(interpolations(one, pairs, told))
+            results.append(interpolations(one, pairs, text_llm))
         if "shift" in kinds:
-            found.append(shifts(one, concepts, entities))
+            results.append(shifts(one, concepts, entities))
         folds = RatingsOf.space(one.space) if "cold_start" in kinds else None
         if folds is not None:
             known = held_out if held_out is not None and held_out.users == one.space.name else None
-            found.append(cold_start(one, folds, users, known))
-        for made, why in found:
-            rows, notes = rows + made, notes + why
-        said += one.answer_rows
+            results.append(cold_start(one, folds, users, known))
+        for new_rows, new_notes in results:
+            rows, notes = rows + new_rows, notes + new_notes
+        answer_rows += one.answer_rows
     basis: dict[str, Any] = {
         "run": {"path": run_path(generator), "identity": identity},
-        "tasks": [t.name for t in chosen],
+        "tasks": [t.name for t in curve_tasks],
     }
     basis |= {"encoder": name, "same_encoder": same, "readback_texts": readback_texts, "seed": seed}
     sizes = {"pairs": pairs, "entities": entities, "concepts": concepts, "users": users}
-    before = _before(out, basis, kinds)
-    rows, said, notes = before.rows + rows, before.said + said, list(dict.fromkeys(before.notes + notes))
-    measured = {**before.sizes, **dict.fromkeys(kinds, sizes)}
-    write_jsonl(out / "curves_answers.jsonl", said)
+    earlier = _earlier_curves(out, basis, kinds)
+    rows, answer_rows = earlier.rows + rows, earlier.answer_rows + answer_rows
+    notes = list(dict.fromkeys(earlier.notes + notes))
+    measured = {**earlier.sizes, **dict.fromkeys(kinds, sizes)}
+    write_jsonl(out / "curves_answers.jsonl", answer_rows)
     card = {**stamp(FORMAT), **basis, "sizes": measured, "crossings": crossings(rows), "notes": notes}
     write_json(out / "curves.json", card)
     write_text(out / "curves.html", page(rows))
@@ -135,25 +139,26 @@ def curves(
     return rows
 
 
-class _Before(NamedTuple):
-    """What stays of curves that were measured before."""
+class _EarlierCurves(NamedTuple):
+    """Curves of other kinds that were measured before and are kept."""
 
     rows: list[Row]
-    said: list[Row]
+    answer_rows: list[Row]
     notes: list[str]
     sizes: dict[str, Any]
 
 
-def _before(out: Path, basis: dict[str, Any], kinds: Sequence[str]) -> _Before:
-    """Return the other kinds of curves in a folder where they rest on the same run and the same judge."""
+def _earlier_curves(out: Path, basis: dict[str, Any], kinds: Sequence[str]) -> _EarlierCurves:
+    """Return the curves of other kinds in a folder, if they have the same run, tasks, encoder and seed (`basis`)."""
     if not (out / "curves.json").is_file():
-        return _Before([], [], [], {})
+        return _EarlierCurves([], [], [], {})
     card = card_of(out, "curves.json")
     if any(card.get(key) != value for key, value in basis.items()):
-        return _Before([], [], [], {})
-    rows, said = (
+        return _EarlierCurves([], [], [], {})
+    rows, answer_rows = (
         [row for row in rows_of(out, name) if row["curve"] not in kinds]
         for name in ("curves.jsonl", "curves_answers.jsonl")
     )
     notes = [note for note in card.get("notes", []) if note.partition(":")[0].partition(",")[0] not in kinds]
-    return _Before(rows, said, notes, {kind: size for kind, size in card.get("sizes", {}).items() if kind not in kinds})
+    sizes = {kind: size for kind, size in card.get("sizes", {}).items() if kind not in kinds}
+    return _EarlierCurves(rows, answer_rows, notes, sizes)

@@ -1,4 +1,4 @@
-"""Curves as small line charts with bands, in SVG, and the page that holds them."""
+"""Curves as small line charts in SVG, with bands for the intervals, and a page of these charts."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ NAMES = {
     "copy_text": "nearest text",
     "probe_text": "probe",
     "own_text": "reference",
-    "text_llm": "told titles",
+    "text_llm": "LLM with titles",
     "random": "random concept",
     "vector": "vector",
 }
 SPARE = ("3", "4", "1", "2")
-UNIT = ("sc", "target", "far", "central", "cosine", "share")  # metrics shown from 0 to 1
-STEPS = (1.0, 2.0, 2.5, 5.0)  # what ticks may be apart, times a power of ten
-TICKS = 5  # steps at most
+UNIT = ("sc", "target", "far", "central", "cosine", "share")  # metrics with a scale from 0 to 1
+STEPS = (1.0, 2.0, 2.5, 5.0)  # allowed distances of ticks, times a power of ten
+TICKS = 5  # most steps between ticks
 
 
 def page(rows: Sequence[dict[str, Any]]) -> str:
@@ -49,27 +49,27 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
         title = f"{curve}: {space}, {task}" + (f", {subject}" if subject else "")
         charts, lines = [], []
         for metric in dict.fromkeys(r["metric"] for r in mine):
-            found = [r for r in mine if r["metric"] == metric and r["value"] is not None]
-            if len({r["x"] for r in found}) > 1:
-                charts.append(chart(metric, found))
-            elif found:
-                lines.append(f"<p>{escape(metric)}: " + "; ".join(_said(r) for r in found) + "</p>")
+            points = [r for r in mine if r["metric"] == metric and r["value"] is not None]
+            if len({r["x"] for r in points}) > 1:
+                charts.append(chart(metric, points))
+            elif points:
+                lines.append(f"<p>{escape(metric)}: " + "; ".join(_text(r) for r in points) + "</p>")
         parts.append(f'<h2>{escape(title.replace("_", " "))}</h2><div class="charts">{"".join(charts)}</div>')
         parts += lines
     return "\n".join(parts) + "\n</main></html>\n"
 
 
 def chart(title: str, rows: Sequence[dict[str, Any]], metric: str | None = None) -> str:
-    """Return one chart: a line and a band for each condition. An x of None is the end, "all".
+    """Return one chart: a line and a band for each condition. An x of None is the last point, labelled "all".
 
     Args:
-        title: stands above it.
-        rows: condition, x, value, low, high.
-        metric: what is shown, which decides the scale; the title when omitted.
+        title: the title above the chart.
+        rows: dictionaries with condition, x, value, low, high.
+        metric: name of the metric, which decides the scale; the title when omitted.
     """
     metric = metric or title
     xs = sorted({r["x"] for r in rows if r["x"] is not None}) + ([None] if any(r["x"] is None for r in rows) else [])
-    even = None in xs or (len(xs) > 2 and xs[-1] / (xs[0] or 1) > 20)  # counts stand side by side, not to scale
+    even = None in xs or (len(xs) > 2 and xs[-1] / (xs[0] or 1) > 20)  # counts have equal distances
     low = min((r["low"] if r["low"] is not None else r["value"]) for r in rows)
     high = max((r["high"] if r["high"] is not None else r["value"]) for r in rows)
     if metric in UNIT or "/" in metric:
@@ -103,12 +103,12 @@ def chart(title: str, rows: Sequence[dict[str, Any]], metric: str | None = None)
         name = NAMES.get(condition, condition)
         mine = sorted((r for r in rows if r["condition"] == condition), key=lambda r: xs.index(r["x"]))
         colour = f"s-{SERIES.get(condition) or spare.pop(0) if condition in SERIES or spare else '2'}"
-        if len(mine) < len(xs) / 2:  # known at some places alone: no line between
+        if len(mine) < len(xs) / 2:  # too few points for a line
             parts += [
                 f'<circle class="{colour}" cx="{x_of(r["x"]):.1f}" cy="{y_of(r["value"]):.1f}" r="3.4"/>' for r in mine
             ]
         else:
-            parts += _drawn(mine, colour, x_of, y_of)
+            parts += _line(mine, colour, x_of, y_of)
         parts.append(
             f'<line class="line {colour}" x1="{at:.0f}" x2="{at + 16:.0f}" y1="27" y2="27"/>'
             f'<text class="{colour}" x="{at + 20:.0f}" y="31">{escape(name)}</text>'
@@ -117,7 +117,7 @@ def chart(title: str, rows: Sequence[dict[str, Any]], metric: str | None = None)
     return "".join(parts) + "</svg>"
 
 
-def _drawn(rows: Sequence[dict[str, Any]], colour: str, x_of: Any, y_of: Any) -> list[str]:
+def _line(rows: Sequence[dict[str, Any]], colour: str, x_of: Any, y_of: Any) -> list[str]:
     """Return the band and the line of one condition."""
     banded = [r for r in rows if r["low"] is not None]
     edge = [(r["x"], r["high"]) for r in banded] + [(r["x"], r["low"]) for r in reversed(banded)]
@@ -129,8 +129,8 @@ def _drawn(rows: Sequence[dict[str, Any]], colour: str, x_of: Any, y_of: Any) ->
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Return round numbers, evenly apart, of which the first and the last hold a span."""
-    span = max(high - low, 1e-9, 1e-6 * abs(high))  # else the ticks of a large number would be one
+    """Return round numbers at equal distances; the first is at most `low`, the last at least `high`."""
+    span = max(high - low, 1e-9, 1e-6 * abs(high))  # otherwise all ticks of a large number could be equal
     power = 10.0 ** math.floor(math.log10(span / TICKS))
     for step in (power * s for s in (*STEPS, 10.0, 20.0)):
         first, last = math.floor(low / step + 1e-6), math.ceil(high / step - 1e-6)
@@ -143,6 +143,6 @@ def _points(pairs: Sequence[tuple[float | None, float]], x_of: Any, y_of: Any) -
     return " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in pairs)
 
 
-def _said(row: dict[str, Any]) -> str:
+def _text(row: dict[str, Any]) -> str:
     interval = "" if row["low"] is None else f" [{row['low']:.2f}, {row['high']:.2f}]"
     return f"{escape(row['condition'])} {row['value']:.2f}{interval}"

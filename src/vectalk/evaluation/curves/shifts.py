@@ -25,8 +25,8 @@ class Shifted:
     """Which values the answers state along one concept.
 
     Attributes:
-        target: [steps, entities] 1 where the value of the concept is stated, else 0.
-        others: [steps, entities, values] 1 where another value is stated, else 0.
+        target: [steps, entities] 1 if the value of the concept is stated, else 0.
+        others: [steps, entities, values] 1 if another value is stated, else 0.
         score: [steps, entities] concept score of the vector that each text reads back as; None if there are no texts.
     """
 
@@ -36,7 +36,7 @@ class Shifted:
 
     @property
     def spearman(self) -> np.ndarray:
-        """Rank correlation [entities] of step and target; 0 where the target never changes."""
+        """Rank correlation [entities] of step and target; 0 if the target never changes."""
         return _step_correlations(self.target)
 
     @property
@@ -53,7 +53,7 @@ def shifts(one: Subject, count: int, entities: int) -> tuple[list[Row], list[str
         `target`: share of answers that state the value of the concept.
         `target_change`: `target` minus `target` at step 0.
         `other_change`: share of answers that gained or lost a value, compared with step 0; mean over the other values.
-        `spearman`: rank correlation of step and target (0 where the target never changes); mean over entities.
+        `spearman`: rank correlation of step and target (0 if the target never changes); mean over entities.
         `target_score`, `score_spearman`: as `target` and `spearman`, for the concept score of the read-back text.
         `target_span`, `other_span`, `ratio`: change from the first to the last step of the target and of the other
             values, and the first of these changes divided by the second.

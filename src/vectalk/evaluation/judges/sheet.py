@@ -1,4 +1,4 @@
-"""Rating sheets: texts of all conditions, shuffled and without a word on what wrote them; the key lies apart."""
+"""Rating sheets: texts of all conditions in random order. A separate key says which condition wrote a text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vectalk.reading.cards import read_card, stamp
 from vectalk.reading.fields import PathText
 from vectalk.tasks.suite import pieces_of
 
-QUESTIONS = {  # after the paper's three, in our words
+QUESTIONS = {  # after the three questions of the ELM paper
     "consistency": "Does the text fit what is known? 1: it contradicts it; 5: it fits in all that it says.",
     "comprehensiveness": "Does it tell what matters? 1: nothing of it; 5: all that one would want to be told.",
     "quality": "Does it do well what was asked? 1: not at all; 5: nothing to improve.",
@@ -36,14 +36,14 @@ class Item:
     """One text to rate.
 
     Attributes:
-        item: its number on the sheet.
-        task: of the question.
-        question: with titles in the slots.
-        known: what is known of the entities; empty where raters are told the titles alone.
-        text: what is rated.
-        condition: what wrote it; in the key alone.
-        example: which test example of the task it is about; in the key alone.
-        sc: its semantic consistency; in the key alone, None where it has none.
+        item: number of the item on the sheet.
+        task: name of the task.
+        question: the question, with titles in the slots.
+        known: the reference text, which raters may see; empty if raters see only the titles.
+        text: the text to rate.
+        condition: the condition that wrote the text; only in the key.
+        example: number of the test example of the task; only in the key.
+        sc: semantic consistency of the text, None if it has none; only in the key.
     """
 
     item: str
@@ -61,8 +61,8 @@ class Sheet:
     """A sheet and its key.
 
     Attributes:
-        items: in the order in which they are rated.
-        evaluation: folder of the evaluation that the texts are from.
+        items: the items, in the order of the sheet.
+        evaluation: folder of the evaluation that wrote the texts.
     """
 
     items: list[Item]
@@ -70,7 +70,7 @@ class Sheet:
 
     @classmethod
     def load(cls, folder: str | Path) -> Sheet:
-        """Open the sheet of a folder by its key.
+        """Open the key of a sheet from its folder.
 
         Raises:
             EvaluationError: the folder holds no sheet, or a newer version wrote it.
@@ -97,50 +97,53 @@ def write_sheet(
     seed: int = 0,
     overwrite: bool = False,
 ) -> Sheet:
-    """Write `sheet/sheet.csv` and `sheet/sheet.html` for raters, and `key.json`, which they must not see.
+    """Write `sheet/sheet.csv` and `sheet/sheet.html` for raters, and `key.json`, which raters must not see.
 
     Args:
         evaluation: folder of a finished evaluation.
         out: folder of the sheet.
-        tasks: names of tasks; all when omitted.
-        conditions: what wrote the texts, as far as the evaluation has it.
-        each: test examples of each task.
-        facts: tell raters what is known: the reference text. The condition `own_text` is left out then, as it is that
-            very text. Without, they are told titles alone.
-        seed: decides which examples, and the order.
+        tasks: names of tasks; all tasks when omitted.
+        conditions: conditions whose texts are rated; conditions that the evaluation lacks are skipped.
+        each: most test examples of each task.
+        facts: show raters the reference text as the known facts. The condition `own_text` is then left out, because
+            its text is the reference text. If false, raters see only the titles.
+        seed: seed of the choice of examples and of their order.
         overwrite: replace another sheet in `out`.
 
+    Returns:
+        The sheet with its key.
+
     Raises:
-        EvaluationError: the folder holds no answers, or a task is unknown.
+        EvaluationError: `evaluation` holds no answers of these conditions, or a task is unknown.
     """
     place = Path(evaluation)
     if not (place / "answers.jsonl").is_file():
-        raise EvaluationError(f"{evaluation} holds no evaluation: it has no answers.jsonl")
+        raise EvaluationError(f"{evaluation} holds no evaluation: it has no answers.jsonl; run `vectalk evaluate`")
     if (place / "config.json").is_file():
-        card_of(place, "config.json")  # of a newer format, its rows may mean something else
+        card_of(place, "config.json")  # refuses a newer format, whose rows may have another meaning
     rows = rows_of(place, "answers.jsonl")
-    there = list(dict.fromkeys(row["task"] for row in rows))
-    unknown = sorted(set(tasks or ()) - set(there))
+    task_names = list(dict.fromkeys(row["task"] for row in rows))
+    unknown = sorted(set(tasks or ()) - set(task_names))
     if unknown:
-        raise EvaluationError(f"unknown task {unknown[0]!r}; the evaluation has {', '.join(there)}")
-    wanted = [c for c in conditions if not (facts and c == "own_text")]
+        raise EvaluationError(f"unknown task {unknown[0]!r}; the evaluation has {', '.join(task_names)}")
+    rated = [c for c in conditions if not (facts and c == "own_text")]
     rng, items = np.random.default_rng(seed), []
-    for task in tasks or there:
-        by = {c: [r for r in rows if r["task"] == task and r["condition"] == c] for c in wanted}
-        count = min((len(found) for found in by.values() if found), default=0)
-        for place in sorted(rng.permutation(count)[:each].tolist()):
-            items += [_item(found[place], place, facts) for found in by.values() if found]
+    for task in tasks or task_names:
+        by = {c: [r for r in rows if r["task"] == task and r["condition"] == c] for c in rated}
+        count = min((len(answers) for answers in by.values() if answers), default=0)
+        for example in sorted(rng.permutation(count)[:each].tolist()):
+            items += [_item(answers[example], example, facts) for answers in by.values() if answers]
     if not items:
-        raise EvaluationError(f"{evaluation} has no texts of {', '.join(wanted)}")
+        raise EvaluationError(f"{evaluation} has no texts of the conditions {', '.join(rated)}")
     items = [items[i] for i in rng.permutation(len(items))]
     width = len(str(len(items)))
     numbered = [Item(**{**asdict(item), "item": f"{n:0{width}}"}) for n, item in enumerate(items, 1)]
     with atomic_folder(out, KEY, overwrite=overwrite) as folder:
         write_text(folder / "sheet" / "sheet.csv", _csv(numbered))
         write_text(folder / "sheet" / "sheet.html", _page(numbered))
-        made = Sheet(numbered, str(Path(evaluation).resolve()))
-        write_json(folder / KEY, {**stamp(FORMAT), **asdict(made)})
-    return made
+        sheet = Sheet(numbered, str(Path(evaluation).resolve()))
+        write_json(folder / KEY, {**stamp(FORMAT), **asdict(sheet)})
+    return sheet
 
 
 def _item(row: dict[str, Any], example: int, facts: bool) -> Item:
@@ -155,25 +158,25 @@ def _csv(items: Sequence[Item]) -> str:
     writer = csv.writer(file)
     writer.writerow(["item", "question", "known", "text", *QUESTIONS])
     for item in items:
-        shown = (item.question, item.known, item.text)
-        writer.writerow([item.item, *map(_harmless, shown), *("" for _ in QUESTIONS)])
+        texts = (item.question, item.known, item.text)
+        writer.writerow([item.item, *map(_escape_formula, texts), *("" for _ in QUESTIONS)])
     return file.getvalue()
 
 
-def _harmless(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula."""
+def _escape_formula(text: str) -> str:
+    """Return the text in a form that no spreadsheet reads as a formula."""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text
 
 
 def _page(items: Sequence[Item]) -> str:
     style = (files("vectalk.evaluation.report") / "style.css").read_text(encoding="utf-8")
-    # A hash of the sheet keeps one sheet's unfinished ratings from another's.
+    # The browser stores unfinished ratings under this name; the hash keeps the ratings of sheets separate.
     name = f"vectalk-{abs(hash_of(items)):x}"
     return str(_template().render(items=items, questions=QUESTIONS, style=style, name=name))
 
 
 def hash_of(items: Sequence[Item]) -> int:
-    """Return a number that tells a sheet from others."""
+    """Return a checksum of the texts of a sheet, which identifies the sheet."""
     import zlib
 
     return zlib.crc32("\n".join(item.text for item in items).encode())

@@ -78,7 +78,7 @@ def user_behaviour(
     texts: ItemTexts | None,
     notes: list[str],
 ) -> Iterator[Figure]:
-    """Rank items for a user by the text about the user alone, and compare the ranking with the held-out ratings.
+    """Rank items for a user only by the text about the user, and compare the ranking with the held-out ratings.
 
     Items are ranked in two ways. `readback`: by the product of the vector that the text reads back as with the vector
     of the item. `text`: by the similarity of the text to the reference text of the item. The metrics are NDCG at 10

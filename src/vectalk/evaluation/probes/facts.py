@@ -27,8 +27,8 @@ class Facts:
 
     Args:
         corpus: tasks and spaces.
-        seed: of the probes and of the wordings.
-        progress: called with what is fitted, how much of it is done, how much there is.
+        seed: seed of the probes and of the choice of words.
+        progress: called with a label of the probe, the number of fitted candidates, and the total.
 
     Attributes:
         teacher: writes texts from values.

@@ -103,7 +103,7 @@ class Probe:
             EvaluationError: the attribute cannot be probed, or is known for too few entities.
         """
         if reader.kind in UNREAD:
-            raise EvaluationError(f"attribute {reader.name!r} is made of titles; only facts can be probed")
+            raise EvaluationError(f"attribute {reader.name!r} consists of titles; only facts can be probed")
         train, validation = known_values(reader, TRAIN), known_values(reader, VALIDATION)
         if len(train[0]) < 2 * NEIGHBORS or len(validation[0]) < FEWEST:
             raise EvaluationError(

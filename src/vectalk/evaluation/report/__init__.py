@@ -1,4 +1,4 @@
-"""The report of an evaluation: one HTML page, made from the files of the evaluation."""
+"""The report of an evaluation: one HTML page, rendered from the files of the evaluation."""
 
 from vectalk.evaluation.report.report import write_report
 

@@ -128,7 +128,7 @@ def _groups(column: Sequence[Any]) -> list[str]:
 
 
 def _between(groups: Sequence[str], places: np.ndarray) -> float:
-    """Return the share of the variance of places that lies between groups."""
+    """Return the share of the variance of places between groups."""
     total = float(np.square(places - places.mean(0)).sum())
     labels = np.array(groups)
     middle = {g: places[labels == g].mean(0) for g in set(groups)}

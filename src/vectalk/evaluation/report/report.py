@@ -1,4 +1,4 @@
-"""`report.html`: an evaluation as one page that needs nothing else - no network, no script, no other file."""
+"""`report.html`: an evaluation as one page. The page needs no network, no script and no other file."""
 
 from __future__ import annotations
 
@@ -18,25 +18,26 @@ NAME = "report.html"
 
 
 def write_report(evaluation: str | Path, curves_from: str | Path | None = None) -> Path:
-    """Write the report of an evaluation beside its files, and return its path.
+    """Write the report of an evaluation into its folder, and return the path of the report.
 
     Args:
         evaluation: folder that `vectalk evaluate` wrote.
-        curves_from: folder that `vectalk curves` wrote; when omitted, the same folder, or `curves` beside or in it.
+        curves_from: folder that `vectalk curves` wrote. When omitted, the function looks in `evaluation`, in its folder
+            `curves`, and in a folder `curves` next to it.
 
     Raises:
-        EvaluationError: the folder holds no finished evaluation, or the named one no curves.
+        EvaluationError: `evaluation` holds no finished evaluation, or `curves_from` holds no curves.
     """
     folder = Path(evaluation)
     if not (folder / "metrics.jsonl").is_file():
-        raise EvaluationError(f"{folder} holds no finished evaluation: it has no metrics.jsonl")
+        raise EvaluationError(f"{folder} holds no finished evaluation: it has no metrics.jsonl; run `vectalk evaluate`")
     path = folder / NAME
     write_text(path, render(folder, _curves_folder(folder, curves_from)))
     return path
 
 
 def render(folder: Path, curves_folder: Path | None = None) -> str:
-    """Return the page of an evaluation in `folder`."""
+    """Return the HTML page of the evaluation in a folder, with the curves of another folder."""
     card = {
         "run": {"path": None, "identity": ""},
         "readback": {},
@@ -46,23 +47,23 @@ def render(folder: Path, curves_folder: Path | None = None) -> str:
     }
     figures = Figures(rows_of(folder, "metrics.jsonl"))
     if not figures.tasks:
-        raise EvaluationError(f"{folder}/metrics.jsonl holds no figures; evaluate again")
+        raise EvaluationError(f"{folder}/metrics.jsonl holds no figures; run `vectalk evaluate` again")
     answers = Answers(rows_of(folder, "answers.jsonl"))
     crossings = card_of(curves_folder, "curves.json").get("crossings", []) if curves_folder else []
     lines = rows_of(curves_folder, "curves.jsonl") if curves_folder else []
-    told = rows_of(curves_folder, "curves_answers.jsonl") if curves_folder else []
+    curve_answers = rows_of(curves_folder, "curves_answers.jsonl") if curves_folder else []
     spaces = card_of(folder, "map.json") if (folder / "map.json").is_file() else {}
-    shown = panels.panels(figures)
+    metric_panels = panels.panels(figures)
     view = {
         "name": Path(card["run"]["path"] or folder).name,
         "card": card,
         "figures": figures,
         "cards": panels.cards(figures),
         "verdict": panels.verdict(figures),
-        "panels": shown,
-        "marked": panels.marked(shown),
+        "panels": metric_panels,
+        "marked": panels.marked(metric_panels),
         "curves": curves.sections(lines, crossings),
-        "maps": maps.maps(spaces, told),
+        "maps": maps.maps(spaces, curve_answers),
         "failures": answers.failures(),
         "samples": [(task, answers.picked(task)) for task in figures.tasks],
         "scored": answers.scored,
@@ -79,13 +80,13 @@ def render(folder: Path, curves_folder: Path | None = None) -> str:
 _SETTINGS = ("limit", "encoder", "same_encoder", "readback_texts", "ratings", "seed", "max_new_tokens", "conditions")
 
 
-def _curves_folder(folder: Path, given: str | Path | None) -> Path | None:
-    if given is not None:
-        if not (Path(given) / "curves.jsonl").is_file():
+def _curves_folder(folder: Path, curves_from: str | Path | None) -> Path | None:
+    if curves_from is not None:
+        if not (Path(curves_from) / "curves.jsonl").is_file():
             raise EvaluationError(
-                f"{given} holds no curves: it has no curves.jsonl; `vectalk curves RUN --out` makes it"
+                f"{curves_from} holds no curves: it has no curves.jsonl; run `vectalk curves RUN --out {curves_from}`"
             )
-        return Path(given)
+        return Path(curves_from)
     places = (folder, folder / "curves", folder.parent / "curves")
     return next((place for place in places if (place / "curves.jsonl").is_file()), None)
 
