@@ -236,7 +236,12 @@ def test_a_predicted_value_carries_what_follows_from_it() -> None:
     """A rival's guess of the genres, spelled out, must not betray the film's own rarest genre."""
     writer = teacher(False)
     task = SUITE.task("convince_3")
-    guess = {"genres": ["Drama", "Western"], "decade": "1950s", "place": "a fair number of films are like it", "odd": None}
+    guess = {
+        "genres": ["Drama", "Western"],
+        "decade": "1950s",
+        "place": "a fair number of films are like it",
+        "odd": None,
+    }
     text = writer.spell(task, {"film": guess}, "0")
     assert text is not None
     assert "western" in text
