@@ -122,7 +122,7 @@ def test_a_malformed_binding(asked: list[str], bind: str, capsys) -> None:
 
 
 def test_a_binding_given_twice(asked: list[str], capsys) -> None:
-    refused([*asked, "--bind", "island=1", "--bind", "island=2"], capsys, "names 'island' twice", usage=True)
+    refused([*asked, "--bind", "island=1", "--bind", "island=2"], capsys, "has 'island' twice", usage=True)
 
 
 @pytest.mark.parametrize("expression", ["lerp('1', '2'", "lerp('1')", "'1' + 2", "frob('1')", "'1' *"])

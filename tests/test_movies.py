@@ -76,8 +76,8 @@ def test_a_stated_list_of_genres_goes_on_after_a_comma(name: str) -> None:
     for rows, text in texts(True, name):
         genres = reader.value(next(iter(rows.values()))) or []
         if len(genres) > 1:
-            listed = ", ".join({"IMAX": "IMAX spectacle", "Sci-Fi": "science fiction"}.get(g, g) for g in genres)
-            found = re.search(rf"(?<!lean to )(?<!leans to )\b{re.escape(listed)}(.)", text, re.IGNORECASE)
+            listed = ", ".join({"Sci-Fi": "science fiction", "Film-Noir": "noir"}.get(g, g) for g in genres)
+            found = re.search(rf"\b{re.escape(listed)}(.)", text, re.IGNORECASE)
             assert found is None or found[1] == ",", text
             seen += found is not None
     assert seen > 20
@@ -151,22 +151,22 @@ def test_what_to_turn_to_has_what_was_asked_for(name: str, has: str, lacks: str 
 
 
 def test_praise_and_blame_rest_on_different_figures() -> None:
-    good, bad = ("loved", "well received"), ("poorly received", "received with mixed feelings")
+    good, bad = ("great reviews", "good reviews"), ("bad reviews", "mixed reviews")
     readers = teacher(True).readers["film"]
     praised, blamed = dict_of("positive_review"), dict_of("negative_review")
     backed = 0
     for row, text in praised.items():
         reception, standing = readers["reception"].value(row), readers["standing"].value(row)
-        assert not any(f"is {word}" in text for word in bad)
-        assert "liked less" not in text
-        assert any(f"is {word}" in blamed[row] for word in good) is False
-        assert "liked more" not in blamed[row]
+        assert not any(word in text for word in bad)
+        assert "rated lower" not in text
+        assert not any(word in blamed[row] for word in good)
+        assert "rated higher" not in blamed[row]
         if reception in good:
-            assert f"is {reception}" in text
+            assert reception in text
             backed += 1
         if reception in bad:
-            assert f"is {reception}" in blamed[row]
-        if standing.startswith("liked less") and reception in bad:
+            assert reception in blamed[row]
+        if standing.startswith("rated lower") and reception in bad:
             assert standing in blamed[row]
     assert backed > 50
 
@@ -204,7 +204,7 @@ def test_five_are_five(figures: bool, name: str) -> None:
 
 
 def test_what_surroundings_have_is_what_they_have() -> None:
-    """Recounts, by hand, what the films around each film lean to, seldom have, and how they are liked."""
+    """Recount, by hand, what the films around each film lean towards and rarely have."""
     writer = teacher(True)
     space, readers = space_of(writer)["film"], writer.readers["film"]
     train, genres = space.rows(TRAIN), space.column("genres").to_pylist()
@@ -236,12 +236,17 @@ def test_a_predicted_value_carries_what_follows_from_it() -> None:
     """A rival's guess of the genres, spelled out, must not betray the film's own rarest genre."""
     writer = teacher(False)
     task = SUITE.task("convince_3")
-    guess = {"genres": ["Drama", "Western"], "decade": "1950s", "place": "near other films", "odd": None}
+    guess = {
+        "genres": ["Drama", "Western"],
+        "decade": "1950s",
+        "place": "a fair number of films are like it",
+        "odd": None,
+    }
     text = writer.spell(task, {"film": guess}, "0")
     assert text is not None
     assert "western" in text
     share = writer.readers["film"]["genres"].share("Western")
-    assert f"one film {'in' if 'film in' in text else 'of'} {round(1 / share)}" in text
+    assert f"one film in {round(1 / share)}" in text
 
 
 def test_texts_of_a_film_without_year_or_without_genres() -> None:
@@ -258,11 +263,11 @@ def test_texts_of_a_film_without_year_or_without_genres() -> None:
         if len(task.slots) == 1:
             assert about(task, 0), task.name
             if "genres" in task.states or task.name == "convince_3":
-                assert "drama" in about(task, 0), task.name
+                assert "drama" in about(task, 0).lower(), task.name
             assert "0s" not in about(task, 0), task.name
             if "decade" in task.states:
                 assert "1990s" in about(task, 1), task.name
-            assert "drama" not in about(task, 1), task.name
+            assert "drama" not in about(task, 1).lower(), task.name
 
 
 def test_the_brief_tells_what_a_task_is_about_and_no_titles() -> None:

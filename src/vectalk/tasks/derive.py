@@ -34,7 +34,9 @@ _YEAR = re.compile(r"year|date|vintage|founded|released?|published|born|built|si
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _YEAR_HINT = r"; make a year of it with --extract 'year={}:(\d{{4}})'"
 _IDENTIFIER = re.compile(r"(^|[_\W])(id|ids|uuid|guid|key|index|url|uri|href|link|path)$|[a-z]Id$", re.I)
-_INTRODUCED = r"(?:^|[;:.?!] |\b(?:with|has|wants) )"  # text before `label:` in the generic texts
+_BEFORE = r"(?:^|[;:,.?!] )"  # text before an introduction in the generic texts
+_PARTICIPLE = re.compile(r"(?:ed|\bborn|\bbuilt)$")
+_PLURAL = re.compile(r"[^sui]s$")
 
 
 @dataclass
@@ -46,12 +48,14 @@ class Derived:
         labels: name -> name of the attribute in a text.
         left_out: column -> why it becomes no attribute.
         counted: names of the categories whose values are whole numbers.
+        introductions: name -> text before the value in a sentence, such as "the price is ".
     """
 
     attributes: dict[str, Attribute] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     counted: set[str] = field(default_factory=set)
+    introductions: dict[str, str] = field(default_factory=dict)
 
     @property
     def numbers(self) -> list[str]:
@@ -90,7 +94,8 @@ def derive_attributes(space: VectorSpace, *, most: int = MOST) -> Derived:
         kind = space.column(column).type
         if attribute.kind == "category" and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
             derived.counted.add(name)
-        pattern = rf"(?i:{_INTRODUCED}{re.escape(label)}): (.*?)(?=; |\.\s|\.$|$)"
+        introduction = derived.introductions[name] = _introduction(label, attribute, name in derived.counted)
+        pattern = rf"(?i:{_BEFORE}(?:{re.escape(introduction)}|{re.escape(label)}: ))(.*?)(?=; |\.\s|\.$|$)"
         derived.attributes[name] = attribute.model_copy(update={"column": column, "within": pattern})
     return derived
 
@@ -99,6 +104,16 @@ def label_of(column: str) -> str:
     """Return the name of a column in a text: `alcoholPct` and `alcohol_pct` become "alcohol pct"."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", column)
     return " ".join(regex.sub(rf"[^{IN_WORD}]|_", " ", spaced).split()).lower() or "value"
+
+
+def _introduction(label: str, attribute: Attribute, counted: bool) -> str:
+    """Return the text before a value in a sentence: "the price is ", "the tags are ", "founded in the ", "organic: "."""
+    plural = bool(_PLURAL.search(label))
+    if attribute.kind == "decade":
+        return f"{label} in the " if _PARTICIPLE.search(label) else f"the {label} is in the "
+    if set(attribute.words.values()) >= {"yes", "no"} or (plural and counted):
+        return f"{label}: "
+    return f"the {label} {'are' if plural else 'is'} "
 
 
 def _name(column: str, taken: Iterable[str]) -> str:

@@ -100,8 +100,9 @@ def _attributes(derived: Derived, plural: str) -> dict[str, Any]:
         if attribute.kind == "band":
             labels = ["below average", "average", "above average"]
             attributes[f"{name}_beside"] = Attribute(kind="relative", column=attribute.column, labels=labels)
-    places = [f"far from other {plural}", f"at some distance from other {plural}", f"near other {plural}"]
-    attributes["place"] = Attribute(kind="density", near=10, labels=[*places, f"in a crowd of {plural}"])
+    amounts = ("hardly any other", "few other", "a fair number of", "plenty of")
+    places = [f"{amount} {plural} are like it" for amount in amounts]
+    attributes["place"] = Attribute(kind="density", near=10, labels=places)
     attributes["similar"] = Attribute(kind="neighbors")
     return {name: attribute.model_dump(exclude_defaults=True) for name, attribute in attributes.items()}
 
@@ -134,12 +135,19 @@ def _clauses(which: str, clause: str, derived: Derived) -> str:
     return f"[[{' || '.join(_each(clause, names, derived))}]]"
 
 
-def _each(text: str, names: list[str], derived: Derived) -> list[str]:
+def _each(template: str, names: list[str], derived: Derived) -> list[str]:
     texts = []
     for name in names:
+        text = template
         label, unit = derived.labels[name], _unit(name, derived)
-        if unit is not None or "<unit>" not in text:
-            texts.append(text.replace("<x>", name).replace("<label>", label).replace("<unit>", unit or ""))
+        if unit is not None or "<unit>" not in template:
+            words = {"x": name, "label": label, "label is": derived.introductions[name]}
+            words |= {"unit": unit or "", "noun": unit or "", "flag": ""}
+            if unit is None:  # "organic (no)"
+                words |= {"flag": f"{label} (", "noun": ")"}
+            for mark, word in words.items():
+                text = text.replace(f"<{mark}>", word)
+            texts.append(text)
     return texts
 
 
