@@ -33,6 +33,7 @@ class Batch:
         before: number of leading columns in which no row has a vector or a token to learn; at least `shared`.
         supervised: [N] flat indices (row times T plus column) of the positions whose next token is learned; computed
             from the labels. Computing them on the CPU avoids a GPU synchronisation in every step.
+        teacher: for distillation: the same answers after prompts in words, row by row.
         filled: space -> [N] flat indices (row times K plus slot) of the existing vectors; computed from the mask.
     """
 
@@ -47,6 +48,7 @@ class Batch:
     before: int = 0
     supervised: Tensor = field(default_factory=lambda: UNKNOWN)
     filled: dict[str, Tensor] = field(default_factory=dict)
+    teacher: Batch | None = None
 
     def __post_init__(self) -> None:
         if self.supervised is UNKNOWN:
@@ -61,7 +63,9 @@ class Batch:
         moved: dict[str, Any] = {}
         for f in fields(self):
             value = getattr(self, f.name)
-            if isinstance(value, dict):
+            if isinstance(value, Batch):
+                value = value.to(device)
+            elif isinstance(value, dict):
                 value = {k: v.to(device, non_blocking=True) for k, v in value.items()}
             moved[f.name] = value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
         return Batch(**moved)

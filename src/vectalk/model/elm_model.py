@@ -13,7 +13,9 @@ from vectalk.errors import PromptError
 from vectalk.llm.loading import LanguageModel
 from vectalk.model.adapter import ElmAdapter, check_adapter
 from vectalk.model.batch import Batch
+from vectalk.model.linear_kl import linear_kl
 from vectalk.model.linear_loss import head_of, linear_cross_entropy
+from vectalk.model.low_rank import without_update
 
 # Smallest number of tokens for which a second forward pass saves time; measured on a CPU by benchmarks/paths.py.
 SHARE_FROM = 8  # leading tokens that all rows share and the LLM reads once
@@ -41,6 +43,9 @@ class ElmModel(nn.Module):
             0 if self.llm.device.type == "cpu" else SPARED_FROM
         )  # least saving of a second pass, in tokens
         self.token_weights: Tensor | None = None  # [V] weight of each token in the training loss; None: all 1
+        # For distillation: adapters at their start, and how much the distance to them counts. Not saved, not trained.
+        self.anchors: dict[str, ElmAdapter] = {}
+        self.anchor_weight = 0.0
         self.adapters = nn.ModuleDict(adapters)
         self.adapters.to(self.llm.device)
 
@@ -94,6 +99,8 @@ class ElmModel(nn.Module):
         If the model's head is a plain linear layer, the logits are computed in blocks and only at the supervised
         positions, because with a large vocabulary the logits need most of the memory.
         """
+        if batch.teacher is not None:
+            return self.divergence(batch, batch.teacher), torch.tensor(len(batch.supervised))
         head, targets = self.llm.get_output_embeddings(), batch.targets
         weights = self.token_weights[targets] if self.training and self.token_weights is not None else None
         count = torch.tensor(len(targets)) if weights is None else weights.sum()
@@ -103,6 +110,49 @@ class ElmModel(nn.Module):
         logits = self.supervised_logits(batch)
         losses = nn.functional.cross_entropy(logits.float(), targets, reduction="none")
         return (losses if weights is None else losses * weights).sum(), count
+
+    def divergence(self, batch: Batch, teacher: Batch) -> Tensor:
+        """Return the summed KL(teacher || student) of the next tokens at the supervised positions.
+
+        The teacher is the LLM without its low-rank update that reads the facts in words (context distillation; see
+        docs/training.md). In training, the distance of the soft tokens to their start counts too (`anchor_weight`).
+
+        Args:
+            batch: prompts with vectors.
+            teacher: prompts in words, with the same answers row by row.
+        """
+        head, training = self.llm.get_output_embeddings(), self.llm.training
+        self.llm.train(False)  # no dropout in what the teacher says
+        with torch.no_grad(), without_update(self.llm):
+            right = self._predicting(teacher)
+        self.llm.train(training)
+        states = self._predicting(batch)
+        plain = head_of(head) if self.language.plain_head else None
+        if plain is not None:
+            loss = linear_kl(states, right, *plain)
+        else:
+            student, target = states.float().log_softmax(1), right.float().log_softmax(1)
+            loss = nn.functional.kl_div(student, target, reduction="sum", log_target=True)
+        if self.training and self.anchors and self.anchor_weight:
+            loss = loss + self.anchor_weight * len(batch.supervised) * self._from_anchors(batch)
+        return loss
+
+    def _predicting(self, batch: Batch) -> Tensor:
+        """Return hidden states at the supervised positions; logits for an LLM whose head is not plain."""
+        return self.hidden(batch) if self.language.plain_head else self._chosen_logits(batch)
+
+    def _from_anchors(self, batch: Batch) -> Tensor:
+        """Return the mean squared distance of the soft tokens to those of the anchors, relative to the anchors'."""
+        distances = []
+        for space, vectors in batch.vectors.items():
+            anchor = self.anchors.get(space)
+            if anchor is None:
+                continue
+            rows = vectors.flatten(0, 1)[batch.filled[space]]
+            with torch.no_grad():
+                start = anchor(rows, space)
+            distances.append((self.adapter(space)(rows, space) - start).square().mean() / start.square().mean())
+        return torch.stack(distances).mean() if distances else torch.zeros((), device=self.device)
 
     def supervised_logits(self, batch: Batch) -> Tensor:
         """Return logits [N, V] at the supervised positions."""

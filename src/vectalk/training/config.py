@@ -65,6 +65,10 @@ class StageConfig(BaseModel):
         keep: weights at the end of the stage: those with the `best` validation loss, or the `last`. Early in a
             curriculum, the loss may be above that of the untrained LLM while the vector gain grows; then use `last`.
         tasks: tasks of the corpus for training and validation in this stage, e.g. short ones first; all when omitted.
+        objective: what the stage learns: `targets`, the target texts of the corpus, or `distill`: the LLM that reads
+            facts in words teaches the LLM that reads the vector, on free questions (see `distillation`); only the
+            adapters are trained.
+        mix: for `distill`: share of the steps that learn target texts, 0 to 1.
         rare_tokens: exponent of the token weights: each token has the weight idf ** rare_tokens (inverse document
             frequency), so at 0 all weights are equal. In a long text, syntax makes up most of the loss, but the vector
             has no information about syntax. With weights, greedy answers also prefer specific words. Validation losses
@@ -83,7 +87,20 @@ class StageConfig(BaseModel):
     patience: int = Field(5, ge=1)
     keep: Literal["best", "last"] = "best"
     tasks: list[str] | None = Field(None, min_length=1)
+    objective: Literal["targets", "distill"] = "targets"
+    mix: float = Field(0.0, ge=0.0, lt=1.0)
     rare_tokens: float = Field(0.0, ge=0.0, le=2.0)
+
+    @model_validator(mode="after")
+    def _distillation_trains_adapters_alone(self) -> "StageConfig":
+        if self.objective == "distill" and self.llm != "frozen":
+            raise ValueError(
+                f"objective is 'distill' and llm is {self.llm!r}: distillation trains the adapters alone; make llm "
+                "'frozen', and train the LLM in another stage"
+            )
+        if self.mix and self.objective != "distill":
+            raise ValueError(f"mix is {self.mix} and objective is 'targets', which learns nothing else; leave out mix")
+        return self
 
 
 class LoraConfig(BaseModel):
@@ -96,6 +113,28 @@ class LoraConfig(BaseModel):
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
 
 
+class DistillConfig(BaseModel):
+    """What a stage with the objective `distill` learns from.
+
+    Attributes:
+        answers: number of answers that the LLM, told the facts in words, writes before the stage.
+        answer_tokens: longest of these answers, in tokens.
+        temperature: temperature at which they are sampled; 0 is greedy.
+        validation: number of answers about validation entities, on which the stage is evaluated.
+        questions: YAML file of questions (see `vectalk.tasks.questions`); the packaged training questions when omitted.
+        anchor: weight of the distance between soft tokens and their start in closed form, relative to their size.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    answers: int = Field(6000, ge=1)
+    answer_tokens: int = Field(48, ge=1)
+    temperature: float = Field(0.7, ge=0.0, le=10.0)
+    validation: int = Field(256, ge=2)
+    questions: str | None = None
+    anchor: float = Field(0.02, ge=0.0)
+
+
 class TrainConfig(BaseModel):
     """All settings of a run, except its corpus and its base LLM.
 
@@ -105,6 +144,7 @@ class TrainConfig(BaseModel):
         stage1: first stage; by default it trains the adapters with a frozen LLM.
         stage2: second stage; by default it trains the adapters and all weights of the LLM.
         lora: shape of the low-rank update, where a stage takes one.
+        distill: what a stage with the objective `distill` learns from.
         batch_size: examples per optimiser step, over all processes and pieces.
         batch_tokens: largest number of tokens per batch, padding included; a batch then has fewer than `batch_size`
             examples if they are long. It saves memory when lengths differ much.
@@ -146,6 +186,7 @@ class TrainConfig(BaseModel):
     stage1: StageConfig = StageConfig(steps=1000, llm="frozen", lr_adapter=6e-3)
     stage2: StageConfig = StageConfig(steps=3000, llm="full", lr_adapter=3e-3, lr_llm=5e-4)
     lora: LoraConfig = LoraConfig()
+    distill: DistillConfig = DistillConfig()
     batch_size: int = Field(32, ge=1)
     batch_tokens: int | None = Field(None, ge=1)
     grad_accumulation: int = Field(1, ge=1)

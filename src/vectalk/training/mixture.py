@@ -1,0 +1,61 @@
+"""`Mixture`: which examples each step of a stage learns, from one or two kinds of examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from vectalk.training.data import Examples
+from vectalk.training.order import length_grouped
+
+
+class Mixture:
+    """The examples of a stage: of one kind, or steps of a second kind in between.
+
+    Args:
+        examples: examples of the first kind.
+        numbers: numbers of those examples to learn; None means all.
+        second: examples of the second kind, with the numbers of those to learn.
+        share: share of the steps that learn the second kind, 0 to 1. These steps are spread evenly.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        numbers: np.ndarray | None = None,
+        second: tuple[Examples, np.ndarray | None] | None = None,
+        share: float = 0.0,
+    ) -> None:
+        self.kinds = [(examples, numbers)] if second is None else [(examples, numbers), second]
+        self.share = 0.0 if second is None else share
+
+    def order(
+        self, batch_size: int, seed: Sequence[int], start: int, batch_tokens: int | None
+    ) -> Iterator[tuple[Examples, np.ndarray]]:
+        """Yield the examples and their numbers for each step.
+
+        Args:
+            batch_size: examples per step.
+            seed: seed of the order.
+            start: first step; the steps from there on are the same whatever it is.
+            batch_tokens: most tokens per step.
+        """
+        of_second = self._second_before(start)
+        orders = []
+        for kind, ((examples, numbers), first) in enumerate(
+            zip(self.kinds, (start - of_second, of_second), strict=False)
+        ):
+            lengths = examples.lengths if numbers is None else examples.lengths[numbers]
+            orders.append(length_grouped(lengths, batch_size, [*seed, kind][: len(seed) + kind], first, batch_tokens))
+        step = start
+        while True:
+            kind = self._second_before(step + 1) - self._second_before(step)
+            examples, numbers = self.kinds[kind]
+            chosen = next(orders[kind])
+            yield examples, chosen if numbers is None else numbers[chosen]
+            step += 1
+
+    def _second_before(self, step: int) -> int:
+        """Return how many of the first steps learn the second kind."""
+        return int(step * self.share + 1e-9)
