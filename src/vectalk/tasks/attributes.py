@@ -49,6 +49,7 @@ class Attribute(BaseModel):
             first), `rarity` (N where one training entity in N has its rarest value).
         column: metadata column; by default the name of the attribute.
         words: value -> its words in a text. Other values are written unchanged (`category`) or in lower case (`list`).
+        synonyms: value -> further words that mean it in free answers, e.g. `Comedy: [funny, humorous]`.
         labels: names of the bands, lowest first.
         count: the most titles or values.
         of: the attribute whose values `around`, `rarest` and `rarity` use.
@@ -70,6 +71,7 @@ class Attribute(BaseModel):
     kind: Kind
     column: str | None = None
     words: dict[str, str] = Field(default_factory=dict)
+    synonyms: dict[str, list[str]] = Field(default_factory=dict)
     labels: list[str] = Field(default_factory=list)
     count: int = Field(3, ge=1, le=20)
     of: str | None = None

@@ -99,6 +99,8 @@ class Suite(BaseModel):
     Attributes:
         name: name of the suite.
         attributes: space -> attribute name -> definition of the attribute.
+        phrases: space -> wordings of a noun phrase that holds the facts of an entity, by the rules of `facts` (see
+            `vectalk.tasks.teachers.told`).
         tasks: the tasks; each name is unique.
     """
 
@@ -107,11 +109,17 @@ class Suite(BaseModel):
     name: str
     description: str = ""
     attributes: dict[str, dict[str, Attribute]] = Field(default_factory=dict)
+    phrases: dict[str, list[str]] = Field(default_factory=dict)
     tasks: list[Task] = Field(min_length=1)
+
+    @field_validator("phrases", mode="before")
+    @classmethod
+    def _phrases_are_lists_of_wordings(cls, value: object) -> object:
+        return {name: grammar.expand(item) for name, item in value.items()} if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _fields_agree(self) -> "Suite":
-        problems = list(self._attribute_problems())
+        problems = [*self._attribute_problems(), *self._phrase_problems()]
         names = [task.name for task in self.tasks]
         for place, task in enumerate(self.tasks):
             if task.name in names[:place]:
@@ -136,6 +144,13 @@ class Suite(BaseModel):
                             f"{other!r} must be an attribute of {space!r} that has a column; such attributes are "
                             f"{', '.join(plain) or 'none'}",
                         )
+
+    def _phrase_problems(self) -> Iterator[FieldError]:
+        for space, wordings in self.phrases.items():
+            for wording in (w for w in wordings if w != grammar.OTHERWISE):
+                problem = _wording_problem(wording, {space: self.attributes.get(space, {})})
+                if problem is not None:
+                    yield FieldError(("phrases", space), f"phrase of {space!r}, {wording!r}: {problem}", wording)
 
     def _task_problems(self, task: Task) -> Iterator[FieldError]:
         unknown = [space for space in task.slots.values() if self.attributes and space not in self.attributes]
@@ -235,6 +250,7 @@ class Suite(BaseModel):
             return cls(
                 name="+".join(suite.name for suite in suites),
                 attributes=attributes,
+                phrases={space: wordings for suite in suites for space, wordings in suite.phrases.items()},
                 tasks=[task for suite in suites for task in suite.tasks],
             )
         except ValidationError as error:
