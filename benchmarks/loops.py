@@ -23,6 +23,7 @@ from vectalk.training.adapters import make_adapters
 from vectalk.training.config import TrainConfig
 from vectalk.training.data import Examples
 from vectalk.training.loop import Loop, half_pays
+from vectalk.training.mixture import Mixture
 from vectalk.training.stage import prepare
 from vectalk.training.tokens import KINDS, Tokens
 
@@ -125,7 +126,7 @@ class Bench:
         prepare(model, stage, config.lora)
         accelerator = Accelerator(cpu=self.place.type == "cpu")
         half = not exact and half_pays(self.place, self.settings["hidden"])
-        return Loop(model, self.examples, stage, number, config, accelerator, half)
+        return Loop(model, Mixture(self.examples), stage, number, config, accelerator, half)
 
     def ours(self, number: int, exact: bool) -> Iterator[Tensor]:
         return self.steps_of(self.loop_of(number, exact), number)

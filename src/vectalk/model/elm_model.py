@@ -122,10 +122,11 @@ class ElmModel(nn.Module):
             teacher: prompts in words, with the same answers row by row.
         """
         head, training = self.llm.get_output_embeddings(), self.llm.training
-        self.llm.train(False)  # no dropout in what the teacher says
+        llm: Any = self.llm
+        llm.train(False)  # no dropout in what the teacher says
         with torch.no_grad(), without_update(self.llm):
             right = self._predicting(teacher)
-        self.llm.train(training)
+        llm.train(training)
         states = self._predicting(batch)
         plain = head_of(head) if self.language.plain_head else None
         if plain is not None:
@@ -139,7 +140,7 @@ class ElmModel(nn.Module):
 
     def _predicting(self, batch: Batch) -> Tensor:
         """Return hidden states at the supervised positions; logits for an LLM whose head is not plain."""
-        return self.hidden(batch) if self.language.plain_head else self._chosen_logits(batch)
+        return self.hidden(batch) if self.language.plain_head else self.supervised_logits(batch)
 
     def _from_anchors(self, batch: Batch) -> Tensor:
         """Return the mean squared distance of the soft tokens to those of the anchors, relative to the anchors'."""

@@ -27,7 +27,10 @@ class Examples:
 
     Attributes:
         lengths: [N] number of tokens of each example.
+        weighted: whether weights of tokens apply to the loss of these examples.
     """
+
+    weighted = True
 
     def __init__(
         self,

@@ -18,7 +18,7 @@ from vectalk.model import ElmModel
 from vectalk.model.batch import Batch
 from vectalk.training.config import StageConfig, TrainConfig
 from vectalk.training.data import Examples
-from vectalk.training.order import length_grouped
+from vectalk.training.mixture import Mixture
 from vectalk.training.stage import make_optimizer
 
 # LLM width from which bfloat16 saves more time on a CPU than the casts cost (see benchmarks/log.md).
@@ -43,7 +43,7 @@ class Loop:
 
     Args:
         model: adapters and LLM, prepared for the stage.
-        examples: training examples.
+        mixture: training examples.
         stage: settings of the stage.
         number: number of the stage, 1 or 2.
         config: settings of the run.
@@ -55,7 +55,7 @@ class Loop:
     def __init__(
         self,
         model: ElmModel,
-        examples: Examples,
+        mixture: Mixture,
         stage: StageConfig,
         number: int,
         config: TrainConfig,
@@ -63,9 +63,8 @@ class Loop:
         half: bool,
         sharded: bool = False,
     ) -> None:
-        self.model, self.examples, self.config, self.accelerator, self.half = model, examples, config, accelerator, half
+        self.model, self.mixture, self.config, self.accelerator, self.half = model, mixture, config, accelerator, half
         self.seed = [config.seed, number]
-        self.stage_examples = None if stage.tasks is None else examples.of_tasks(stage.tasks)  # None: all examples
         self.weights = None if model.token_weights is None else model.token_weights.cpu().numpy()
         self.optimizer = make_optimizer(model, stage, config.weight_decay)
         self.trained = [p for p in model.parameters() if p.requires_grad]
@@ -77,32 +76,24 @@ class Loop:
 
     def batches(self, start: int) -> Iterator[tuple[float, list[Batch]]]:
         """Yield for each step from `start` on the number of tokens to learn in all processes, and this one's pieces."""
-        lengths = self.examples.lengths
-        order = length_grouped(
-            lengths if self.stage_examples is None else lengths[self.stage_examples],
-            self.config.batch_size,
-            self.seed,
-            start,
-            tokens=self.config.batch_tokens,
-        )
+        order = self.mixture.order(self.config.batch_size, self.seed, start, self.config.batch_tokens)
         if self.model.device.type == "cpu":  # the step uses all cores, and building a batch takes a millisecond
-            for step, numbers in enumerate(order, start):
-                yield self._pieces(numbers, step)
+            for step, (examples, numbers) in enumerate(order, start):
+                yield self._pieces(examples, numbers, step)
         with ThreadPoolExecutor(1) as executor:
-            upcoming = executor.submit(self._pieces, next(order), start)
-            for step, numbers in enumerate(order, start + 1):
-                ready, upcoming = upcoming, executor.submit(self._pieces, numbers, step)
+            upcoming = executor.submit(self._pieces, *next(order), start)
+            for step, (examples, numbers) in enumerate(order, start + 1):
+                ready, upcoming = upcoming, executor.submit(self._pieces, examples, numbers, step)
                 yield ready.result()
 
-    def _pieces(self, numbers: np.ndarray, step: int) -> tuple[float, list[Batch]]:
+    def _pieces(self, examples: Examples, numbers: np.ndarray, step: int) -> tuple[float, list[Batch]]:
         cuts, pieces = self.config.grad_accumulation, []
-        numbers = numbers if self.stage_examples is None else self.stage_examples[numbers]
         for i in range(cuts):
             part = (self.rank + i * self.world, cuts * self.world)
             noise = [*self.seed, step]
-            batch = self.examples.batch(numbers, part=part, noise_seed=noise)
+            batch = examples.batch(numbers, part=part, noise_seed=noise)
             pieces.append(batch.to(self.model.device))
-        return self.examples.supervised(numbers, self.weights), pieces
+        return examples.supervised(numbers, self.weights if examples.weighted else None), pieces
 
     def step(self, tokens: float, pieces: list[Batch], rate: float, step: int) -> Tensor:
         """Make one optimiser step.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 
 import numpy as np
 
@@ -41,20 +42,23 @@ class Mixture:
             start: first step; the steps from there on are the same whatever it is.
             batch_tokens: most tokens per step.
         """
-        of_second = self._second_before(start)
-        orders = []
-        for kind, ((examples, numbers), first) in enumerate(
-            zip(self.kinds, (start - of_second, of_second), strict=False)
-        ):
-            lengths = examples.lengths if numbers is None else examples.lengths[numbers]
-            orders.append(length_grouped(lengths, batch_size, [*seed, kind][: len(seed) + kind], first, batch_tokens))
-        step = start
-        while True:
+        second = self._second_before(start)
+        starts, seeds = (start - second, second), ([*seed], [*seed, 1])
+        orders = [
+            length_grouped(
+                examples.lengths if numbers is None else examples.lengths[numbers],
+                batch_size,
+                seeds[kind],
+                starts[kind],
+                tokens=batch_tokens,
+            )
+            for kind, (examples, numbers) in enumerate(self.kinds)
+        ]
+        for step in count(start):
             kind = self._second_before(step + 1) - self._second_before(step)
             examples, numbers = self.kinds[kind]
             chosen = next(orders[kind])
             yield examples, chosen if numbers is None else numbers[chosen]
-            step += 1
 
     def _second_before(self, step: int) -> int:
         """Return how many of the first steps learn the second kind."""

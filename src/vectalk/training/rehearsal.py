@@ -6,13 +6,18 @@ import resource
 import sys
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 
+from vectalk.training.config import StageConfig
+from vectalk.training.distillation.distillation import Distillation
 from vectalk.training.loop import Loop
+from vectalk.training.mixture import Mixture
 from vectalk.training.reporter import Reporter, Silent
 from vectalk.training.setup import Setup
 from vectalk.training.stage import prepare
@@ -33,6 +38,7 @@ class StageEstimate:
         tokens_per_step: mean tokens of a step, padding left out.
         seconds_per_step: median of the measured steps.
         evaluation_seconds: time of one validation, estimated from a forward pass.
+        teacher_seconds: time in which the LLM writes the answers of a distillation.
     """
 
     stage: int
@@ -43,11 +49,13 @@ class StageEstimate:
     tokens_per_step: float
     seconds_per_step: float
     evaluation_seconds: float
+    teacher_seconds: float = 0.0
 
     @property
     def minutes(self) -> float:
         """The time of all steps and evaluations, in minutes."""
-        return (self.steps * self.seconds_per_step + self.evaluations * self.evaluation_seconds) / 60
+        evaluations = self.evaluations * self.evaluation_seconds
+        return (self.steps * self.seconds_per_step + evaluations + self.teacher_seconds) / 60
 
     @property
     def evaluations(self) -> int:
@@ -125,7 +133,8 @@ def rehearse(setup: Setup, reporter: Reporter | None = None) -> Estimate:
         if not stage.steps:
             continue
         peft_model = prepare(model, stage, config.lora, peft_model)
-        loop = Loop(model, setup.train_set, stage, number, config, setup.accelerator, setup.half, setup.sharded)
+        mixture, teaching = _mixture(setup, stage)
+        loop = Loop(model, mixture, stage, number, config, setup.accelerator, setup.half, setup.sharded)
         batches, times, tokens = loop.batches(0), [], []
         for step in range(STEPS):
             supervised, pieces = next(batches)
@@ -147,6 +156,7 @@ def rehearse(setup: Setup, reporter: Reporter | None = None) -> Estimate:
                 llm_parameters=_trained(model.llm),
                 tokens_per_step=float(np.mean(tokens)),
                 seconds_per_step=median(times[1:]),
+                teacher_seconds=teaching,
                 evaluation_seconds=2 * float(lengths.sum()) * forward,
                 _evaluations=1 + -(-stage.steps // config.eval_every),
             )
@@ -159,6 +169,22 @@ def rehearse(setup: Setup, reporter: Reporter | None = None) -> Estimate:
         memory_gb=_memory(model.device),
         stages=stages,
     )
+
+
+def _mixture(setup: Setup, stage: StageConfig) -> tuple[Mixture, float]:
+    """Return examples for the measured steps, and the time in seconds in which a teacher writes all its answers."""
+    if stage.objective == "targets":
+        return Mixture(setup.train_set), 0.0
+    config, count = setup.config, STEPS * setup.config.batch_size
+    few = config.model_copy(update={"distill": config.distill.model_copy(update={"answers": count, "validation": 2})})
+    started = time.perf_counter()
+    with TemporaryDirectory() as place:
+        pairs = Distillation.make(
+            setup.folder.corpus, setup.model, setup.prompts, few, lambda what, done, total: None, Path(place)
+        )
+    seconds = (time.perf_counter() - started) / (count + 2)
+    mixture = Mixture(pairs.train_set, None, (setup.train_set, None), stage.mix)
+    return mixture, seconds * (config.distill.answers + config.distill.validation)
 
 
 def _trained(module: torch.nn.Module) -> int:

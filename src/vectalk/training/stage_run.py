@@ -15,6 +15,7 @@ from torch import Tensor
 from vectalk.training import checkpoint, words
 from vectalk.training.config import StageConfig
 from vectalk.training.loop import DivergedError, Loop
+from vectalk.training.material import Material
 from vectalk.training.reporter import Reporter, interruptible
 from vectalk.training.setup import Setup
 from vectalk.training.stage import Progress, learning_rate
@@ -40,9 +41,10 @@ class StageRun:
         self.folder, self.model, self.config = setup.folder, setup.model, setup.config
         self.guessing = math.log(self.model.llm.config.get_text_config().vocab_size)
         self.model.token_weights = self._token_weights()
+        self.material = Material.of(setup, stage, reporter.work)
         self.loop = Loop(
             self.model,
-            setup.train_set,
+            self.material.mixture,
             stage,
             progress.stage,
             self.config,
@@ -101,7 +103,9 @@ class StageRun:
     def evaluate(self) -> None:
         """Measure the validation loss with right and with shuffled vectors, and save the weights to keep."""
         progress, setup = self.progress, self.setup
-        right, shuffled, by_task = setup.validation.measure(self.stage, self._reporting("validation loss"))
+        right, shuffled, by_task = self.material.validation.measure(
+            self.material.stage, self._reporting("validation loss")
+        )
         progress.gain = shuffled - right
         first = progress.first = right if progress.first is None else progress.first
         if not right <= EXPLODED * max(first, self.guessing):
@@ -117,6 +121,8 @@ class StageRun:
             scores = setup.consistency.measure(numbers, self._reporting("validation answers"))
         if setup.main:
             losses = {"validation_loss": right, "shuffled_loss": shuffled, "vector_gain": progress.gain}
+            if self.stage.objective == "distill":  # the losses are divergences from the told LLM
+                losses["kl_kept"] = 1 - right / max(shuffled, 1e-9)
             self.setup.log(progress, **losses, **scores, task_losses=by_task)
         if keeps:
             best = self.folder.best(progress.stage)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,6 +21,7 @@ from vectalk.training import checkpoint
 from vectalk.training.allocator import keep_freed_memory
 from vectalk.training.config import StageConfig, TrainConfig
 from vectalk.training.decoding_choice import best_of, try_candidates
+from vectalk.training.distillation.distillation import phrase_examples
 from vectalk.training.finish import finish
 from vectalk.training.loop import DivergedError, autocast
 from vectalk.training.recipe import choose_recipe
@@ -63,8 +65,8 @@ class Trainer:
         else:
             prompt, _ = self.train_set.prompt(0)
             setup.tell(f"one example, with the tokens to learn between »«:\n{setup.prompts.show(prompt)}")
-            if setup.config.adapter.start == "words":
-                self._start_as_words()
+        if setup.config.adapter.start == "words" and (not saved or self._anchored):
+            self._start_as_words()
         self._report_processes()
         if setup.sharded:
             self._shard()
@@ -86,9 +88,22 @@ class Trainer:
             saved = []
         return self._finish(progress)
 
+    @property
+    def _anchored(self) -> bool:
+        """Whether a stage pulls the soft tokens towards their start."""
+        distils = any(stage.steps and stage.objective == "distill" for stage in self.setup.stages)
+        return distils and self.setup.config.distill.anchor > 0
+
     def _start_as_words(self) -> None:
-        report = partial(self.report.work, "starting the adapters as words")
-        explained = start_as_words(self.model, self.train_set, self.setup.factory.fresh, report)
+        """Solve fresh adapters in closed form, from the facts in words where distillation comes first."""
+        report, config = partial(self.report.work, "starting the adapters as words"), self.setup.config
+        first = next(stage for stage in self.setup.stages if stage.steps)
+        distils = first.objective == "distill"
+        texts = phrase_examples(self.folder.corpus, self.setup.prompts) if distils else self.train_set
+        explained = start_as_words(self.model, texts, self.setup.factory.fresh, report)
+        if self._anchored:
+            self.model.anchors = {name: deepcopy(self.model.adapter(name)) for name in self.setup.factory.fresh}
+            self.model.anchor_weight = config.distill.anchor
         for spaces, share in explained.items():
             self.setup.tell(
                 f"start of adapter {spaces}: the soft tokens explain {share:.1%} of the words of held-out entities"

@@ -31,6 +31,8 @@ class DistillExamples(Examples):
         noise: standard deviation of the noise on vectors, in units of the space's scale.
     """
 
+    weighted = False
+
     def __init__(
         self,
         pairs: Sequence[Pair],
@@ -46,7 +48,7 @@ class DistillExamples(Examples):
         if not fits.all():
             student, teacher = _tokens([one for one, fit in zip(used, fits, strict=True) if fit], prompts)
         super().__init__(student, spaces, prompts, context, noise)
-        self.told = Examples(teacher, {}, prompts)
+        self.told = Examples(teacher, spaces, prompts)
 
     def batch(
         self,

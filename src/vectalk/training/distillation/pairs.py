@@ -7,23 +7,16 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from vectalk.errors import TrainingError
 from vectalk.space import VectorSpace
+from vectalk.tasks.questions.free_question import FreeQuestion
 from vectalk.tasks.suite import pieces_of
 
 Told = Callable[[str, int], str | None]
 """(space, row) -> the facts of an entity in words, to stand in the place of its slot; None where there are none."""
-
-
-class Question(Protocol):
-    """A question with slots."""
-
-    text: str
-    slots: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -42,7 +35,7 @@ class Pair:
 
 
 def choose_pairs(
-    questions: Sequence[Question], spaces: Mapping[str, VectorSpace], split: str, count: int, told: Told, seed: int
+    questions: Sequence[FreeQuestion], spaces: Mapping[str, VectorSpace], split: str, count: int, told: Told, seed: int
 ) -> list[Pair]:
     """Draw questions and entities at random; each question is used about equally often.
 
