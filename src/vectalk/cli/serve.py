@@ -39,7 +39,7 @@ def serve(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     api_key_env: Annotated[
         str | None,
-        typer.Option("--api-key-env", help="Environment variable that holds the API key, or several, separated by commas."),
+        typer.Option("--api-key-env", help="Environment variable of the API key, or of several, separated by commas."),
     ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen on another address than loopback without an API key.")

@@ -91,12 +91,13 @@ def as_api_error(error: Exception) -> ApiError:
     if isinstance(error, EngineError):
         return ApiError(503, str(error), code="engine_error")
     if isinstance(error, VectalkError):
-        return ApiError(400, str(error), code=_code(error))
+        return ApiError(400, str(error), code=code_of(error))
     log.error("a request failed: %r", error, exc_info=error)
     return ApiError(500, "the server failed to answer; its log has the reason", code="internal_error")
 
 
-def _code(error: VectalkError) -> str:
+def code_of(error: VectalkError) -> str:
+    """Return the code of an error, such as `invalid_expression` or `invalid_unknown_entity`."""
     name = type(error).__name__.removesuffix("Error")
     return "invalid_" + "".join(f"_{c.lower()}" if c.isupper() else c for c in name).strip("_")
 
@@ -137,6 +138,7 @@ def _validation(error: RequestValidationError) -> ApiError:
     """Name the first field that is wrong; the others may follow from it."""
     first = error.errors()[0]
     places = [str(place) for place in first["loc"] if place not in ("body", "query", "path")]
+    places = [place for place in places if not place.startswith("(")]  # tags of unions
     param = ".".join(places) or None
     if first["type"] == "json_invalid":
         return ApiError(400, "the body is not JSON", code="invalid_json")

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import ipaddress
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from vectalk.serving.limits import Limits
 
 PROTECTED = ("/v1", "/api", "/metrics")
 LOCAL_NAMES = frozenset({"localhost"})
+_HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^:\[\]]+))(?::\d*)?")
 STRICT = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'"
 
 
@@ -55,8 +57,10 @@ class Hosts:
 
     def allow(self, host: str) -> bool:
         """Return whether a header `Host` names this server."""
-        name = host.strip().lower()
-        name = name[1:].partition("]")[0] if name.startswith("[") else name.rpartition(":")[0] or name
+        match = _HOST.fullmatch(host.strip().lower())
+        if match is None:
+            return False
+        name = match["address"] or match["name"]
         if name in self.names:
             return True
         try:

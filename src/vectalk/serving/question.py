@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from vectalk.serving.errors import ApiError
 from vectalk.serving.inline import split_text
@@ -22,19 +22,30 @@ EARLIER = "earlier messages were not read: the model answers each question alone
 _SLOT_NAME = re.compile(r"[A-Za-z_]\w*")
 
 
+def _form(value: object) -> str | None:
+    """Return the tag of the form in which a content or a binding was sent; None for one that is not allowed."""
+    forms: dict[type, str] = {str: TEXT, list: ITEMS, dict: OBJECT, VectorValue: OBJECT}
+    return forms.get(type(value))
+
+
+# The tags let an error name the one form that was sent; brackets keep them apart from the names of fields.
+TEXT, ITEMS, OBJECT = "(text)", "(list)", "(object)"
+Part = Annotated[TextPart | VectorPart, Field(discriminator="type")]
+Content = Annotated[Annotated[str, Tag(TEXT)] | Annotated[list[Part], Tag(ITEMS)], Discriminator(_form)]
+Binding = Annotated[
+    Annotated[str, Tag(TEXT)] | Annotated[list[float], Tag(ITEMS)] | Annotated[VectorValue, Tag(OBJECT)],
+    Discriminator(_form),
+]
+"""A vector in `bindings`: an expression, the numbers, or an object with the space and one of the three forms."""
+
+
 class Message(BaseModel):
     """A message. The last one is the question; it is of the user."""
 
     model_config = ConfigDict(extra="ignore")
 
     role: str = Field(description="`user`; earlier messages may be of the `assistant` and are not read.")
-    content: str | list[Annotated[TextPart | VectorPart, Field(discriminator="type")]] | None = Field(
-        None, description="Text with slots, or a list of text and vector parts."
-    )
-
-
-Binding = str | list[float] | VectorValue
-"""A vector in `bindings`: an expression, the numbers, or an object with the space and one of the three forms."""
+    content: Content | None = Field(None, description="Text with slots, or a list of text and vector parts.")
 
 
 @dataclass

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from vectalk.errors import PromptError, UnknownEntityError
-from vectalk.serving.errors import ApiError
+from vectalk.errors import VectalkError
+from vectalk.serving.errors import ApiError, code_of
 from vectalk.space import Point, VectorSpace
 from vectalk.space.titles import closest
 from vectalk.talk import ELM
@@ -22,7 +22,7 @@ MOST_DEVIATIONS = 1e4  # from the mean of a space; farther vectors overflow in h
 class VectorValue(BaseModel):
     """A vector of a space, given by exactly one of `expression`, `values` and `base64`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     space: str | None = Field(None, description="Name of the space; may be omitted where the run has only one.")
     expression: str | None = Field(
@@ -110,10 +110,8 @@ def expression_point(elm: ELM, space: VectorSpace, text: str, most_characters: i
         raise ApiError(400, f"the expression has {len(text)} characters; allowed are {most_characters}", param=param)
     try:
         return elm.point(space.name, f"{space.name}:{text}")
-    except UnknownEntityError as error:
-        raise ApiError(400, str(error), param=param, code="unknown_entity") from None
-    except PromptError as error:
-        raise ApiError(400, str(error), param=param, code="invalid_vector") from None
+    except VectalkError as error:
+        raise ApiError(400, str(error), param=param, code=code_of(error)) from None
 
 
 def checked(point: Point, param: str) -> Point:
