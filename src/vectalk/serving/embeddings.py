@@ -6,8 +6,9 @@ import asyncio
 from typing import Any, Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from vectalk.serving.body import Body
 from vectalk.serving.errors import ApiError, Json
 from vectalk.serving.models import check_model, embedding_models
 from vectalk.serving.service import Service
@@ -25,7 +26,7 @@ use them to search and to ask.
 SHRUNK = "predicted by a ridge regression, which shrinks towards the mean: do not store beside real vectors"
 
 
-class EmbeddingsRequest(BaseModel):
+class EmbeddingsRequest(Body):
     """Texts to embed."""
 
     model_config = ConfigDict(extra="ignore")
@@ -86,8 +87,4 @@ def _texts(value: Any, most: int) -> list[str]:
         if not isinstance(text, str) or not text.strip():
             raise ApiError(400, "every text must be a text that is not empty", param=f"input.{number}",
                            code="invalid_value")  # fmt: skip
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise ApiError(400, "the text is not valid Unicode", param=f"input.{number}") from None
     return texts

@@ -137,7 +137,7 @@ def install_handlers(app: FastAPI) -> None:
 def _validation(error: RequestValidationError) -> ApiError:
     """Name the first field that is wrong; the others may follow from it."""
     first = error.errors()[0]
-    places = [str(place) for place in first["loc"] if place not in ("body", "query", "path")]
+    places = [str(place) for place in first["loc"][1:]]  # the first one is body, query or path
     places = [place for place in places if not place.startswith("(")]  # tags of unions
     param = ".".join(places) or None
     if first["type"] == "json_invalid":

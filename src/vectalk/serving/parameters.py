@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from vectalk.serving.body import Body
 from vectalk.serving.errors import ApiError
 from vectalk.serving.limits import Limits
 from vectalk.serving.question import Binding, Message
@@ -49,7 +50,7 @@ class StreamOptions(BaseModel):
     include_usage: bool = Field(False, description="Send the usage in a chunk of its own before the end.")
 
 
-class ChatRequest(BaseModel):
+class ChatRequest(Body):
     """A chat completion about vectors."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)

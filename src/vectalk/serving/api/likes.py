@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from vectalk.serving.api.named import entity_of, part_of, space_of
 from vectalk.serving.api.points import point_report
+from vectalk.serving.body import Body
 from vectalk.serving.errors import ApiError, Json
 from vectalk.serving.service import Service
 from vectalk.serving.vectors import encoded
@@ -15,7 +16,7 @@ from vectalk.space.factorization.likes import SETTINGS, fold_in, read_settings
 from vectalk.talk import ELM
 
 
-class Likes(BaseModel):
+class Likes(Body):
     """Items that somebody likes."""
 
     model_config = ConfigDict(extra="forbid")

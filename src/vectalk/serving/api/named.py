@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vectalk.serving.body import Body
 from vectalk.serving.errors import ApiError
 from vectalk.serving.service import Service
 from vectalk.serving.vectors import VectorValue, space_named
@@ -39,7 +40,7 @@ def entity_of(space: VectorSpace, row: int) -> dict[str, str | int]:
     return {"row": row, "id": str(space.column("id")[row].as_py()), "title": space.title(row)}
 
 
-class PointRequest(VectorValue):
+class PointRequest(VectorValue, Body):
     """A point of the space of the address, given by exactly one of `expression`, `values` and `base64`."""
 
 
