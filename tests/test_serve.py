@@ -24,7 +24,7 @@ QUESTION = "Describe {island}."
 
 
 @pytest.fixture(scope="module")
-def short_run(corpus: Corpus, random_llm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def run_with_texts(corpus: Corpus, random_llm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A run that was trained a little, with a read-back by a text encoder that counts letters."""
     folder = tmp_path_factory.mktemp("served")
     run = train(corpus, str(random_llm), folder / "run", TrainConfig.load(None, SHORT), device="cpu")
@@ -38,8 +38,8 @@ def short_run(corpus: Corpus, random_llm: Path, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="module")
-def elm(short_run: Path) -> ELM:
-    return vt.ELM.from_pretrained(short_run, device="cpu")
+def elm(run_with_texts: Path) -> ELM:
+    return vt.ELM.from_pretrained(run_with_texts, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -116,14 +116,14 @@ def test_async_clients_at_once_get_their_own(live: Live, elm: ELM) -> None:
     assert asyncio.run(all_of_them()) == expected
 
 
-def test_models_and_embeddings_of_the_sdk(live: Live, elm: ELM, short_run: Path) -> None:
+def test_models_and_embeddings_of_the_sdk(live: Live, elm: ELM, run_with_texts: Path) -> None:
     client = live.openai()
     assert [model.id for model in client.models.list()] == [NAME, f"{NAME}:island"]
     assert client.models.retrieve(f"{NAME}:island").model_extra["vectalk"]["space"] == "island"
     texts = ["An island of salt.", "Pearls and timber."]
     answer = client.embeddings.create(model=f"{NAME}:island", input=texts)  # base64 on the wire
     plain = client.embeddings.create(model=f"{NAME}:island", input=texts, encoding_format="float")
-    readback = ReadBack.load(next((short_run / "readback").iterdir()), elm.spaces["island"])
+    readback = ReadBack.load(next((run_with_texts / "readback").iterdir()), elm.spaces["island"])
     for made in (answer, plain):
         assert np.allclose([one.embedding for one in made.data], readback(texts), atol=1e-5)
     assert answer.model_extra["vectalk"]["r2"] == pytest.approx(readback.r2)

@@ -3,7 +3,6 @@
 import base64
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
@@ -15,20 +14,17 @@ import vectalk as vt
 from live_server import NAME, Live, served
 from vectalk.concepts import Concept, shelf
 from vectalk.files import write_json
+from vectalk.model.run import Run
 from vectalk.serving import Limits
 from vectalk.space import VectorSpace
 from vectalk.talk import ELM
-from vectalk.tasks import Corpus
-from vectalk.training import TrainConfig
-from vectalk.training.trainer import train
-from worlds import SHORT, make_films
+from worlds import make_films
 
 
 @pytest.fixture(scope="module")
-def elm(corpus: Corpus, random_llm: Path, tmp_path_factory: pytest.TempPathFactory) -> ELM:
+def elm(short_run: Run, tmp_path_factory: pytest.TempPathFactory) -> ELM:
     folder = tmp_path_factory.mktemp("map")
-    run = train(corpus, str(random_llm), folder / "run", TrainConfig.load(None, SHORT), device="cpu")
-    elm = vt.ELM.from_pretrained(run.path, device="cpu")
+    elm = vt.ELM.from_pretrained(short_run.path, device="cpu")
     films, users = make_films(60), make_films(12)
     users.name = "user"
     elm.spaces |= {"film": films.save(folder / "factors" / "items"), "user": users.save(folder / "factors" / "users")}
