@@ -11,15 +11,17 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 
 import vectalk as vt
 from live_server import NAME, Live, eventually, served
 from test_engine import make_engine
 from vectalk.decoding.settings import Decoding
 from vectalk.errors import PromptError
-from vectalk.serving import Limits
+from vectalk.serving import Limits, Service, create_app
 from vectalk.serving.guard import Hosts, Keys, is_loopback
 from vectalk.serving.inline import split_text
+from vectalk.serving.page import add_page
 from vectalk.serving.trimmed import Trimmed
 from vectalk.serving.writer import LoopWriter, ThreadWriter, writer_for
 from vectalk.space import VectorSpace
@@ -328,6 +330,23 @@ def test_many_threads_and_the_server_share_one_loop(live: Live, elm: ELM) -> Non
     for thread in threads:
         thread.join(60)
     assert texts == [expected] * 12
+
+
+def test_the_page_has_a_strict_policy(elm: ELM, tmp_path: Path) -> None:
+    app = create_app(Service(elm, NAME), page=False, keys=Keys([KEY]))
+    assert not add_page(app, tmp_path)
+    (tmp_path / "index.html").write_text("<h1>map</h1>")
+    assert add_page(app, tmp_path)
+    client = TestClient(app, base_url="http://localhost")
+    page = client.get("/")
+    assert (page.status_code, page.text) == (200, "<h1>map</h1>")
+    policy = dict(part.strip().split(" ", 1) for part in page.headers["content-security-policy"].split(";"))
+    assert policy["script-src"] == "'self' 'unsafe-eval'"
+    assert policy["worker-src"] == "'self' blob:"
+    assert policy["default-src"] == policy["frame-ancestors"] == "'none'"
+    assert client.get("/nothing.js").status_code == 404
+    assert client.get("/v1/models").status_code == 401
+    assert "default-src 'none'" in client.get("/health").headers["content-security-policy"]
 
 
 def test_no_file_is_named_by_a_client(live: Live, tmp_path: Path) -> None:

@@ -192,6 +192,7 @@ def test_likes_are_folded_in(live: Live, films: VectorSpace) -> None:
         ("film/resolve", {"expression": "lerp('1001')"}, 400, "wrong arguments"),
         ("film/resolve", {"space": "user", "expression": "'1001'"}, 400, "'film' is addressed"),
         ("film/resolve", {}, 400, "exactly one of"),
+        ("film/resolve", {"expression": "'1001' + concept('frist')"}, 400, "space 'film' has no concept 'frist'"),
         ("film/resolve", {"folder": "/etc/passwd"}, 400, "folder: Extra inputs"),
         ("film/neighbors", {"expression": "'1001'", "k": 0}, 400, "greater than or equal to 1"),
         ("film/place", {"x": 1e300, "y": 0}, 400, "less than or equal"),
