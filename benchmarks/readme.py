@@ -37,6 +37,14 @@ text); R@10 (share of answers whose read-back has its own vector among the 10 ne
 users (AUC; rho, a rank correlation; NDCG); distinct answers; how alike they are. Intervals are 95 % bootstraps over
 test entities.
 """
+FORMER = "former sentences"  # value of `texts` in a result
+FORMER_NOTE = """The model learned former sentences of the suites `movies` and `users`. They stated the same facts in other
+words. For figures of today's sentences, train a new model, then run the command below.
+"""
+FORMER_HEAD = f"""
+**{FORMER.capitalize()}**: these models learned the sentences that the suites `movies` and `users` had before they were
+rewritten. The facts are the same, the words are not, so the figures of today's sentences will differ.
+"""
 DETAILED = 4  # tasks whose own tables are shown; of more, the main figures side by side, and the tables of these:
 SHOWN = ("summary", "user_profile")
 
@@ -66,7 +74,8 @@ def overview(found: dict[str, dict[str, Any]]) -> str:
     missing = found.keys() - GOOD.keys() - FAST.keys()
     if missing:
         sys.exit(f"benchmarks/overview.py has no line for {', '.join(sorted(missing))}")
-    parts = [HEAD]
+    former = any(result.get("texts") == FORMER for result in found.values())
+    parts = [HEAD + FORMER_HEAD if former else HEAD]
     for title, lines in (("How good", GOOD), ("How fast, against whom", FAST)):
         columns = "| benchmark | what it asks | what came out | made | command |"
         parts += [f"## {title}", "", columns, "| --- | --- | --- | --- | --- |"]
@@ -79,7 +88,7 @@ def line(name: str, headline: Headline, result: dict[str, Any]) -> str:
     """Return the overview's line of one benchmark."""
     figures = result["figures"]
     shown = [f"{label.strip()} {figures[key]:.3g}" for label, key in headline.figures.items() if key in figures]
-    when = f"{result['date']}, {result['commit']}"
+    when = ", ".join([result["date"], result["commit"], *([result["texts"]] if "texts" in result else [])])
     command = result["command"].removeprefix("python benchmarks/")
     return f"| [{name}](results/{name}.md) | {headline.question} | {', '.join(shown)} | {when} | `{command}` |"
 
@@ -89,6 +98,8 @@ def section(name: str, result: dict[str, Any]) -> str:
     lines = [f"{result['date']}, {result['device']}, commit {result['commit']}.", ""]
     if "note" in result:
         lines[-1:] = [result["note"], ""]
+    if result.get("texts") == FORMER:
+        lines.append(FORMER_NOTE)
     lines += ["```", *result.get("steps", [result["command"]]), "```", ""]
     if "steps" in result:
         lines[-1:] = ["", f"All of these at once: `{result['command']}`", ""]

@@ -86,12 +86,7 @@ def test_all_mistakes_of_the_facts_are_named_at_once(tmp_path: Path, capsys: pyt
         (18, "tasks.0.facts.1"),
         (19, "tasks.1.name"),
     ]
-    for said in (
-        "'genre' must be an attribute",
-        "cannot be read back",
-        "did you mean genres",
-        "No filter named 'lsted'",
-    ):
+    for said in ("'genre' must be an attribute", "cannot be read back", "did you mean genres", "No filter named 'lsted'"):
         assert said in told
 
 

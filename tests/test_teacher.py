@@ -314,4 +314,6 @@ def test_a_category_keeps_its_case_and_a_list_does_not() -> None:
 
 def test_a_column_that_is_not_there_is_told_with_the_nearest_name() -> None:
     teacher = FactsTeacher(Suite.model_validate(SUITE), {"film": space_of(genre=[["Drama"]] * 5, year=[1990] * 5)})
-    assert teacher.absent() == ["space 'film' has no column 'genres' (did you mean 'genre'?): no text states 'genres'"]
+    assert teacher.absent() == [
+        "space 'film' has no column 'genres' (did you mean 'genre'?): no text states 'genres'"
+    ]
