@@ -38,8 +38,8 @@ users (AUC; rho, a rank correlation; NDCG); distinct answers; how alike they are
 test entities.
 """
 FORMER = "former sentences"  # value of `texts` in a result
-FORMER_NOTE = """The model learned former sentences of the suites `movies` and `users`. They stated the same facts in other
-words. For figures of today's sentences, train a new model, then run the command below.
+FORMER_NOTE = """The model learned former sentences of the suites `movies` and `users`. They stated the same facts in
+other words. For figures of today's sentences, train a new model, then run the command below.
 """
 FORMER_HEAD = f"""
 **{FORMER.capitalize()}**: these models learned the sentences that the suites `movies` and `users` had before they were

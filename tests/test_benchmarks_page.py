@@ -57,8 +57,12 @@ def test_a_result_of_former_sentences_says_so() -> None:
     from overview import Headline
 
     result = {
-        **{"date": "2026-01-02", "commit": "abc", "command": "python benchmarks/x.py", "device": "cpu"},
-        **{"texts": readme.FORMER, "figures": {"a": 0.12345}},
+        "date": "2026-01-02",
+        "commit": "abc",
+        "command": "python benchmarks/x.py",
+        "device": "cpu",
+        "texts": readme.FORMER,
+        "figures": {"a": 0.12345},
     }
     today = {key: value for key, value in result.items() if key != "texts"}
     headline = Headline("How good?", {"A": "a"})
