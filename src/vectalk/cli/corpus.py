@@ -113,7 +113,7 @@ def show(
     chosen = random.Random(seed).sample(examples, min(count, len(examples)))
     prompts = None
     if llm is not None:
-        from vectalk.llm.loading import load_tokenizer
+        from vectalk.llm.tokenizer import load_tokenizer
         from vectalk.model import PromptFormat
 
         prompts = PromptFormat(load_tokenizer(llm), dict.fromkeys(opened.spaces, 1))

@@ -38,7 +38,7 @@ def check(
     opened = Corpus.load(corpus, pairs(space or [], "--space"))
     measure, context = None, None
     if llm is not None:
-        from vectalk.llm.loading import load_context, load_tokenizer
+        from vectalk.llm.tokenizer import load_context, load_tokenizer
         from vectalk.model import PromptFormat
 
         prompts, context = (

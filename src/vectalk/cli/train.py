@@ -38,7 +38,8 @@ def train(
     corpus: Annotated[Path, typer.Argument(help="Folder of a corpus.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
     llm: Annotated[
-        str | None, typer.Option("--llm", help="Base LLM: a folder, or owner/name on the Hugging Face hub.")
+        str | None,
+        typer.Option("--llm", help="Base LLM: a folder, a GGUF file, or owner/name on the hub."),
     ] = None,
     start: Annotated[
         str | None,

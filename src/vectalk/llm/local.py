@@ -73,30 +73,28 @@ class LocalTransport:
 
     def __init__(self, settings: LocalModel) -> None:
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        from vectalk.llm.loading import locate_llm
+        from vectalk.llm.loading import load_weights
+        from vectalk.llm.location import locate_llm
+        from vectalk.llm.tokenizer import tokenizer_of
 
         self.settings, self.model = settings, settings.model
-        folder = Path(self.model).expanduser()
-        self.name = f"hf:{folder.resolve().name if folder.is_dir() else self.model}"
+        place = Path(self.model).expanduser()
+        self.name = f"hf:{place.resolve().name if place.exists() else self.model}"
         self.say: Callable[[str], None] = lambda message: None
         self.params = {"max_new_tokens": settings.max_reply_tokens, **settings.params}
         self.reply_limit, self.concurrency = settings.max_reply_tokens, settings.batch_size
         device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
-            source = str(locate_llm(self.model).folder)
-        except LanguageModelError as error:
-            raise TeacherError(f"teacher {self.model!r} cannot be loaded: {error}") from None
-        try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(source, padding_side="left", trust_remote_code=False)
-            llm: Any = AutoModelForCausalLM.from_pretrained(
-                source, dtype="auto", use_safetensors=True, trust_remote_code=False
-            )
+            source = locate_llm(self.model)
+            self._tokenizer: Any = tokenizer_of(source)
+            llm: Any = load_weights(source)
             self._llm = llm.to(device).eval()
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise TeacherError(f"LLM {self.model!r} cannot be loaded: {first}") from None
+        except LanguageModelError as error:
+            raise TeacherError(str(error)) from None
+        except RuntimeError as error:
+            raise TeacherError(f"LLM {self.model!r} cannot be put on {device}: {str(error).splitlines()[0]}") from None
+        self._tokenizer.padding_side = "left"
         if not self._tokenizer.chat_template:
             raise TeacherError(f"LLM {self.model!r} has no chat template: one that takes instructions is needed")
         self.identity = identity_of(self.model)
@@ -197,14 +195,17 @@ def identity_of(model: str) -> str:
     Args:
         model: a folder, or the name of a model on the hub; its name alone counts where it cannot be found.
     """
-    from vectalk.llm.loading import fingerprint, locate_llm
+    from vectalk.llm.fingerprint import fingerprint
+    from vectalk.llm.location import locate_llm
 
     try:
-        folder = locate_llm(model).folder
+        source = locate_llm(model)
     except LanguageModelError:  # it is not there yet, or nowhere
         return model
-    digest = hashlib.sha256(str(fingerprint(str(folder))).encode())
-    for path in sorted({path for pattern in BESIDE for path in folder.glob(pattern)}):
+    digest = hashlib.sha256(str(fingerprint(str(source.place))).encode())
+    # A GGUF file holds all of them itself.
+    patterns = BESIDE if source.gguf is None else ()
+    for path in sorted({path for pattern in patterns for path in source.folder.glob(pattern)}):
         digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vectalk.errors import RunError
 from vectalk.files import atomic_folder, write_json
-from vectalk.llm.loading import hushed, load_tokenizer
+from vectalk.llm.quiet import hushed
+from vectalk.llm.tokenizer import load_tokenizer
 from vectalk.model.prompt import PromptFormat
 from vectalk.model.run import FrameCard, Run
 from vectalk.reading.cards import read_card, stamp

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from vectalk.errors import TrainingError
 from vectalk.files import read_json, whole_rows, write_json, write_jsonl, write_text
-from vectalk.llm.loading import fingerprint
+from vectalk.llm.fingerprint import fingerprint
 from vectalk.model.prompt import Frame
 from vectalk.reading.cards import checked
 from vectalk.tasks.corpus.corpus import Corpus

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from vectalk.errors import TrainingError
-from vectalk.llm.loading import hushed
+from vectalk.llm.quiet import hushed
 from vectalk.model.elm_model import ElmModel
 from vectalk.reading.cards import checked
 from vectalk.training.config import LoraConfig, StageConfig
