@@ -55,6 +55,14 @@ TrustEncoder = Annotated[
         "--trust-encoder", help="Load the text encoder that a file names, even one that vectalk does not know."
     ),
 ]
+ChatTemplateFile = Annotated[
+    str | None,
+    typer.Option(
+        "--chat-template",
+        metavar="FILE|none",
+        help="Jinja file that replaces the LLM's chat template, or none for a plain question-and-answer format.",
+    ),
+]
 MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", help="Longest answer, in tokens.")]
 Temperature = Annotated[
     float, typer.Option("--temperature", help="Randomness of sampling; 0 takes the most likely token (greedy).")

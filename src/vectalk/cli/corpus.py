@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vectalk.cli.common import Json, Overwrite, Quiet, Seed, emit, note, pairs, progress
+from vectalk.cli.common import ChatTemplateFile, Json, Overwrite, Quiet, Seed, emit, note, pairs, progress
 from vectalk.cli.corpus_check import check
 from vectalk.cli.llm_options import LLMOptions, takes_llm
 from vectalk.cli.teachers import KINDS, announce, dry, open_teacher, samples
@@ -97,6 +97,7 @@ def show(
     llm: Annotated[
         str | None, typer.Option("--llm", help="Show the whole prompt as this LLM gets it, what is learned between »«.")
     ] = None,
+    chat_template: ChatTemplateFile = None,
     seed: Seed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -113,10 +114,9 @@ def show(
     chosen = random.Random(seed).sample(examples, min(count, len(examples)))
     prompts = None
     if llm is not None:
-        from vectalk.llm.tokenizer import load_tokenizer
-        from vectalk.model import PromptFormat
+        from vectalk.model.prompt import open_format
 
-        prompts = PromptFormat(load_tokenizer(llm), dict.fromkeys(opened.spaces, 1))
+        prompts = open_format(llm, dict.fromkeys(opened.spaces, 1), chat_template)
     rows, shown = [], []
     for example in chosen:
         titles = {slot: opened.spaces[space].title(row) for slot, (space, row) in example.slots.items()}

@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from vectalk.cli.common import Json, Quiet, emit, pairs, progress
+from vectalk.cli.common import ChatTemplateFile, Json, Quiet, emit, pairs, progress
 
 if TYPE_CHECKING:
     from vectalk.tasks.corpus.check import Report
@@ -21,6 +21,7 @@ def check(
     llm: Annotated[
         str | None, typer.Option("--llm", help="Count tokens as this LLM does, against its context.")
     ] = None,
+    chat_template: ChatTemplateFile = None,
     soft_tokens: Annotated[int, typer.Option("--soft-tokens", min=1, help="Positions of one vector.")] = 4,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings are problems.")] = False,
     space: Annotated[list[str] | None, typer.Option("--space", help="NAME=DIR of a space that moved.")] = None,
@@ -38,13 +39,11 @@ def check(
     opened = Corpus.load(corpus, pairs(space or [], "--space"))
     measure, context = None, None
     if llm is not None:
-        from vectalk.llm.tokenizer import load_context, load_tokenizer
-        from vectalk.model import PromptFormat
+        from vectalk.llm.tokenizer import load_context
+        from vectalk.model.prompt import open_format
 
-        prompts, context = (
-            PromptFormat(load_tokenizer(llm), dict.fromkeys(opened.spaces, soft_tokens)),
-            load_context(llm),
-        )
+        prompts = open_format(llm, dict.fromkeys(opened.spaces, soft_tokens), chat_template)
+        context = load_context(llm)
 
         def measure(prompt: str, spaces: dict[str, str], target: str) -> int:
             return len(prompts(prompt, spaces, target))

@@ -7,7 +7,18 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress, TaskID
 
-from vectalk.cli.common import Device, Json, Quiet, TrustEncoder, emit, heartbeat, note, pairs, progress
+from vectalk.cli.common import (
+    ChatTemplateFile,
+    Device,
+    Json,
+    Quiet,
+    TrustEncoder,
+    emit,
+    heartbeat,
+    note,
+    pairs,
+    progress,
+)
 
 app = typer.Typer(add_completion=False)
 
@@ -54,6 +65,7 @@ def train(
     lora: Annotated[bool, typer.Option("--lora", help="Stage 2 trains a low-rank update instead of all.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     revision: Annotated[str | None, typer.Option("--revision", help="Revision of a hub LLM.")] = None,
+    chat_template: ChatTemplateFile = None,
     space: Annotated[list[str] | None, typer.Option("--space", help="NAME=DIR of a space that moved.")] = None,
     trust_encoder: TrustEncoder = False,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")] = None,
@@ -103,6 +115,7 @@ def train(
             resume=resume,
             start=before,
             trust_encoder=trust_encoder,
+            chat_template=chat_template,
             reporter=BarReporter(bar),
         )
         run = trainer.run()

@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from vectalk.errors import LanguageModelError, TeacherError
+from vectalk.llm.chat_template import ChatTemplate
 from vectalk.llm.endpoint import problems_of, with_settings
-from vectalk.llm.replies import Message, Reply, without_system
+from vectalk.llm.replies import Message, Reply
 from vectalk.llm.reply_reader import SHOWN, split_reasoning
 from vectalk.llm.transport import Sleep
 
@@ -98,7 +99,12 @@ class LocalTransport:
         if not self._tokenizer.chat_template:
             raise TeacherError(f"LLM {self.model!r} has no chat template: one that takes instructions is needed")
         self.identity = identity_of(self.model)
-        self._arranged = self._arrangement()
+        try:
+            _, self._form = ChatTemplate(self._tokenizer).accept(PROBE, generate=True)
+        except LanguageModelError as error:
+            raise TeacherError(
+                f"{self.name}: {error}; take another LLM, or put another template into its folder (chat_template.jinja)"
+            ) from None
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         self._waiting: list[tuple[Sequence[Message], asyncio.Future[Reply]]] = []
@@ -130,35 +136,11 @@ class LocalTransport:
                         other.set_result(reply)
         return await future
 
-    def _arrangement(self) -> Callable[[Sequence[Message]], list[dict[str, Any]]]:
-        """Return the form in which the chat template takes a conversation, e.g. with the system's part in the user's.
-
-        Raises:
-            TeacherError: it takes none.
-        """
-        from jinja2 import TemplateError
-
-        problem = "it leaves out what is said"
-        for arranged in (list, without_system, _in_parts, lambda messages: _in_parts(without_system(messages))):
-            try:
-                text = self._tokenizer.apply_chat_template(
-                    arranged(PROBE), add_generation_prompt=True, tokenize=False, enable_thinking=False
-                )
-            except (TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
-                problem = str(error)
-            else:
-                if all(message["content"] in text for message in PROBE):
-                    return arranged
-        raise TeacherError(
-            f"{self.name}: its chat template takes no conversation of a user and an assistant ({problem}); take "
-            "another LLM, or put a template that does into its folder (chat_template.jinja)"
-        )
-
     def _answer(self, conversations: list[Sequence[Message]]) -> list[Reply]:
         import torch
 
         inputs = self._tokenizer.apply_chat_template(
-            [self._arranged(messages) for messages in conversations],
+            [self._form(messages) for messages in conversations],
             add_generation_prompt=True,
             tokenize=True,
             padding=True,
@@ -208,8 +190,3 @@ def identity_of(model: str) -> str:
     for path in sorted({path for pattern in patterns for path in source.folder.glob(pattern)}):
         digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
     return digest.hexdigest()
-
-
-def _in_parts(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Return a conversation whose contents are lists of parts, as templates of LLMs with pictures take them."""
-    return [{**message, "content": [{"type": "text", "text": message["content"]}]} for message in messages]

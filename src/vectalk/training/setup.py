@@ -12,6 +12,8 @@ import torch
 from accelerate import Accelerator
 
 from vectalk.errors import TrainingError
+from vectalk.llm.chat_template import read_template
+from vectalk.llm.tokenizer import load_tokenizer
 from vectalk.model import ElmModel, PromptFormat
 from vectalk.model.run import Run
 from vectalk.space.split import TRAIN, VALIDATION
@@ -75,6 +77,7 @@ class Setup:
         resume: bool = False,
         start: Run | None = None,
         trust_encoder: bool = False,
+        chat_template: str | Path | None = None,
         progress: Callable[[str, int, int], None] = lambda what, done, total: None,
     ) -> Setup:
         """Load and check everything, and claim the folder of the run last of all.
@@ -88,13 +91,16 @@ class Setup:
             device: `auto`, `cpu`, `cuda`, ...
             resume: go on with the run in `out`.
             start: a finished run whose adapters are started with; its LLM is given as `llm` (see `start.llm_of`).
+            chat_template: Jinja file of the chat template, or `none` for the plain question-and-answer format. When
+                omitted, that of the run in `out`, of `start`, or of the LLM.
             trust_encoder: for `eval_answers`, load the encoder that a space names even if vectalk does not know it.
             progress: called with what is going on, how much is done, how much there is.
 
         Raises:
             TrainingError: the settings, the corpus or the folder do not allow training.
         """
-        folder = RunFolder(Path(out), corpus, config, llm, revision, identity_of(start))
+        template = None if chat_template is None else read_template(chat_template)
+        folder = RunFolder(Path(out), corpus, config, llm, revision, identity_of(start), template)
         folder.check(resume)
         torch.manual_seed(config.seed)
         accelerator, place = make_accelerator(device)
@@ -103,6 +109,13 @@ class Setup:
         commit = (folder.commit() if resume else None) or revision or commit_of(start, llm)
         factory = ModelFactory(llm, commit, place, corpus.spaces, config, sharded, start)
         progress(f"loading {llm}", 0, 1)
+        prompts = PromptFormat(
+            load_tokenizer(llm, revision=commit),  # a template that cannot be used is refused before the LLM is loaded
+            dict.fromkeys(corpus.spaces, config.adapter.soft_tokens),
+            folder.template or (None if start is None else start.card.template),
+            folder.frame() if resume else None,
+            None if chat_template is None else f"the chat template {chat_template}",
+        )
         model = factory.make()
         progress(f"loading {llm}", 1, 1)
         choose_path(model, config, sharded)
@@ -112,8 +125,6 @@ class Setup:
                 "leave it out, and measure consistency with `vectalk evaluate`"
             )
         half = half_pays(place, model.language.hidden_size) if config.autocast == "auto" else config.autocast != "none"
-        soft_tokens = dict.fromkeys(corpus.spaces, config.adapter.soft_tokens)
-        prompts = PromptFormat(model.language.tokenizer, soft_tokens, frame=folder.frame() if resume else None)
         with accelerator.main_process_first():
             examples = partial(_examples, corpus, prompts, model.language.context, config.vector_noise, progress)
             train_set, validation_set = examples(TRAIN), examples(VALIDATION)

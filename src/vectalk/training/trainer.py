@@ -178,7 +178,7 @@ def make_trainer(
         out: folder of the run.
         config: settings.
         reporter: is told of the steps and of other long work.
-        options: `revision`, `device`, `resume` and `start` of `Setup.make`.
+        options: `revision`, `device`, `resume`, `start` and `chat_template` of `Setup.make`.
 
     Raises:
         TrainingError: the settings, the corpus or the folder do not allow training.
