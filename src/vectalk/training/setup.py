@@ -23,6 +23,7 @@ from vectalk.training.config import StageConfig, TrainConfig
 from vectalk.training.data import Examples
 from vectalk.training.folder import RunFolder
 from vectalk.training.loop import half_pays
+from vectalk.training.lora import targets_of
 from vectalk.training.model_factory import ModelFactory, choose_path
 from vectalk.training.processes import make_accelerator
 from vectalk.training.sharding import is_sharded
@@ -118,6 +119,10 @@ class Setup:
         )
         model = factory.make()
         progress(f"loading {llm}", 1, 1)
+        if any(stage.steps and stage.llm == "lora" for stage in (config.stage1, config.stage2)):
+            message = targets_of(model.language.model, config.lora, model.language.name).message()
+            if message is not None and accelerator.is_main_process:
+                log.info(message)
         choose_path(model, config, sharded)
         if sharded and config.eval_answers:
             raise TrainingError(
