@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import BertConfig, BertModel, MistralConfig, MistralModel
+from transformers import BertConfig, BertModel, BitNetQuantConfig, MistralConfig, MistralModel
+from transformers.integrations.bitnet import replace_with_bitnet_linear
 
 from gguf_file import write_gguf
 from offline import cached, hub_cache
-from vectalk.errors import LanguageModelError, TeacherError
+from vectalk.errors import LanguageModelError, TeacherError, TrainingError
 from vectalk.llm.failures import unloadable
 from vectalk.llm.fingerprint import fingerprint
 from vectalk.llm.loading import load_llm
@@ -149,6 +150,20 @@ def test_a_quantised_checkpoint_names_its_library(folder: Path, card: dict[str, 
     assert f"it is quantised ({how}), and " in message
     assert message.endswith("or take the same model without quantisation")
     assert "config.json, weights and tokenizer" not in message
+
+
+def test_a_quantised_llm_is_loaded_and_not_fine_tuned(corpus: Corpus, tokenizer, tmp_path: Path) -> None:
+    config = BitNetQuantConfig()
+    llm: Any = replace_with_bitnet_linear(make_llm("llama", len(tokenizer)), ["lm_head"], config)
+    llm.config.quantization_config = {"quant_method": "bitnet"}
+    llm.save_pretrained(tmp_path / "llm")
+    tokenizer.save_pretrained(tmp_path / "llm")
+    arguments: tuple[Any, ...] = (corpus, str(tmp_path / "llm"), tmp_path / "run")
+    with pytest.raises(TrainingError, match=r"is quantised, and its packed weights cannot be trained: .*--lora"):
+        train(*arguments, TrainConfig.load(None, SHORT), device="cpu")
+    assert not (tmp_path / "run").exists()
+    adapters_alone = TrainConfig.load(None, {**SHORT, "stage1.steps": 2, "stage2.steps": 0})
+    assert train(*arguments, adapters_alone, device="cpu").card.llm.trained == "frozen"
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,11 @@ def wrap(
     return LanguageModel(model, tokenizer, name, revision, plain_head, rms)
 
 
+def is_quantised(model: PreTrainedModel) -> bool:
+    """Return whether the weights of a loaded model are packed in fewer bits, so that they cannot be trained."""
+    return bool(getattr(model, "is_quantized", False))
+
+
 @torch.no_grad()
 def check_embeddings(model: PreTrainedModel, name: str) -> bool:
     """Refuse a model whose logits from ids and from their embeddings differ, or that looks ahead.
@@ -184,8 +189,11 @@ def check_embeddings(model: PreTrainedModel, name: str) -> bool:
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # models raise many kinds of errors, assertions among them
-        reason = first_line(error)
-        raise LanguageModelError(f"LLM {name!r} does not take embeddings in place of ids: {reason}") from None
+        # The kernels of a quantisation may not run on this device.
+        fix = "; it is quantised: take the same model without quantisation" if is_quantised(model) else ""
+        raise LanguageModelError(
+            f"LLM {name!r} does not take embeddings in place of ids: {first_line(error)}{fix}"
+        ) from None
     if not torch.allclose(from_ids, from_embeds, atol=TOLERANCE, rtol=TOLERANCE):
         gap = (from_ids - from_embeds).abs().max().item()
         raise LanguageModelError(

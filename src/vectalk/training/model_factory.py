@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from vectalk.errors import TrainingError
-from vectalk.llm.loading import load_llm
+from vectalk.llm.loading import is_quantised, load_llm
 from vectalk.model import ElmModel
 from vectalk.model.run import Run
 from vectalk.model.sharing import can_share
@@ -89,6 +89,11 @@ def choose_path(model: ElmModel, config: TrainConfig, sharded: bool) -> None:
         TrainingError: the settings ask for one that it does not.
     """
     llm = model.language.model
+    if is_quantised(llm) and any(stage.steps and stage.llm == "full" for stage in (config.stage1, config.stage2)):
+        raise TrainingError(
+            f"LLM {model.language.name!r} is quantised, and its packed weights cannot be trained: train a low-rank "
+            "update (--lora) or the adapters alone (stage2.llm=frozen), or take the same model without quantisation"
+        )
     if config.gradient_checkpointing:
         if not llm.supports_gradient_checkpointing:
             raise TrainingError(f"LLM {model.language.name!r} does not support gradient_checkpointing; turn it off")
