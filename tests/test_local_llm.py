@@ -72,5 +72,5 @@ def test_a_prompt_is_never_longer_than_the_context(chat, tmp_path: Path) -> None
     short = without_system([{"role": "user", "content": "Hi"}])
     (reply,) = transport._answer([short])
     assert reply.prompt_tokens + reply.reply_tokens <= 64
-    with pytest.raises(TeacherError, match=r"a prompt of \d+ tokens does not fit into the LLM's context of 64"):
+    with pytest.raises(TeacherError, match=r"a prompt of \d+ tokens does not fit into the LLM's context of 64 tokens"):
         transport._answer([[{"role": "user", "content": "Tell me more. " * 40}]])

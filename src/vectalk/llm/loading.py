@@ -1,4 +1,4 @@
-"""Load an untouched decoder LLM and make sure that it can take vectors as words."""
+"""`load_llm`: load a decoder LLM without changes, and check that it accepts vectors in place of words."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class LanguageModel:
 
     Attributes:
         model: the `AutoModelForCausalLM`, in evaluation mode.
-        tokenizer: its tokenizer.
-        name: `owner/name` on the hub, or folder.
-        revision: commit hash of a hub model, or None for a folder.
-        plain_head: whether logits are just the output embedding of the last hidden state, so that they may be
-            computed at chosen positions only.
-        embedding_rms: root mean square of the token embeddings as they enter the first layer.
-        fingerprint: of its weights (see `fingerprint`).
-        own_dtype: the type of the weights as they are saved, where the configuration says so.
+        tokenizer: the tokenizer of the LLM.
+        name: `owner/name` on the hub, or a folder or GGUF file.
+        revision: commit hash of a hub model, None for a folder or file.
+        plain_head: whether the logits are the head applied to the last hidden state and nothing more, so that they can
+            be computed at some positions only.
+        embedding_rms: root mean square of the token embeddings that enter the first layer.
+        fingerprint: fingerprint of the weights (see `fingerprint`).
+        own_dtype: data type of the saved weights, if the configuration names it.
     """
 
     model: PreTrainedModel
@@ -51,12 +51,12 @@ class LanguageModel:
 
     @property
     def context(self) -> int | None:
-        """Longest sequence that the model was made for, in tokens, where its configuration says so."""
+        """Longest sequence of the LLM, in tokens; None if its configuration has none."""
         return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """Return a torch device; `auto` takes CUDA, then MPS, then the CPU."""
+    """Return a torch device; `auto` is CUDA if available, else MPS if available, else the CPU."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -99,7 +99,7 @@ def load_llm(name: str, *, revision: str | None = None, device: str = "auto", dt
         millions = sum(p.numel() for p in model.parameters()) / 1e6
         raise LanguageModelError(
             f"LLM {name!r} ({millions:,.0f} million parameters in {model.dtype}) does not fit into the memory of "
-            f"{place}; take a smaller LLM, another device, or, where it is not trained whole, dtype=bfloat16"
+            f"{place}; take a smaller LLM, another device, or, without full fine-tuning, dtype=bfloat16"
         ) from error
     language.fingerprint = fingerprint(str(source.place))
     saved = config_of(source).dtype
@@ -145,21 +145,32 @@ def _unpacked() -> dict[str, Any]:
 def wrap(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str, revision: str | None = None
 ) -> LanguageModel:
-    """Check a loaded model and wrap it."""
+    """Check a loaded model, and return it with its tokenizer.
+
+    Args:
+        model: the LLM.
+        tokenizer: its tokenizer.
+        name: name of the LLM.
+        revision: commit of a hub model.
+
+    Raises:
+        LanguageModelError: the LLM cannot be used.
+    """
     if tokenizer.eos_token_id is None:
         raise LanguageModelError(f"LLM {name!r}: its tokenizer has no end-of-text token, so answers could not end")
     table: Any = model.get_input_embeddings()
     rows = len(table.weight)
-    ids = [tokenizer.vocab_size - 1, tokenizer.eos_token_id]  # what is added beyond need never be said
+    # Tokens that were added later need no embedding, because prompts and answers never use them.
+    ids = [tokenizer.vocab_size - 1, tokenizer.eos_token_id]
     if max(ids) >= rows:
         raise LanguageModelError(
             f"LLM {name!r} has embeddings of {rows} tokens, its tokenizer makes ids up to {max(ids)}: they do not "
-            "belong together; put the tokenizer beside the LLM that it was made for"
+            "belong together; copy the tokenizer of this LLM into its folder"
         )
     plain_head = check_embeddings(model, name)
-    # What a checkpoint recommends for sampling (a repetition penalty, say) would leak into every answer.
-    kept = ("bos_token_id", "eos_token_id", "pad_token_id")
-    model.generation_config = GenerationConfig(**{key: getattr(model.generation_config, key, None) for key in kept})
+    # Settings for sampling that a checkpoint recommends, such as a repetition penalty, would change every answer.
+    names = ("bos_token_id", "eos_token_id", "pad_token_id")
+    model.generation_config = GenerationConfig(**{key: getattr(model.generation_config, key, None) for key in names})
     with torch.no_grad():
         size = min(int(model.config.get_text_config().vocab_size), 8192)
         rms = table(torch.arange(size, device=model.device)).float().square().mean().sqrt().item()
@@ -173,10 +184,19 @@ def is_quantised(model: PreTrainedModel) -> bool:
 
 @torch.no_grad()
 def check_embeddings(model: PreTrainedModel, name: str) -> bool:
-    """Refuse a model whose logits from ids and from their embeddings differ, or that looks ahead.
+    """Check that a model gives the same logits from embeddings as from ids, and that it does not look ahead.
 
-    Returns whether its head is plain. Some models use the ids for more than the first layer (embeddings per layer),
-    and would misread a vector.
+    Some models use the ids beyond the first layer (embeddings per layer), and would misread a vector.
+
+    Args:
+        model: the LLM.
+        name: name of the LLM, for errors.
+
+    Returns:
+        Whether the logits are the head applied to the last hidden state and nothing more.
+
+    Raises:
+        LanguageModelError: the logits differ, or the model looks ahead.
     """
     vocabulary = int(model.config.get_text_config().vocab_size)
     ids = torch.randint(0, vocabulary, (1, 6), generator=torch.Generator().manual_seed(0)).to(model.device)
@@ -200,10 +220,11 @@ def check_embeddings(model: PreTrainedModel, name: str) -> bool:
             f"LLM {name!r} gives other logits from embeddings than from ids (largest gap {gap:.3g}): it uses ids "
             "beyond the first layer, so it cannot read a vector as a word; take another model"
         )
-    slack = 1e-4 if model.dtype == torch.float32 else 0.05  # rounding differs with what experts share a product
+    # Rounding depends on which tokens the experts of a mixture process together.
+    slack = 1e-4 if model.dtype == torch.float32 else 0.05
     if (from_ids[:, :-1] - before).abs().max() > slack * from_ids.abs().max():
         raise LanguageModelError(
-            f"LLM {name!r} looks ahead: what it says of a word depends on the words after it, as in encoders; "
+            f"LLM {name!r} looks ahead: its output at a word depends on the words after it, as in encoders; "
             "take a decoder, which writes from left to right"
         )
     try:

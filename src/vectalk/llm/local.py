@@ -1,4 +1,4 @@
-"""A model of this machine in place of an endpoint: what is asked within a moment is answered as one batch."""
+"""`LocalTransport`: an LLM in this process in place of an endpoint; it answers concurrent requests in batches."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vectalk.errors import LanguageModelError, TeacherError
 from vectalk.llm.chat_template import ChatTemplate
 from vectalk.llm.endpoint import problems_of, with_settings
 from vectalk.llm.replies import Message, Reply
-from vectalk.llm.reply_reader import SHOWN, split_reasoning
+from vectalk.llm.reply_reader import EXCERPT, split_reasoning
 from vectalk.llm.transport import Sleep
 
-# What the wording of a prompt and the choice of words depend on beside the weights.
-BESIDE = ("*.json", "*.jinja", "*.model", "*.txt")
-# Turns as they occur, to see whether a chat template writes them all.
+# Files next to the weights that affect prompts and answers.
+OTHER_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
+# A conversation with all roles, to find the form that a chat template accepts.
 PROBE: list[Message] = [
     {"role": "system", "content": "Alpha."},
     {"role": "user", "content": "Beta."},
@@ -32,11 +32,11 @@ class LocalModel(BaseModel):
     """A causal LLM of Hugging Face with a chat template, run in this process.
 
     Attributes:
-        model: folder, else `owner/name` on the hub.
-        device: `cpu`, `cuda`, ...; the best there is when omitted.
-        max_reply_tokens: longest reply.
-        batch_size: prompts that are answered together.
-        params: settings of generation, e.g. `{temperature: 0.7, top_p: 0.9}`; greedy when omitted.
+        model: folder or GGUF file, else `owner/name` on the hub.
+        device: `cpu`, `cuda`, ...; CUDA if available, else the CPU, when omitted.
+        max_reply_tokens: longest reply, in tokens.
+        batch_size: number of prompts in a batch.
+        params: settings of generation, such as `{temperature: 0.7, top_p: 0.9}`; greedy when omitted.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,16 +49,20 @@ class LocalModel(BaseModel):
 
     @field_validator("params")
     @classmethod
-    def _leaves_the_rest_alone(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def _has_no_limit(cls, values: dict[str, Any]) -> dict[str, Any]:
         if "max_new_tokens" in values:
-            raise ValueError("the longest reply is max_reply_tokens")
+            raise ValueError("max_new_tokens is set by max_reply_tokens")
         return values
 
     @classmethod
     def read(cls, **settings: Any) -> LocalModel:
-        """Check settings, in which `params.NAME` is one of `params`."""
+        """Return checked settings; `params.NAME` is one of `params`.
+
+        Raises:
+            TeacherError: a setting is missing or malformed.
+        """
         if "model" not in settings:
-            raise TeacherError("say which model: hf:FOLDER, or hf:NAME of a model on the hub")
+            raise TeacherError("no model is named: give hf:FOLDER, or hf:OWNER/NAME of a model on the hub")
         try:
             return cls(**with_settings({}, settings))
         except ValidationError as error:
@@ -66,10 +70,13 @@ class LocalModel(BaseModel):
 
 
 class LocalTransport:
-    """Answers in batches with one loaded model.
+    """Answers in batches with one loaded LLM.
+
+    Args:
+        settings: which LLM, and how it answers.
 
     Raises:
-        TeacherError: the model cannot be loaded, or its tokenizer has no chat template that takes a conversation.
+        TeacherError: the LLM cannot be loaded, or has no chat template that accepts a conversation.
     """
 
     def __init__(self, settings: LocalModel) -> None:
@@ -97,7 +104,7 @@ class LocalTransport:
             raise TeacherError(f"LLM {self.model!r} cannot be put on {device}: {str(error).splitlines()[0]}") from None
         self._tokenizer.padding_side = "left"
         if not self._tokenizer.chat_template:
-            raise TeacherError(f"LLM {self.model!r} has no chat template: one that takes instructions is needed")
+            raise TeacherError(f"LLM {self.model!r} has no chat template; take an LLM that follows instructions")
         self.identity = identity_of(self.model)
         try:
             _, self._form = ChatTemplate(self._tokenizer).accept(PROBE, generate=True)
@@ -111,14 +118,14 @@ class LocalTransport:
         self._busy = asyncio.Lock()
 
     def describe(self) -> dict[str, Any]:
-        """Return model and parameters."""
+        """Return the model, its identity and its parameters."""
         return {"model": self.model, "weights": self.identity, "endpoint": "in process", "params": self.params}
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, because there are no connections."""
 
     async def send(self, messages: Sequence[Message], sleep: Sleep) -> Reply:
-        """Wait for a batch to fill, or for the one before it, and return the reply."""
+        """Wait until other requests of the same batch have come and the previous batch is done; return the reply."""
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting.append((messages, future))
         await asyncio.sleep(0.01)
@@ -126,11 +133,11 @@ class LocalTransport:
             batch, self._waiting = self._waiting, []
             if batch:
                 try:
-                    replies = await asyncio.to_thread(self._answer, [asked for asked, _ in batch])
+                    replies = await asyncio.to_thread(self._answer, [conversation for conversation, _ in batch])
                 except Exception as error:
-                    told = str(error) if isinstance(error, TeacherError) else repr(error)
+                    reason = str(error) if isinstance(error, TeacherError) else repr(error)
                     for _, other in batch:
-                        other.set_exception(TeacherError(f"{self.name} failed: {told}"))
+                        other.set_exception(TeacherError(f"{self.name} failed: {reason}"))
                 else:
                     for (_, other), reply in zip(batch, replies, strict=True):
                         other.set_result(reply)
@@ -151,7 +158,7 @@ class LocalTransport:
         length = inputs["input_ids"].shape[1]
         context = getattr(self._llm.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
         if length >= context:
-            raise TeacherError(f"a prompt of {length} tokens does not fit into the LLM's context of {context}")
+            raise TeacherError(f"a prompt of {length} tokens does not fit into the LLM's context of {context} tokens")
         settings = {
             "do_sample": "temperature" in self.params,
             "pad_token_id": self._tokenizer.pad_token_id,
@@ -167,26 +174,26 @@ class LocalTransport:
             end = next((i for i, token in enumerate(row) if token in ends), None)
             reasoning, text = split_reasoning(self._tokenizer.decode(row[:end], skip_special_tokens=True))
             finish, count = ("length", len(row)) if end is None else ("stop", end + 1)
-            replies.append(Reply(text, finish, int(mask.sum()), count, reasoning=reasoning[:SHOWN]))
+            replies.append(Reply(text, finish, int(mask.sum()), count, reasoning=reasoning[:EXCERPT]))
         return replies
 
 
 def identity_of(model: str) -> str:
-    """Return what tells a local LLM from any other: a hash of its weights and of the files that decide on its words.
+    """Return the identity of a local LLM: a hash of its weights and of all files that affect its answers.
 
     Args:
-        model: a folder, or the name of a model on the hub; its name alone counts where it cannot be found.
+        model: folder, GGUF file or hub name; the name itself is returned if there is no such LLM.
     """
     from vectalk.llm.fingerprint import fingerprint
     from vectalk.llm.location import locate_llm
 
     try:
         source = locate_llm(model)
-    except LanguageModelError:  # it is not there yet, or nowhere
+    except LanguageModelError:
         return model
     digest = hashlib.sha256(str(fingerprint(str(source.place))).encode())
-    # A GGUF file holds all of them itself.
-    patterns = BESIDE if source.gguf is None else ()
+    # A GGUF file contains all of these settings.
+    patterns = OTHER_FILES if source.gguf is None else ()
     for path in sorted({path for pattern in patterns for path in source.folder.glob(pattern)}):
         digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
     return digest.hexdigest()
