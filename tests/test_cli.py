@@ -200,7 +200,7 @@ def test_wrong_choices_of_a_show(corpus: Corpus, tmp_path: Path, capsys) -> None
     refused(["corpus", "show", str(corpus.path), "--split", "tset"], capsys, "unknown split 'tset'")
     refused(["corpus", "show", str(corpus.path), "-n", "-1"], capsys, "--count", usage=True)
     refused(["corpus", "show", str(corpus.path), "--task", "sumary"], capsys, "no task 'sumary'")
-    refused(["corpus", "show", str(corpus.path), "--llm", str(tmp_path)], capsys, "is not a model")
+    refused(["corpus", "show", str(corpus.path), "--llm", str(tmp_path)], capsys, "it has no config.json")
 
 
 # ---- train: bad input

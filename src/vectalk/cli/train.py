@@ -7,7 +7,18 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress, TaskID
 
-from vectalk.cli.common import Device, Json, Quiet, TrustEncoder, emit, heartbeat, note, pairs, progress
+from vectalk.cli.common import (
+    ChatTemplateFile,
+    Device,
+    Json,
+    Quiet,
+    TrustEncoder,
+    emit,
+    heartbeat,
+    note,
+    pairs,
+    progress,
+)
 
 app = typer.Typer(add_completion=False)
 
@@ -38,7 +49,8 @@ def train(
     corpus: Annotated[Path, typer.Argument(help="Folder of a corpus.")],
     out: Annotated[Path, typer.Option("--out", help="Folder to write: the run.")],
     llm: Annotated[
-        str | None, typer.Option("--llm", help="Base LLM: a folder, or owner/name on the Hugging Face hub.")
+        str | None,
+        typer.Option("--llm", help="Base LLM: a folder, a GGUF file, or owner/name on the hub."),
     ] = None,
     start: Annotated[
         str | None,
@@ -63,6 +75,7 @@ def train(
         list[str] | None,
         typer.Option("--space", help="NAME=DIR: new folder of a space that was moved; may be repeated."),
     ] = None,
+    chat_template: ChatTemplateFile = None,
     trust_encoder: TrustEncoder = False,
     seed: Annotated[
         int | None, typer.Option("--seed", help="Seed of all random choices. Default: the setting `seed`.")
@@ -123,7 +136,13 @@ def train(
     opened = Corpus.load(corpus, pairs(space or [], "--space"))
     if recipe is not None and settings.recipe == recipe.name:
         note(str(recipe), quiet or not first)
-    options: dict[str, Any] = {"revision": revision, "device": device, "resume": resume, "start": before}
+    options: dict[str, Any] = {
+        "revision": revision,
+        "device": device,
+        "resume": resume,
+        "start": before,
+        "chat_template": chat_template,
+    }
     with progress(quiet or not first) as bar:
         reporter = BarReporter(bar)
         if dry_run:
