@@ -257,7 +257,7 @@ def test_settings_of_a_file_can_be_replaced(tmp_path: Path) -> None:
         ("model: m\nbase_url: localhost", "base_url: an address starts with http:// or https://"),
         ("model: m\nparams: 3", "must hold settings"),
         ("model: m\nparams: {max_tokens: many}", "max_tokens must be a number of tokens"),
-        ("model: m\nparams: &a {b: *a}", "holds itself"),
+        ("model: m\nparams: &a {b: *a}", "contains itself"),
         ("model: [", r"e\.yaml: .*line 1"),
     ],
 )

@@ -134,8 +134,6 @@ def train(
     if not first:
         heartbeat.end()
     opened = Corpus.load(corpus, pairs(space or [], "--space"))
-    if recipe is not None and settings.recipe == recipe.name:
-        note(str(recipe), quiet or not first)
     options: dict[str, Any] = {
         "revision": revision,
         "device": device,
@@ -147,11 +145,13 @@ def train(
         reporter = BarReporter(bar)
         if dry_run:
             setup = Setup.make(opened, base, out, settings, claim=False, progress=reporter.work, **options)
+            _report_recipe(setup, recipe)
             estimate = rehearse(setup, reporter)
         else:
             trainer = make_trainer(
                 opened, base, out, settings, reporter=reporter, trust_encoder=trust_encoder, **options
             )
+            _report_recipe(trainer.setup, recipe)
             run = trainer.run()
     if dry_run:
         emit({"config": settings.model_dump(), "estimate": estimate.to_dict()}, str(estimate), as_json)
@@ -159,3 +159,9 @@ def train(
     note(f"run written to {run.path}; ask it with `vectalk ask {run.path} ...`", quiet or not first)
     if as_json and first:
         emit({"run": str(run.path), **run.card.model_dump()}, "", True)
+
+
+def _report_recipe(setup: Any, recipe: Any) -> None:
+    """Log the recipe, unless the settings name another one."""
+    if recipe is not None and setup.config.recipe == recipe.name:
+        setup.tell(str(recipe))
