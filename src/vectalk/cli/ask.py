@@ -159,4 +159,8 @@ def _show_report(elm: "ELM", answer: "Answer") -> None:
         )
     elif answer.cut is not None:
         limit = answer.settings["max_new_tokens"]
-        err.print(f"(the answer is cut off at {limit} tokens; raise --max-new-tokens to get more)", style="dim", soft_wrap=True)
+        err.print(
+            f"(the answer is cut off at {limit} tokens; raise --max-new-tokens to get more)",
+            style="dim",
+            soft_wrap=True,
+        )
