@@ -21,6 +21,10 @@ a grammar that spells facts, not from a large LLM. What is compared is the model
 same entities, not with the paper: its figures come from MovieLens 25M, PaLM 2 and other text encoders, and raw cosines
 of different encoders do not compare. Intervals are 95 % bootstraps over test entities of one training run.
 """
+FORMER = """
+The models of this page learned the sentences that the suites `movies` and `users` had before they were rewritten. The
+facts are the same, the words are not, so the figures of today's sentences will differ.
+"""
 CLAIMS = (  # curve, what, key, bar
     (
         "interpolation",
@@ -51,7 +55,8 @@ NOT_RUN = """## Not run
 def page(results: Path) -> str:
     """Return the page of the results in a folder."""
     found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))}
-    parts = [HEAD, claims(found), short(found), tasks(found), seeds(found)]
+    former = any(result.get("texts") == "former sentences" for result in found.values())
+    parts = [HEAD + FORMER if former else HEAD, claims(found), short(found), tasks(found), seeds(found)]
     curved = {name: found[f"curves-{name}"] for name in SPACES if f"curves-{name}" in found}
     for show in (walks, shifts, cold_start):
         parts += [show(name, result) for name, result in curved.items()]

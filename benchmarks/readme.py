@@ -38,6 +38,14 @@ own_text is 1); R@10 (share of answers whose own vector is among the 10 test vec
 prediction of what users do (AUC; rho, a rank correlation; NDCG); share of distinct answers; similarity of the answers
 (alike). Intervals are bootstrap 95 % intervals over test entities.
 """
+FORMER = "former sentences"  # value of `texts` in a result
+FORMER_NOTE = """The model learned former sentences of the suites `movies` and `users`. They stated the same facts in
+other words. For figures of today's sentences, train a new model, then run the command below.
+"""
+FORMER_HEAD = f"""
+**{FORMER.capitalize()}**: these models learned the sentences that the suites `movies` and `users` had before they were
+rewritten. The facts are the same, the words are not, so the figures of today's sentences will differ.
+"""
 DETAILED = 4  # up to so many tasks have a table each; if there are more, only those of SHOWN have one
 SHOWN = ("summary", "user_profile")
 
@@ -67,7 +75,8 @@ def overview(benchmarks: dict[str, dict[str, Any]]) -> str:
     missing = benchmarks.keys() - GOOD.keys() - FAST.keys()
     if missing:
         sys.exit(f"benchmarks/overview.py has no line for {', '.join(sorted(missing))}")
-    parts = [HEAD]
+    former = any(result.get("texts") == FORMER for result in benchmarks.values())
+    parts = [HEAD + FORMER_HEAD if former else HEAD]
     for title, lines in (("How good", GOOD), ("How fast, against whom", FAST)):
         columns = "| benchmark | question | result | date, commit | command |"
         parts += [f"## {title}", "", columns, "| --- | --- | --- | --- | --- |"]
@@ -80,7 +89,7 @@ def line(name: str, headline: Headline, result: dict[str, Any]) -> str:
     """Return the overview's line of one benchmark."""
     figures = result["figures"]
     texts = [f"{label.strip()} {figures[key]:.3g}" for label, key in headline.figures.items() if key in figures]
-    when = f"{result['date']}, {result['commit']}"
+    when = ", ".join([result["date"], result["commit"], *([result["texts"]] if "texts" in result else [])])
     command = result["command"].removeprefix("python benchmarks/")
     return f"| [{name}](results/{name}.md) | {headline.question} | {', '.join(texts)} | {when} | `{command}` |"
 
@@ -90,6 +99,8 @@ def section(name: str, result: dict[str, Any]) -> str:
     lines = [f"{result['date']}, {result['device']}, commit {result['commit']}.", ""]
     if "note" in result:
         lines[-1:] = [result["note"], ""]
+    if result.get("texts") == FORMER:
+        lines.append(FORMER_NOTE)
     lines += ["```", *result.get("steps", [result["command"]]), "```", ""]
     if "steps" in result:
         lines[-1:] = ["", f"This command runs all of them: `{result['command']}`", ""]

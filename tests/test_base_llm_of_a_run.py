@@ -10,7 +10,8 @@ import pytest
 
 from offline import cached, hub_cache
 from vectalk.errors import RunError
-from vectalk.llm.loading import fingerprint, load_llm
+from vectalk.llm.fingerprint import fingerprint
+from vectalk.llm.loading import load_llm
 from vectalk.model.run import Run
 from vectalk.tasks import Corpus
 from vectalk.training import TrainConfig

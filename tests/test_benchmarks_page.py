@@ -50,3 +50,23 @@ def test_every_headline_has_a_figure() -> None:
         if not set(line.figures.values()) & results[name]["figures"].keys()
     ]
     assert bare == []
+
+
+def test_a_result_of_former_sentences_says_so() -> None:
+    import readme
+    from overview import Headline
+
+    result = {
+        "date": "2026-01-02",
+        "commit": "abc",
+        "command": "python benchmarks/x.py",
+        "device": "cpu",
+        "texts": readme.FORMER,
+        "figures": {"a": 0.12345},
+    }
+    today = {key: value for key, value in result.items() if key != "texts"}
+    headline = Headline("How good?", {"A": "a"})
+    assert "abc, former sentences |" in readme.line("x", headline, result)
+    assert "abc |" in readme.line("x", headline, today)
+    assert readme.FORMER_NOTE in readme.section("x", result)
+    assert readme.FORMER_NOTE not in readme.section("x", today)

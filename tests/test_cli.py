@@ -200,7 +200,7 @@ def test_wrong_choices_of_a_show(corpus: Corpus, tmp_path: Path, capsys) -> None
     refused(["corpus", "show", str(corpus.path), "--split", "tset"], capsys, "unknown split 'tset'")
     refused(["corpus", "show", str(corpus.path), "-n", "-1"], capsys, "--count", usage=True)
     refused(["corpus", "show", str(corpus.path), "--task", "sumary"], capsys, "no task 'sumary'")
-    refused(["corpus", "show", str(corpus.path), "--llm", str(tmp_path)], capsys, "is not a model")
+    refused(["corpus", "show", str(corpus.path), "--llm", str(tmp_path)], capsys, "it has no config.json")
 
 
 # ---- train: bad input
@@ -230,7 +230,7 @@ def test_wrong_settings_of_training(corpus: Corpus, random_llm: Path, tmp_path: 
     refused([*command, "--set", "stage1.step=5"], capsys, "there is no setting stage1.step; did you mean stage1.steps")
     refused([*command, "--set", "dtype=float7"], capsys, "dtype: ", "float7", "bfloat16")
     refused([*command, "--set", "stage9"], capsys, "--set takes NAME=VALUE", usage=True)
-    refused([*command, "--set", "stage9=[1,"], capsys, "--set stage9: '[1,' is no value", usage=True)
+    refused([*command, "--set", "stage9=[1,"], capsys, "--set stage9: '[1,' is not a valid YAML value", usage=True)
     refused([*command, "--config", str(tmp_path / "no.yaml")], capsys, "no.yaml does not exist")
     refused([*command, "--resume"], capsys, "has no run to resume")
     assert tree(tmp_path) == []

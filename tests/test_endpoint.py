@@ -103,7 +103,7 @@ def test_a_stream_is_not_taken_for_a_reply() -> None:
     with (
         serving(Answer(body=stream)) as fake,
         client_of(fake, attempts=2) as client,
-        pytest.raises(TeacherError, match=r"no reply in 2 attempts.*no whole reply: it is no JSON"),
+        pytest.raises(TeacherError, match=r"no reply in 2 attempts.*no complete reply: it is no JSON"),
     ):
         ask(client, "Hi")
     with pytest.raises(ValueError, match="params cannot set 'stream'"):
@@ -256,8 +256,8 @@ def test_settings_of_a_file_can_be_replaced(tmp_path: Path) -> None:
         ("model: m\nconcurrency: 0", "concurrency: .*greater than or equal to 1"),
         ("model: m\nbase_url: localhost", "base_url: an address starts with http:// or https://"),
         ("model: m\nparams: 3", "must hold settings"),
-        ("model: m\nparams: {max_tokens: many}", "max_tokens is a number of tokens"),
-        ("model: m\nparams: &a {b: *a}", "holds itself"),
+        ("model: m\nparams: {max_tokens: many}", "max_tokens must be a number of tokens"),
+        ("model: m\nparams: &a {b: *a}", "contains itself"),
         ("model: [", r"e\.yaml: .*line 1"),
     ],
 )

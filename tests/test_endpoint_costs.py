@@ -85,7 +85,9 @@ def test_a_failure_keeps_what_was_received_and_says_how_to_go_on(tmp_path: Path)
     with (
         serving(answer) as fake,
         client_of(fake, tmp_path / "cache", concurrency=1) as client,
-        pytest.raises(TeacherError, match=r"403.*The 3 replies in .*cache are kept; run the same again to go on"),
+        pytest.raises(
+            TeacherError, match=r"403.*The 3 replies in .*cache are kept; run the same command again to continue"
+        ),
     ):
         ask(client, *"abcdefgh")
 
@@ -143,7 +145,7 @@ def test_a_budget_in_money() -> None:
 def test_a_budget_in_money_needs_prices() -> None:
     with pytest.raises(TeacherError, match=r"needs prices: give price_input and price_output"):
         Budget(max_cost=1.0)
-    with pytest.raises(TeacherError, match="max_tokens must be a number from 0 on, not -1"):
+    with pytest.raises(TeacherError, match="max_tokens must be a finite number, at least 0, not -1"):
         Budget(max_tokens=-1)
 
 

@@ -127,7 +127,7 @@ def test_the_body_of_a_refusal_is_told(body: bytes, said: str) -> None:
         (Answer(finish="error"), 3, "brought 3 answers in a row that are no replies"),
         (Answer(body=b'{"object": "chat.completion"}'), 3, '{"object": "chat.completion"}'),
         (Answer(body=b'{"choices": [{"mess'), 3, 'it is no JSON object but this: {"choices": [{"mess'),
-        (Answer(body=PAGE), 3, "a web page: Open WebUI; see that --base-url is right"),
+        (Answer(body=PAGE), 3, "a web page: Open WebUI; check --base-url, most addresses end in /v1"),
         (Answer(message={"content": 7}), 3, "its content is no text"),
     ],
 )

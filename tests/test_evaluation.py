@@ -344,7 +344,7 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--overwrite" in err
     code, out, err = call(capsys, *options, "--overwrite")
     assert code == 0
-    assert "text_llm: not run (not requested)" in err
+    assert "text_llm: not measured (not requested)" in err
     assert "summary (20 test examples)" in out
     assert f"written to {tmp_path / 'out'}" in err
     code, out, err = call(capsys, *options, "--task", "nothing", "--overwrite")

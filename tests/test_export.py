@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from vectalk.errors import RunError
-from vectalk.llm.loading import fingerprint
+from vectalk.llm.fingerprint import fingerprint
 from vectalk.model import ElmAdapter
 from vectalk.model.export import export_merged
 from vectalk.model.run import Run, write_card

@@ -10,8 +10,9 @@ from offline import fake_transformers, forbid_network
 from vectalk.errors import EvaluationError, LanguageModelError, RunError, SpaceError, TeacherError, VectalkError
 from vectalk.hub_address import HubAddress
 from vectalk.llm.client import transport_to
-from vectalk.llm.loading import load_config, load_llm, load_tokenizer
+from vectalk.llm.loading import load_llm
 from vectalk.llm.local import LocalModel
+from vectalk.llm.tokenizer import load_config, load_tokenizer
 from vectalk.model import ElmAdapter
 from vectalk.model.run import Run
 from vectalk.readback import SentenceEncoder
@@ -111,10 +112,10 @@ def test_no_model_is_sought_by_a_path(path: str, tried: list[str], monkeypatch: 
         with pytest.raises(EvaluationError, match="no such folder"):
             _ = SentenceEncoder(path).model
     for load in (load_llm, load_tokenizer, load_config):
-        with pytest.raises(LanguageModelError, match=r"no such folder|no config\.json"):
+        with pytest.raises(LanguageModelError, match=r"no such (folder|file)|no config\.json"):
             load(path)
     if path:
-        with pytest.raises(TeacherError, match=r"no such folder|no config\.json"):
+        with pytest.raises(TeacherError, match=r"no such (folder|file)|no config\.json"):
             transport_to(LocalModel(model=path))
     assert tried == []
     assert fake.loaded == []

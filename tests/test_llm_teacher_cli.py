@@ -151,8 +151,8 @@ def test_the_key_is_nowhere_on_disk_nor_in_messages(films: VectorSpace, tmp_path
     ("options", "said"),
     [
         (["--teacher", "gpt"], "unknown teacher 'gpt'; use facts, texts:COLUMN, openai:MODEL or hf:FOLDER"),
-        (["--teacher", "openai"], "names no model; say openai:MODEL"),
-        (["--teacher", "hf"], "say which model: hf:FOLDER"),
+        (["--teacher", "openai"], "names no model; give openai:MODEL"),
+        (["--teacher", "hf"], "no model is named: give hf:FOLDER"),
         (
             ["--teacher", "facts", "--max-cost", "3"],
             "--max-cost does not work with --teacher facts; it works only with openai or hf",

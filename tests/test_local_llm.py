@@ -51,7 +51,7 @@ def chat(chat):
 )
 def test_all_that_is_said_reaches_the_llm(chat, tmp_path: Path, template: str, system: bool) -> None:
     transport = opened(chat, tmp_path / "llm", template)
-    arranged = transport._arranged(PROBE)
+    arranged = transport._form(PROBE)
     text = transport._tokenizer.apply_chat_template(arranged, tokenize=False)
     assert [text.count(message["content"]) for message in PROBE] == [1, 1, 1, 1]
     assert (arranged[0]["role"] == "system") == system
@@ -60,7 +60,10 @@ def test_all_that_is_said_reaches_the_llm(chat, tmp_path: Path, template: str, s
 
 
 def test_a_template_that_takes_no_conversation_is_named(chat, tmp_path: Path) -> None:
-    with pytest.raises(TeacherError, match=r"hf:llm: its chat template takes no conversation .*one turn only"):
+    with pytest.raises(
+        TeacherError,
+        match=r"hf:llm: the chat template of LLM '.*llm' does not accept .*assistant, user\): one turn only",
+    ):
         opened(chat, tmp_path / "llm", ONE_TURN)
 
 
@@ -69,5 +72,5 @@ def test_a_prompt_is_never_longer_than_the_context(chat, tmp_path: Path) -> None
     short = without_system([{"role": "user", "content": "Hi"}])
     (reply,) = transport._answer([short])
     assert reply.prompt_tokens + reply.reply_tokens <= 64
-    with pytest.raises(TeacherError, match=r"a prompt of \d+ tokens does not fit into the LLM's context of 64"):
+    with pytest.raises(TeacherError, match=r"a prompt of \d+ tokens does not fit into the LLM's context of 64 tokens"):
         transport._answer([[{"role": "user", "content": "Tell me more. " * 40}]])

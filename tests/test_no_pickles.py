@@ -20,8 +20,9 @@ from offline import FakeHub, cached, fake_transformers, hub_cache
 from vectalk.errors import EvaluationError, LanguageModelError, RunError, SpaceError, TeacherError
 from vectalk.files import write_text
 from vectalk.llm.client import transport_to
-from vectalk.llm.loading import load_llm, load_tokenizer
+from vectalk.llm.loading import load_llm
 from vectalk.llm.local import LocalModel
+from vectalk.llm.tokenizer import load_tokenizer
 from vectalk.llm.weights import conversion
 from vectalk.model import ElmAdapter, PromptFormat
 from vectalk.model.run import Run, save_model, write_card

@@ -7,7 +7,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from vectalk.errors import TrainingError
-from vectalk.llm.loading import load_config
+from vectalk.llm.tokenizer import load_config
 from vectalk.tasks import Corpus
 from vectalk.training import TrainConfig, make_trainer
 from vectalk.training.recipe import RECIPES, Recipe, choose_recipe, count_parameters, merged

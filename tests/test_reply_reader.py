@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vectalk.errors import TeacherError
 from vectalk.llm.replies import Reply
-from vectalk.llm.reply_reader import FINISHES, pause_in, read_reply, said_in, split_reasoning
+from vectalk.llm.reply_reader import FINISHES, message_in, pause_in, read_reply, split_reasoning
 
 ASKED = [{"role": "user", "content": "Tell of the sea."}]
 TEXT = "A quiet thing of the sea."
@@ -154,13 +154,13 @@ def test_halves_of_characters_become_writable() -> None:
     ],
 )
 def test_what_a_body_says_to_people(sent: bytes, said: str, code: str) -> None:
-    assert said_in(sent) == (said, code)
+    assert message_in(sent) == (said, code)
     with pytest.raises(TeacherError, match=f"(?s)^.*{said[:5] if said.isascii() and said[:1].isalpha() else ''}"):
         read_reply(sent, ASKED, 400)
 
 
 def test_what_is_said_is_shortened() -> None:
-    said, _ = said_in(json.dumps({"error": {"message": "word " * 10_000}}).encode())
+    said, _ = message_in(json.dumps({"error": {"message": "word " * 10_000}}).encode())
     assert (len(said), said[-1]) == (500, "…")
 
 
@@ -233,7 +233,7 @@ def whatever_it_is(sent: bytes) -> None:
         for text in (reply.text, reply.finish, reply.refusal, reply.reasoning):
             text.encode()
         assert 0 <= reply.prompt_tokens < 2**31 > reply.reply_tokens >= 0
-    said, code = said_in(sent)
+    said, code = message_in(sent)
     assert len(said.encode()) < 2500
     assert code.encode() is not None
     assert pause_in(sent) is None or pause_in(sent) >= 0

@@ -72,7 +72,7 @@ def test_a_run_on_a_llm_of_another_width_is_refused(run: Run, tokenizer, tmp_pat
     save_model(tmp_path / "run", model, "frozen")
     write_text(tmp_path / "run" / "config.yaml", "dtype: auto\n")
     write_card(tmp_path / "run", card_for(model, prompts, base, "frozen"))
-    with pytest.raises(RunError, match=r"LLM of width 64, .* has 32"):
+    with pytest.raises(RunError, match=r"LLM of width 64, .* has width 32"):
         Run.load(tmp_path / "run").model("cpu")
 
 

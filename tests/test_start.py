@@ -55,7 +55,7 @@ def test_another_shape_is_named(run: Run, corpus: Corpus, tmp_path: Path, name: 
 def test_a_low_rank_run_is_refused(corpus: Corpus, random_llm: Path, tmp_path: Path) -> None:
     given = (corpus, str(random_llm), tmp_path / "lora", config(stage1__steps=0, stage2__steps=1, stage2__llm="lora"))
     lora = make_trainer(*given, device="cpu").run()
-    with pytest.raises(TrainingError, match="merge it into the LLM first"):
+    with pytest.raises(TrainingError, match="merge the update into the LLM first"):
         llm_of(lora)
 
 

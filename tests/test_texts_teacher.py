@@ -131,5 +131,5 @@ def test_a_local_teacher_from_the_command_line(local: Path, films: VectorSpace, 
 def test_a_local_model_without_a_chat_template_is_refused(random_llm: Path) -> None:
     with pytest.raises(TeacherError, match="has no chat template"):
         LocalTransport(LocalModel(model=str(random_llm)))
-    with pytest.raises(TeacherError, match="cannot be loaded"):
+    with pytest.raises(TeacherError, match="is not a model"):
         LocalTransport(LocalModel(model="/no/such/folder"))

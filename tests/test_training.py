@@ -228,7 +228,7 @@ def test_one_example_is_shown_with_what_is_learned(corpus: Corpus, random_llm: P
         ({"stage3.steps": 1}, r"there is no setting stage3; did you mean"),
         ({"soft_tokens": 1}, r"there is no setting soft_tokens; did you mean adapter\.soft_tokens\?"),
         ({"stage2.lr": 1}, r"there is no setting stage2\.lr; did you mean .*stage2\.lr_llm"),
-        ({"xyzzy": 1}, r"there is no setting xyzzy; there are adapter\.kind, "),
+        ({"xyzzy": 1}, r"there is no setting xyzzy; there are recipe, adapter\.kind, "),
         ({"stage1.step": 1}, r"there is no setting stage1\.step; did you mean stage1\.steps"),
         ({"batch_size": 0}, r"batch_size: .*greater than or equal to 1 \(given 0\)"),
         ({"stage1.lr_adapter": -1.0}, r"stage1\.lr_adapter: .*greater than 0 \(given -1\.0\)"),

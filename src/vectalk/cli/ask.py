@@ -155,7 +155,12 @@ def _show_report(elm: "ELM", answer: "Answer") -> None:
         err.print(
             f"(the answer is cut off, because question and answer fill the LLM's context of {context} tokens)",
             style="dim",
+            soft_wrap=True,
         )
     elif answer.cut is not None:
         limit = answer.settings["max_new_tokens"]
-        err.print(f"(the answer is cut off at {limit} tokens; raise --max-new-tokens to get more)", style="dim")
+        err.print(
+            f"(the answer is cut off at {limit} tokens; raise --max-new-tokens to get more)",
+            style="dim",
+            soft_wrap=True,
+        )

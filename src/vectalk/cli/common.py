@@ -59,6 +59,14 @@ TrustEncoder = Annotated[
         "--trust-encoder", help="Allow loading a text encoder that a file names, if it is not minilm or tfidf."
     ),
 ]
+ChatTemplateFile = Annotated[
+    str | None,
+    typer.Option(
+        "--chat-template",
+        metavar="FILE|none",
+        help="Jinja file that replaces the LLM's chat template, or none for a plain question-and-answer format.",
+    ),
+]
 MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", help="Longest answer, in tokens.")]
 Bind = Annotated[
     list[str] | None,

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vectalk.cli.common import Json, Overwrite, Quiet, Seed, emit, note, pairs, progress
+from vectalk.cli.common import ChatTemplateFile, Json, Overwrite, Quiet, Seed, emit, note, pairs, progress
 from vectalk.cli.corpus_check import check
 from vectalk.cli.llm_options import LLMOptions, takes_llm
 from vectalk.cli.teachers import KINDS, announce, dry, open_teacher, samples
@@ -111,6 +111,7 @@ def show(
         str | None,
         typer.Option("--llm", help="Show the full prompt as this LLM gets it, with the target tokens between »«."),
     ] = None,
+    chat_template: ChatTemplateFile = None,
     seed: Seed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -127,10 +128,9 @@ def show(
     sample = random.Random(seed).sample(examples, min(count, len(examples)))
     prompts = None
     if llm is not None:
-        from vectalk.llm.loading import load_tokenizer
-        from vectalk.model import PromptFormat
+        from vectalk.model.prompt import open_format
 
-        prompts = PromptFormat(load_tokenizer(llm), dict.fromkeys(opened.spaces, 1))
+        prompts = open_format(llm, dict.fromkeys(opened.spaces, 1), chat_template)
     rows, paragraphs = [], []
     for example in sample:
         titles = {slot: opened.spaces[space].title(row) for slot, (space, row) in example.slots.items()}

@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from vectalk.cli.common import Json, Quiet, emit, pairs, progress
+from vectalk.cli.common import ChatTemplateFile, Json, Quiet, emit, pairs, progress
 
 if TYPE_CHECKING:
     from vectalk.tasks.corpus.check import Report
@@ -30,6 +30,7 @@ def check(
         list[str] | None,
         typer.Option("--space", help="NAME=DIR: new folder of a space that was moved; may be repeated."),
     ] = None,
+    chat_template: ChatTemplateFile = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -44,13 +45,11 @@ def check(
     opened = Corpus.load(corpus, pairs(space or [], "--space"))
     measure, context = None, None
     if llm is not None:
-        from vectalk.llm.loading import load_context, load_tokenizer
-        from vectalk.model import PromptFormat
+        from vectalk.llm.tokenizer import load_context
+        from vectalk.model.prompt import open_format
 
-        prompts, context = (
-            PromptFormat(load_tokenizer(llm), dict.fromkeys(opened.spaces, soft_tokens)),
-            load_context(llm),
-        )
+        prompts = open_format(llm, dict.fromkeys(opened.spaces, soft_tokens), chat_template)
+        context = load_context(llm)
 
         def measure(prompt: str, spaces: dict[str, str], target: str) -> int:
             return len(prompts(prompt, spaces, target))

@@ -7,7 +7,18 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress, TaskID
 
-from vectalk.cli.common import Device, Json, Quiet, TrustEncoder, emit, heartbeat, note, pairs, progress
+from vectalk.cli.common import (
+    ChatTemplateFile,
+    Device,
+    Json,
+    Quiet,
+    TrustEncoder,
+    emit,
+    heartbeat,
+    note,
+    pairs,
+    progress,
+)
 
 app = typer.Typer(add_completion=False)
 
@@ -38,7 +49,8 @@ def train(
     corpus: Annotated[Path, typer.Argument(help="Folder of a corpus.")],
     out: Annotated[Path, typer.Option("--out", help="Folder to write: the run.")],
     llm: Annotated[
-        str | None, typer.Option("--llm", help="Base LLM: a folder, or owner/name on the Hugging Face hub.")
+        str | None,
+        typer.Option("--llm", help="Base LLM: a folder, a GGUF file, or owner/name on the hub."),
     ] = None,
     start: Annotated[
         str | None,
@@ -63,6 +75,7 @@ def train(
         list[str] | None,
         typer.Option("--space", help="NAME=DIR: new folder of a space that was moved; may be repeated."),
     ] = None,
+    chat_template: ChatTemplateFile = None,
     trust_encoder: TrustEncoder = False,
     seed: Annotated[
         int | None, typer.Option("--seed", help="Seed of all random choices. Default: the setting `seed`.")
@@ -121,18 +134,24 @@ def train(
     if not first:
         heartbeat.end()
     opened = Corpus.load(corpus, pairs(space or [], "--space"))
-    if recipe is not None and settings.recipe == recipe.name:
-        note(str(recipe), quiet or not first)
-    options: dict[str, Any] = {"revision": revision, "device": device, "resume": resume, "start": before}
+    options: dict[str, Any] = {
+        "revision": revision,
+        "device": device,
+        "resume": resume,
+        "start": before,
+        "chat_template": chat_template,
+    }
     with progress(quiet or not first) as bar:
         reporter = BarReporter(bar)
         if dry_run:
             setup = Setup.make(opened, base, out, settings, claim=False, progress=reporter.work, **options)
+            _report_recipe(setup, recipe)
             estimate = rehearse(setup, reporter)
         else:
             trainer = make_trainer(
                 opened, base, out, settings, reporter=reporter, trust_encoder=trust_encoder, **options
             )
+            _report_recipe(trainer.setup, recipe)
             run = trainer.run()
     if dry_run:
         emit({"config": settings.model_dump(), "estimate": estimate.to_dict()}, str(estimate), as_json)
@@ -140,3 +159,9 @@ def train(
     note(f"run written to {run.path}; ask it with `vectalk ask {run.path} ...`", quiet or not first)
     if as_json and first:
         emit({"run": str(run.path), **run.card.model_dump()}, "", True)
+
+
+def _report_recipe(setup: Any, recipe: Any) -> None:
+    """Log the recipe, unless the settings name another one."""
+    if recipe is not None and setup.config.recipe == recipe.name:
+        setup.tell(str(recipe))

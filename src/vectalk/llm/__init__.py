@@ -1,4 +1,4 @@
-"""LLMs: loading one and checking what it can do (`loading`), and a client for those that write or judge texts."""
+"""LLMs: load a base LLM and check what it can do (`loading`), and ask LLMs that write or judge texts (`open_chat`)."""
 
 from vectalk.llm.client import ChatClient
 from vectalk.llm.endpoint import Endpoint

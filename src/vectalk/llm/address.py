@@ -1,4 +1,4 @@
-"""Addresses of endpoints: which of them a key may travel to, and in which forms people write them."""
+"""Addresses of endpoints: the forms in which users write them, and the properties that decide where a key may go."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ _TAIL = re.compile(r"/(chat/)?completions/?$")
 
 
 def check_address(url: str) -> str:
-    """Return an address without blanks around it.
+    """Return an address without surrounding blanks.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not an address.
     """
     url = url.strip()
     try:
         parts = urlsplit(url)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:  # a port that is no number, a bracket that is not closed
+    except ValueError:  # the port is not a number, or a bracket is not closed
         valid = False
-    # Programs differ in where a host ends before a backslash; none is left to guess which host gets the key.
+    # Programs differ in whether a backslash ends the host, so an address with one may send the key to another host.
     if not valid or re.search(r"[\s\\\x00-\x1f]", url) or "#" in url:
         raise ValueError("an address starts with http:// or https://, such as http://localhost:8000/v1")
     return url
 
 
 def is_loopback(url: str) -> bool:
-    """Say whether an address is on this machine: `localhost`, 127.0.0.0/8 or ::1."""
+    """Return whether an address is on this machine: `localhost`, 127.0.0.0/8 or ::1."""
     host = urlsplit(url).hostname or ""
     if host == "localhost":
         return True
@@ -41,7 +41,7 @@ def is_loopback(url: str) -> bool:
 
 
 def is_openai(url: str) -> bool:
-    """Say whether an address is OpenAI's own, over https."""
+    """Return whether an address is one of OpenAI, over https."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     return parts.scheme == "https" and (host == "api.openai.com" or host.endswith(".api.openai.com"))
@@ -55,19 +55,19 @@ def host_of(url: str) -> str:
 
 
 def base_of(url: str) -> str:
-    """Return the address below which `chat/completions` lies, where somebody may have written that too."""
+    """Return an address without a trailing `chat/completions`, which users may have written as well."""
     parts = urlsplit(url)
     return _with_path(parts, _TAIL.sub("", parts.path).rstrip("/"))
 
 
 def with_version(url: str) -> str | None:
-    """Return the address with `/v1`, where it names no version; None where it does."""
+    """Return an address with `/v1` added; None if it already names a version."""
     parts = urlsplit(url)
     return None if _VERSION.search(parts.path) else _with_path(parts, parts.path.rstrip("/") + "/v1")
 
 
-def shown(url: str) -> str:
-    """Return an address as it may be shown: no credentials, no query."""
+def without_secrets(url: str) -> str:
+    """Return an address for messages, without credentials and query."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{host_of(url)}{parts.path}"
 

@@ -1,4 +1,4 @@
-"""`ChatClient`: messages in, text out; nothing is paid for twice, and nothing beyond the budget."""
+"""`ChatClient`: send messages to an LLM and get replies, through a cache and within a budget."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from vectalk.llm.replies import Message, Reply, ReplyCache, reply_key
 from vectalk.llm.spending import Budget, Meter, Spending
 from vectalk.llm.transport import Transport
 
-GRACE = 30.0  # seconds for which replies on their way are awaited when work stops: they are paid for
+GRACE = 30.0  # seconds to wait for pending replies when the work stops, because they are paid for
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class _HaltedError(Exception):
-    """Work is to stop; nothing new is sent."""
+    """The work stops, and no further request is sent."""
 
 
 def transport_to(place: Endpoint | LocalModel | Transport) -> Transport:
-    """Return what carries messages to a place.
+    """Return the transport of an endpoint or a local LLM.
 
     Raises:
         TeacherError: a key or a package is missing, or the LLM cannot be loaded.
@@ -38,20 +38,20 @@ def transport_to(place: Endpoint | LocalModel | Transport) -> Transport:
 
 
 class ChatClient:
-    """Asks an LLM many things at a time, through a cache and within a budget.
+    """Sends many requests to an LLM concurrently, through a cache and within a budget.
 
-    Close it, or use it in a `with`. Whoever uses its replies tells `rejections` which were good.
+    Close the client, or use it in a `with` block. The caller reports to `rejections` whether a reply could be used.
 
     Attributes: `transport`, `cache`, `meter`, `rejections`.
 
     Args:
-        place: an `Endpoint`, a `LocalModel`, or whatever else carries messages.
-        cache: keeps every reply; None keeps none.
-        budget: what may be spent; the prices of the endpoint are filled in.
-        cached_only: nothing is sent; what is not in the cache has no reply.
-        patience: how many rejected replies in a row, all with one fault, stop the work; 0 never stops it.
+        place: an `Endpoint`, a `LocalModel`, or another transport.
+        cache: stores every reply; None stores none.
+        budget: limits on tokens and cost; None for no limits.
+        cached_only: send no requests; messages without a cached reply get None.
+        patience: number of consecutive rejected replies with the same fault that stops the work; 0 for no limit.
         tell: called with the spending after every reply.
-        say: called with what people should know while they wait.
+        say: called with messages for users while they wait.
     """
 
     def __init__(
@@ -69,13 +69,13 @@ class ChatClient:
         self.transport.say = say
         self.cache, self.cached_only, self.tell = cache, cached_only, tell
         self.meter = Meter(budget or Budget(), self.transport.reply_limit)
-        # Where nothing is sent, nothing is saved by stopping.
+        # Without requests, stopping early saves nothing.
         self.rejections = Rejections(self.transport.name, 0 if cached_only else patience, self.transport.reply_limit)
         self._slots = asyncio.Semaphore(self.transport.concurrency)
-        self._coming: dict[str, asyncio.Future[Reply | None]] = {}
+        self._pending: dict[str, asyncio.Future[Reply | None]] = {}
         self._stopping = False
         self._stopped = asyncio.Event()
-        # A loop in a thread of its own also works where a loop runs already, as in a notebook.
+        # A separate thread runs the event loop, because a notebook already runs one in the main thread.
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="chat", daemon=True)
         self._thread.start()
@@ -87,7 +87,7 @@ class ChatClient:
         self.close()
 
     def close(self) -> None:
-        """Close connections; what was received stays in the cache."""
+        """Close all connections; received replies stay in the cache."""
         if self._thread.is_alive():
             with suppress(Exception):
                 asyncio.run_coroutine_threadsafe(self.transport.close(), self._loop).result(timeout=10)
@@ -98,54 +98,54 @@ class ChatClient:
     # ---- one
 
     def key(self, messages: Sequence[Message], version: str = "", sample: int = 0) -> str:
-        """Return the key under which the reply to messages is kept; see `chat`."""
+        """Return the cache key of the reply to some messages; see `chat` for the arguments."""
         return reply_key(self.transport.identity, messages, self.transport.params, version, sample)
 
     async def chat(self, messages: Sequence[Message], *, version: str = "", sample: int = 0) -> Reply | None:
-        """Return the reply to messages; None where only the cache may be asked and does not have it.
+        """Return the reply to messages; None if `cached_only` is set and the cache has no reply.
 
         Args:
-            messages: the conversation, the user's last.
-            version: of whatever made the messages; part of the cache's key.
-            sample: number of the answer, where several are wanted to the same messages.
+            messages: the conversation, which ends with a message of the user.
+            version: version of the code that made the messages; part of the cache key.
+            sample: number of the answer, if several answers to the same messages are needed.
 
         Raises:
             TeacherError: the endpoint does not answer.
-            BudgetError: the budget does not allow it.
+            BudgetError: the budget does not allow the request.
         """
         key = self.key(messages, version, sample)
-        if key in self._coming:  # asked a moment ago, by another
-            return await self._coming[key]
-        if self.cache is not None and (found := self.cache.get(key)) is not None:
-            self.meter.count_cached(found, messages)
+        if key in self._pending:  # another worker has sent the same request
+            return await self._pending[key]
+        if self.cache is not None and (cached := self.cache.get(key)) is not None:
+            self.meter.count_cached(cached, messages)
             self.tell(self.meter.spending)
-            return found
+            return cached
         if self.cached_only:
             return None
-        self._coming[key] = future = asyncio.get_running_loop().create_future()
+        self._pending[key] = future = asyncio.get_running_loop().create_future()
         try:
             future.set_result(await self._pay(messages, key, version))
         except BaseException as error:
             future.set_exception(error if isinstance(error, Exception) else _HaltedError())
-            future.exception()  # it is raised here; nobody else need be waiting
+            future.exception()  # marks the error as seen, since there may be no other worker that waits for the reply
             raise
         finally:
-            del self._coming[key]
+            del self._pending[key]
         return future.result()
 
     async def _pay(self, messages: Sequence[Message], key: str, version: str) -> Reply:
         async with self._slots:
             await self._sleep(0)
-            held, reply = await self.meter.reserve(messages), None
+            reserved, reply = await self.meter.reserve(messages), None
             try:
                 await self._sleep(0)
                 reply = await self.transport.send(messages, self._sleep)
-                # First of all it is kept: whatever happens next, it is not paid for again. A refusal before any
-                # token was made costs nothing and is asked again.
+                # Store the reply first, so that it is never paid for again. A refusal before the LLM got the messages
+                # costs nothing. It is not stored, and the next run sends the request again.
                 if self.cache is not None and not reply.refused:
                     self.cache.put(key, reply, self.transport.identity, version)
             finally:
-                self.meter.release(held, reply, messages)
+                self.meter.release(reserved, reply, messages)
         self.tell(self.meter.spending)
         return reply
 
@@ -159,17 +159,24 @@ class ChatClient:
     # ---- many
 
     def map(self, work: Callable[[Item], Awaitable[Result]], items: Sequence[Item]) -> list[Result]:
-        """Do something that chats for each of many items, some at a time, and return the results in order.
+        """Run a function that chats for each of many items, concurrently, and return the results in order.
 
-        Where one fails, and on Ctrl-C, nothing new is sent, and what is on its way is awaited and kept, since it is
-        paid for; a second Ctrl-C does not wait.
+        After a failure and after Ctrl-C, no further requests are sent. Pending replies are awaited and stored, because
+        they are paid for. A second Ctrl-C does not wait for them.
+
+        Args:
+            work: the function, called with one item.
+            items: the items.
+
+        Raises:
+            TeacherError: a request failed, or the work was interrupted.
         """
         self._stopping = False
         running = asyncio.run_coroutine_threadsafe(self._map(work, items), self._loop)
         try:
             return running.result()
         except TeacherError as error:
-            raise type(error)(f"{error}{self._how_to_go_on(error)}") from None
+            raise type(error)(f"{error}{self._how_to_continue(error)}") from None
         except KeyboardInterrupt:
             self._stopping = True
             self._loop.call_soon_threadsafe(self._stopped.set)
@@ -180,15 +187,18 @@ class ChatClient:
                 running.cancel()
             raise
 
-    def _how_to_go_on(self, error: TeacherError) -> str:
+    def _how_to_continue(self, error: TeacherError) -> str:
         if self.cache is None:
             return ""
-        kept = f". The {len(self.cache)} replies in {self.cache.path} are kept"
+        replies = f". The {len(self.cache)} replies in {self.cache.path} are kept"
         if isinstance(error, BudgetError):
-            return f"{kept}: run the same with a larger budget to go on, or with --cached-only to use what is there"
+            return (
+                f"{replies}: run the same command with a larger budget to continue, or with --cached-only to use these "
+                "replies alone"
+            )
         if isinstance(error, RejectedError):
-            return kept
-        return f"{kept}; run the same again to go on" if len(self.cache) else ""
+            return replies
+        return f"{replies}; run the same command again to continue" if len(self.cache) else ""
 
     async def _map(self, work: Callable[[Item], Awaitable[Result]], items: Sequence[Item]) -> list[Result]:
         if not self._stopping:
@@ -215,17 +225,17 @@ class ChatClient:
             for task in workers:
                 task.cancel()
             ended = await asyncio.gather(*workers, return_exceptions=True)
-        # The first that failed tells why; others may have failed because of it.
+        # The first failure is the cause; others may follow from it.
         failures = [task.exception() for task in done if not task.cancelled()] + ended
-        known = [e for e in failures if isinstance(e, Exception) and not isinstance(e, _HaltedError)]
-        if known:
-            raise known[0]
+        errors = [e for e in failures if isinstance(e, Exception) and not isinstance(e, _HaltedError)]
+        if errors:
+            raise errors[0]
         if len(results) < len(items):
             raise TeacherError("interrupted")
         return [results[number] for number in range(len(items))]
 
     def describe(self) -> dict[str, Any]:
-        """Return model, place, parameters and spending, as a corpus may tell them."""
+        """Return model, endpoint, parameters and spending for a corpus, without keys and credentials."""
         meter = self.meter
         money = {"cost": round(meter.cost, 6), "cost_of_this_run": round(meter.paid, 6)} if meter.budget.priced else {}
         return {**self.transport.describe(), "spending": {**vars(meter.spending), **money}}

@@ -1,4 +1,4 @@
-"""`Endpoint`: where an OpenAI-compatible LLM is asked, how, and with which key."""
+"""`Endpoint`: address, settings and key of an OpenAI-compatible LLM."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ from vectalk.llm.address import OPENAI, base_of, check_address, host_of, is_loop
 from vectalk.reading.yaml_text import read_yaml
 
 OPENAI_KEY = "OPENAI_API_KEY"
-LIMITS = ("max_completion_tokens", "max_tokens")  # names of the longest reply, the newer first
-NO_KEY = "none"  # goes in the place of a key to endpoints that need none
+LIMITS = ("max_completion_tokens", "max_tokens")  # names of the limit on a reply, the newer name first
+NO_KEY = "none"  # sent in place of a key to endpoints that need no key
 
 
 class Endpoint(BaseModel):
-    """How an OpenAI-compatible endpoint is asked. The key is read from the environment and kept nowhere.
+    """Settings of an OpenAI-compatible endpoint. The key is read from the environment and never stored.
 
     Attributes:
-        model: name of the model, as the endpoint calls it.
-        base_url: e.g. `http://localhost:8000/v1`; the variable OPENAI_BASE_URL, or OpenAI, when omitted.
-        api_key_env: environment variable that holds the endpoint's key, or `none` where it needs no key. When omitted,
-            OPENAI_API_KEY for OpenAI itself, and no key on this machine.
-        plain_http: whether what is sent may go unencrypted to another machine.
-        params: what else goes into each request, e.g. `{temperature: 0.7}`.
-        max_reply_tokens: longest reply.
-        concurrency: requests at the same time.
-        requests_per_minute: limit; none when omitted.
+        model: name of the model at the endpoint.
+        base_url: address, such as `http://localhost:8000/v1`; the variable OPENAI_BASE_URL, or OpenAI, when omitted.
+        api_key_env: environment variable with the endpoint's key, or `none` if it needs no key. When omitted,
+            OPENAI_API_KEY for OpenAI, and no key for an endpoint on this machine.
+        plain_http: whether requests to another machine may be unencrypted.
+        params: further fields of each request, such as `{temperature: 0.7}`.
+        max_reply_tokens: longest reply, in tokens.
+        concurrency: number of concurrent requests.
+        requests_per_minute: limit on requests; none when omitted.
         tokens_per_minute: limit on tokens of prompts and replies together; none when omitted.
-        timeout: seconds for one reply.
-        attempts: how often one request is tried.
-        max_wait: most seconds that one request waits for a busy endpoint, pauses together; then the work stops.
+        timeout: longest wait for one reply, in seconds.
+        attempts: number of attempts for one request.
+        max_wait: longest time that one request waits for a busy endpoint, in seconds over all pauses; then the work
+            stops.
         price_input: price of a million tokens of prompts.
         price_output: price of a million tokens of replies.
     """
@@ -65,31 +66,31 @@ class Endpoint(BaseModel):
 
     @field_validator("params")
     @classmethod
-    def _leaves_the_rest_alone(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def _sets_only_params(cls, values: dict[str, Any]) -> dict[str, Any]:
         for name, value in values.items():
             if name in ("model", "messages", "stream", "n"):
                 raise ValueError(f"params cannot set {name!r}")
             if any(word in name.lower() for word in ("key", "secret", "authorization")):
-                raise ValueError(f"params are written into the corpus, so {name!r} does not belong there")
+                raise ValueError(f"params are written into the corpus, so {name!r} must not be among them")
             if name in LIMITS and (type(value) is not int or value < 1):
-                raise ValueError(f"{name} is a number of tokens from 1 on")
+                raise ValueError(f"{name} must be a number of tokens, at least 1")
         try:
             json.dumps(values)
         except (TypeError, ValueError, RecursionError):
-            raise ValueError("params must be plain values, as JSON has them") from None
+            raise ValueError("params must be values of JSON") from None
         return values
 
     @property
     def url(self) -> str:
-        """The address below which `chat/completions` is asked.
+        """The address to which `/chat/completions` is added.
 
         Raises:
-            TeacherError: the variable OPENAI_BASE_URL holds no address.
+            TeacherError: the variable OPENAI_BASE_URL is not an address.
         """
         try:
             return base_of(self.base_url or check_address(os.environ.get("OPENAI_BASE_URL") or OPENAI))
         except ValueError as error:
-            raise TeacherError(f"the variable OPENAI_BASE_URL holds no address: {error}") from None
+            raise TeacherError(f"the variable OPENAI_BASE_URL is not an address: {error}") from None
 
     @property
     def host(self) -> str:
@@ -97,22 +98,23 @@ class Endpoint(BaseModel):
         return host_of(self.url)
 
     def key(self) -> str:
-        """Return the key of this very endpoint, from the environment; `none` where it takes no key.
+        """Return the key of this endpoint from the environment; `none` if it needs no key.
 
         Raises:
-            TeacherError: there is none, or it would travel unencrypted.
+            TeacherError: there is no key, or it would be sent unencrypted.
         """
         local = is_loopback(self.url)
         if urlsplit(self.url).scheme == "http" and not local and not self.plain_http:
             raise TeacherError(
-                f"what is sent to http://{self.host} would travel unencrypted; give an address with https://, or allow "
-                "it with --plain-http (plain_http: true)"
+                f"requests to http://{self.host} would travel unencrypted; give an address with https://, or allow it "
+                "with --plain-http (plain_http: true)"
             )
         name = self.api_key_env or (OPENAI_KEY if is_openai(self.url) else NO_KEY if local else None)
-        if name is None:  # that of OpenAI is no key of another host
+        if name is None:  # the key of OpenAI must not go to another host
             raise TeacherError(
                 f"no key is named for {self.host}: name the environment variable that holds it (--api-key-env NAME), "
-                f"or say --api-key-env {NO_KEY} where it needs no key; {OPENAI_KEY} goes to OpenAI alone unless named"
+                f"or give --api-key-env {NO_KEY} if the endpoint needs no key; {OPENAI_KEY} is sent to other hosts "
+                "only if it is named"
             )
         if name == NO_KEY:
             return NO_KEY
@@ -123,20 +125,20 @@ class Endpoint(BaseModel):
                 "(--api-key-env NAME)"
             )
         if not key.isascii() or not key.isprintable():
-            raise TeacherError(f"the variable {name} holds no key: it has letters that no header can carry")
+            raise TeacherError(f"the variable {name} holds no key: it has characters that are not allowed in a header")
         return key
 
     @classmethod
     def read(cls, path: str | Path | None, defaults: Mapping[str, Any] | None = None, **overrides: Any) -> Endpoint:
-        """Read an endpoint from a YAML file, or from nothing, with some settings replaced.
+        """Read the settings of an endpoint from a YAML file, or from `overrides` alone.
 
         Args:
-            path: the file.
-            defaults: settings that hold where neither the file nor `overrides` name them.
-            overrides: settings; `params.NAME` is one of `params`, and None takes that one away.
+            path: the YAML file, or None.
+            defaults: settings that apply if neither the file nor `overrides` has them.
+            overrides: settings that replace those of the file; `params.NAME` is one of `params`, and None removes it.
 
         Raises:
-            TeacherError: the file or a setting is malformed; the field is named, its value is not.
+            TeacherError: the file or a setting is malformed; the message names the field, not its value.
         """
         source = "the endpoint" if path is None else f"endpoint {path}"
         values = {} if path is None else read_yaml(path, TeacherError)
@@ -149,7 +151,7 @@ class Endpoint(BaseModel):
                 "key from here"
             )
         if "model" not in values:
-            raise TeacherError(f"{source} names no model; say openai:MODEL, or `model: NAME` in the file")
+            raise TeacherError(f"{source} names no model; give openai:MODEL, or `model: NAME` in the file")
         try:
             return cls(**values)
         except ValidationError as error:
@@ -157,7 +159,7 @@ class Endpoint(BaseModel):
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with `params.NAME` in the place of `params`."""
+    """Return settings in which each of `params` is a setting `params.NAME`."""
     params = values.get("params")
     if not isinstance(params, Mapping):
         return {str(name): value for name, value in values.items() if name != "params" or value is not None}
@@ -166,20 +168,20 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_settings(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings of which some are replaced; `params.NAME` is one of `params`, None takes it away."""
-    made: dict[str, Any] = {}
+    """Return settings with `overrides` in them; `params.NAME` is one of `params`, and None removes it."""
+    settings: dict[str, Any] = {}
     params: dict[str, Any] = {}
     for name, value in {**values, **_flat(overrides)}.items():
         head, dot, rest = name.partition(".")
         if dot and head == "params":
             params[rest] = value
         else:
-            made[name] = value
+            settings[name] = value
     params = {name: value for name, value in params.items() if value is not None}
-    return {**made, "params": params} if params else made
+    return {**settings, "params": params} if params else settings
 
 
 def problems_of(error: ValidationError, settings: type[BaseModel]) -> str:
-    """Say what is wrong with settings; values are left out, since one may be a key."""
+    """Return what is wrong with settings, without values, because one may be a key."""
     problems = [f"{'.'.join(map(str, p['loc']))}: {p['msg'].removeprefix('Value error, ')}" for p in error.errors()]
     return f"{'; '.join(problems)} (settings are {', '.join(settings.model_fields)})"

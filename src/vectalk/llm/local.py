@@ -1,4 +1,4 @@
-"""A model of this machine in place of an endpoint: what is asked within a moment is answered as one batch."""
+"""`LocalTransport`: an LLM in this process in place of an endpoint; it answers concurrent requests in batches."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from vectalk.errors import LanguageModelError, TeacherError
+from vectalk.llm.chat_template import ChatTemplate
 from vectalk.llm.endpoint import problems_of, with_settings
-from vectalk.llm.replies import Message, Reply, without_system
-from vectalk.llm.reply_reader import SHOWN, split_reasoning
+from vectalk.llm.replies import Message, Reply
+from vectalk.llm.reply_reader import EXCERPT, split_reasoning
 from vectalk.llm.transport import Sleep
 
-# What the wording of a prompt and the choice of words depend on beside the weights.
-BESIDE = ("*.json", "*.jinja", "*.model", "*.txt")
-# Turns as they occur, to see whether a chat template writes them all.
+# Files next to the weights that affect prompts and answers.
+OTHER_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
+# A conversation with all roles, to find the form that a chat template accepts.
 PROBE: list[Message] = [
     {"role": "system", "content": "Alpha."},
     {"role": "user", "content": "Beta."},
@@ -31,11 +32,11 @@ class LocalModel(BaseModel):
     """A causal LLM of Hugging Face with a chat template, run in this process.
 
     Attributes:
-        model: folder, else `owner/name` on the hub.
-        device: `cpu`, `cuda`, ...; the best there is when omitted.
-        max_reply_tokens: longest reply.
-        batch_size: prompts that are answered together.
-        params: settings of generation, e.g. `{temperature: 0.7, top_p: 0.9}`; greedy when omitted.
+        model: folder or GGUF file, else `owner/name` on the hub.
+        device: `cpu`, `cuda`, ...; CUDA if available, else the CPU, when omitted.
+        max_reply_tokens: longest reply, in tokens.
+        batch_size: number of prompts in a batch.
+        params: settings of generation, such as `{temperature: 0.7, top_p: 0.9}`; greedy when omitted.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,16 +49,20 @@ class LocalModel(BaseModel):
 
     @field_validator("params")
     @classmethod
-    def _leaves_the_rest_alone(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def _has_no_limit(cls, values: dict[str, Any]) -> dict[str, Any]:
         if "max_new_tokens" in values:
-            raise ValueError("the longest reply is max_reply_tokens")
+            raise ValueError("max_new_tokens is set by max_reply_tokens")
         return values
 
     @classmethod
     def read(cls, **settings: Any) -> LocalModel:
-        """Check settings, in which `params.NAME` is one of `params`."""
+        """Return checked settings; `params.NAME` is one of `params`.
+
+        Raises:
+            TeacherError: a setting is missing or malformed.
+        """
         if "model" not in settings:
-            raise TeacherError("say which model: hf:FOLDER, or hf:NAME of a model on the hub")
+            raise TeacherError("no model is named: give hf:FOLDER, or hf:OWNER/NAME of a model on the hub")
         try:
             return cls(**with_settings({}, settings))
         except ValidationError as error:
@@ -65,56 +70,62 @@ class LocalModel(BaseModel):
 
 
 class LocalTransport:
-    """Answers in batches with one loaded model.
+    """Answers in batches with one loaded LLM.
+
+    Args:
+        settings: which LLM, and how it answers.
 
     Raises:
-        TeacherError: the model cannot be loaded, or its tokenizer has no chat template that takes a conversation.
+        TeacherError: the LLM cannot be loaded, or has no chat template that accepts a conversation.
     """
 
     def __init__(self, settings: LocalModel) -> None:
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        from vectalk.llm.loading import locate_llm
+        from vectalk.llm.loading import load_weights
+        from vectalk.llm.location import locate_llm
+        from vectalk.llm.tokenizer import tokenizer_of
 
         self.settings, self.model = settings, settings.model
-        folder = Path(self.model).expanduser()
-        self.name = f"hf:{folder.resolve().name if folder.is_dir() else self.model}"
+        place = Path(self.model).expanduser()
+        self.name = f"hf:{place.resolve().name if place.exists() else self.model}"
         self.say: Callable[[str], None] = lambda message: None
         self.params = {"max_new_tokens": settings.max_reply_tokens, **settings.params}
         self.reply_limit, self.concurrency = settings.max_reply_tokens, settings.batch_size
         device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
-            source = str(locate_llm(self.model).folder)
-        except LanguageModelError as error:
-            raise TeacherError(f"teacher {self.model!r} cannot be loaded: {error}") from None
-        try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(source, padding_side="left", trust_remote_code=False)
-            llm: Any = AutoModelForCausalLM.from_pretrained(
-                source, dtype="auto", use_safetensors=True, trust_remote_code=False
-            )
+            source = locate_llm(self.model)
+            self._tokenizer: Any = tokenizer_of(source)
+            llm: Any = load_weights(source)
             self._llm = llm.to(device).eval()
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise TeacherError(f"LLM {self.model!r} cannot be loaded: {first}") from None
+        except LanguageModelError as error:
+            raise TeacherError(str(error)) from None
+        except RuntimeError as error:
+            raise TeacherError(f"LLM {self.model!r} cannot be put on {device}: {str(error).splitlines()[0]}") from None
+        self._tokenizer.padding_side = "left"
         if not self._tokenizer.chat_template:
-            raise TeacherError(f"LLM {self.model!r} has no chat template: one that takes instructions is needed")
+            raise TeacherError(f"LLM {self.model!r} has no chat template; take an LLM that follows instructions")
         self.identity = identity_of(self.model)
-        self._arranged = self._arrangement()
+        try:
+            _, self._form = ChatTemplate(self._tokenizer).accept(PROBE, generate=True)
+        except LanguageModelError as error:
+            raise TeacherError(
+                f"{self.name}: {error}; take another LLM, or put another template into its folder (chat_template.jinja)"
+            ) from None
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         self._waiting: list[tuple[Sequence[Message], asyncio.Future[Reply]]] = []
         self._busy = asyncio.Lock()
 
     def describe(self) -> dict[str, Any]:
-        """Return model and parameters."""
+        """Return the model, its identity and its parameters."""
         return {"model": self.model, "weights": self.identity, "endpoint": "in process", "params": self.params}
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, because there are no connections."""
 
     async def send(self, messages: Sequence[Message], sleep: Sleep) -> Reply:
-        """Wait for a batch to fill, or for the one before it, and return the reply."""
+        """Wait until other requests of the same batch have come and the previous batch is done; return the reply."""
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting.append((messages, future))
         await asyncio.sleep(0.01)
@@ -122,45 +133,21 @@ class LocalTransport:
             batch, self._waiting = self._waiting, []
             if batch:
                 try:
-                    replies = await asyncio.to_thread(self._answer, [asked for asked, _ in batch])
+                    replies = await asyncio.to_thread(self._answer, [conversation for conversation, _ in batch])
                 except Exception as error:
-                    told = str(error) if isinstance(error, TeacherError) else repr(error)
+                    reason = str(error) if isinstance(error, TeacherError) else repr(error)
                     for _, other in batch:
-                        other.set_exception(TeacherError(f"{self.name} failed: {told}"))
+                        other.set_exception(TeacherError(f"{self.name} failed: {reason}"))
                 else:
                     for (_, other), reply in zip(batch, replies, strict=True):
                         other.set_result(reply)
         return await future
 
-    def _arrangement(self) -> Callable[[Sequence[Message]], list[dict[str, Any]]]:
-        """Return the form in which the chat template takes a conversation, e.g. with the system's part in the user's.
-
-        Raises:
-            TeacherError: it takes none.
-        """
-        from jinja2 import TemplateError
-
-        problem = "it leaves out what is said"
-        for arranged in (list, without_system, _in_parts, lambda messages: _in_parts(without_system(messages))):
-            try:
-                text = self._tokenizer.apply_chat_template(
-                    arranged(PROBE), add_generation_prompt=True, tokenize=False, enable_thinking=False
-                )
-            except (TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
-                problem = str(error)
-            else:
-                if all(message["content"] in text for message in PROBE):
-                    return arranged
-        raise TeacherError(
-            f"{self.name}: its chat template takes no conversation of a user and an assistant ({problem}); take "
-            "another LLM, or put a template that does into its folder (chat_template.jinja)"
-        )
-
     def _answer(self, conversations: list[Sequence[Message]]) -> list[Reply]:
         import torch
 
         inputs = self._tokenizer.apply_chat_template(
-            [self._arranged(messages) for messages in conversations],
+            [self._form(messages) for messages in conversations],
             add_generation_prompt=True,
             tokenize=True,
             padding=True,
@@ -171,7 +158,7 @@ class LocalTransport:
         length = inputs["input_ids"].shape[1]
         context = getattr(self._llm.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
         if length >= context:
-            raise TeacherError(f"a prompt of {length} tokens does not fit into the LLM's context of {context}")
+            raise TeacherError(f"a prompt of {length} tokens does not fit into the LLM's context of {context} tokens")
         settings = {
             "do_sample": "temperature" in self.params,
             "pad_token_id": self._tokenizer.pad_token_id,
@@ -187,28 +174,26 @@ class LocalTransport:
             end = next((i for i, token in enumerate(row) if token in ends), None)
             reasoning, text = split_reasoning(self._tokenizer.decode(row[:end], skip_special_tokens=True))
             finish, count = ("length", len(row)) if end is None else ("stop", end + 1)
-            replies.append(Reply(text, finish, int(mask.sum()), count, reasoning=reasoning[:SHOWN]))
+            replies.append(Reply(text, finish, int(mask.sum()), count, reasoning=reasoning[:EXCERPT]))
         return replies
 
 
 def identity_of(model: str) -> str:
-    """Return what tells a local LLM from any other: a hash of its weights and of the files that decide on its words.
+    """Return the identity of a local LLM: a hash of its weights and of all files that affect its answers.
 
     Args:
-        model: a folder, or the name of a model on the hub; its name alone counts where it cannot be found.
+        model: folder, GGUF file or hub name; the name itself is returned if there is no such LLM.
     """
-    from vectalk.llm.loading import fingerprint, locate_llm
+    from vectalk.llm.fingerprint import fingerprint
+    from vectalk.llm.location import locate_llm
 
     try:
-        folder = locate_llm(model).folder
-    except LanguageModelError:  # it is not there yet, or nowhere
+        source = locate_llm(model)
+    except LanguageModelError:
         return model
-    digest = hashlib.sha256(str(fingerprint(str(folder))).encode())
-    for path in sorted({path for pattern in BESIDE for path in folder.glob(pattern)}):
+    digest = hashlib.sha256(str(fingerprint(str(source.place))).encode())
+    # A GGUF file contains all of these settings.
+    patterns = OTHER_FILES if source.gguf is None else ()
+    for path in sorted({path for pattern in patterns for path in source.folder.glob(pattern)}):
         digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
     return digest.hexdigest()
-
-
-def _in_parts(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Return a conversation whose contents are lists of parts, as templates of LLMs with pictures take them."""
-    return [{**message, "content": [{"type": "text", "text": message["content"]}]} for message in messages]

@@ -1,4 +1,4 @@
-"""`open_chat`: the one door to an LLM that writes or judges texts, behind an endpoint or in this process."""
+"""`open_chat`: ask an LLM that writes or judges texts, at an endpoint or in this process."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from vectalk.llm.replies import ReplyCache, default_cache
 from vectalk.llm.spending import Budget
 
 FORMS = "openai:MODEL (any OpenAI-compatible endpoint) or hf:FOLDER (an LLM in this process)"
-ENDPOINT, LOCAL = ("openai", "llm"), ("hf",)  # `llm:` is how endpoints were called at first
+ENDPOINT, LOCAL = ("openai", "llm"), ("hf",)  # `llm:` is an older name of `openai:`
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Return the kind of an LLM, `openai` or `hf`, and the model that its name names; both empty where it is no LLM."""
+    """Split the name of an LLM into its kind, `openai` or `hf`, and its model; both are "" for another name."""
     kind, _, model = name.partition(":")
     return ("openai", model) if kind in ENDPOINT else ("hf", model) if kind in LOCAL else ("", "")
 
@@ -32,26 +32,26 @@ def place_of(
     endpoint: str | Path | None = None,
     greedy: bool = False,
 ) -> Endpoint | LocalModel:
-    """Return where the LLM of a name is asked, and how.
+    """Return the settings of an LLM.
 
     Args:
         name: `openai:MODEL` or `hf:FOLDER`.
         settings: fields of `Endpoint` or `LocalModel`; `params.NAME` is one of `params`.
         endpoint: YAML file with settings of an endpoint.
-        greedy: ask for the likeliest words, where the settings name no temperature.
+        greedy: use temperature 0 unless the settings name a temperature.
 
     Raises:
-        TeacherError: there is no such kind, or a setting does not fit it.
+        TeacherError: the name has another kind, or a setting does not fit the kind.
     """
     kind, model = split_name(name)
     if not kind:
-        raise TeacherError(f"an LLM that writes or judges is {FORMS}, not {name!r}")
-    chosen = {**(settings or {}), **({"model": model} if model else {})}
+        raise TeacherError(f"an LLM that writes or judges texts is {FORMS}, not {name!r}")
+    fields = {**(settings or {}), **({"model": model} if model else {})}
     if kind == "openai":
-        return Endpoint.read(endpoint, {"params.temperature": 0.0} if greedy else None, **chosen)
+        return Endpoint.read(endpoint, {"params.temperature": 0.0} if greedy else None, **fields)
     if endpoint is not None:
-        raise TeacherError(f"{name}: an LLM in this process takes no settings of an endpoint; leave {endpoint} away")
-    return LocalModel.read(**chosen)
+        raise TeacherError(f"{name}: an LLM in this process has no settings of an endpoint; leave {endpoint} out")
+    return LocalModel.read(**fields)
 
 
 @contextmanager
@@ -68,19 +68,19 @@ def open_chat(
     patience: int = PATIENCE,
     say: Callable[[str], None] = lambda message: None,
 ) -> Iterator[ChatClient]:
-    """Yield a client of an LLM, which keeps every reply that it receives; it is closed afterwards.
+    """Yield a client of an LLM that stores every reply; the client is closed at the end of the block.
 
     Args:
         name: `openai:MODEL` or `hf:FOLDER`.
         settings: fields of `Endpoint` or `LocalModel`, such as `base_url`; `params.NAME` is one of `params`.
         endpoint: YAML file with settings of an endpoint.
-        greedy: ask for the likeliest words, where the settings name no temperature.
+        greedy: use temperature 0 unless the settings name a temperature.
         max_tokens: budget in tokens of prompts and replies together.
-        max_cost: budget in money, where the settings have prices.
-        cache: file of the replies; one for all work when omitted.
-        cached_only: nothing is sent; what is not in the cache has no reply.
-        patience: how many rejected replies in a row, all with one fault, stop the work; 0 never stops it.
-        say: called with what people should know while they wait.
+        max_cost: budget in money; needs prices in the settings.
+        cache: file of the replies; the default file when omitted.
+        cached_only: send no requests; messages without a cached reply get None.
+        patience: number of consecutive rejected replies with the same fault that stops the work; 0 for no limit.
+        say: called with messages for users while they wait.
 
     Raises:
         TeacherError: there is no such LLM, or a setting does not fit it.

@@ -1,26 +1,27 @@
-"""`Rejections`: replies that could not be used; where one fault comes again and again, nothing more is paid for."""
+"""`Rejections`: counts replies that could not be used, and stops the work if the same fault repeats."""
 
 from __future__ import annotations
 
 from vectalk.errors import TeacherError
 from vectalk.llm.replies import Reply
 
-PATIENCE = 5  # faults in a row that stop the work
-PROVEN = 5  # times as many do where a reply was good before
-SHOWN = 300  # signs of a rejected reply that are shown
+PATIENCE = 5  # consecutive faults that stop the work
+PROVEN = 5  # the limit is multiplied by this once a reply could be used
+EXCERPT = 300  # characters of a rejected reply in a message
 
 
 class RejectedError(TeacherError):
-    """Reply after reply was rejected, all for one reason."""
+    """Several consecutive replies were rejected for the same reason."""
 
 
 class Rejections:
-    """Counts rejected replies, and stops the work where too many in a row have the same fault.
+    """Counts rejected replies, and stops the work if too many consecutive ones have the same fault.
 
     Args:
-        name: of the LLM.
-        patience: how many in a row stop the work, five times as many once a reply was good; 0 never stops it.
-        reply_limit: most tokens of a reply.
+        name: name of the LLM.
+        patience: number of consecutive replies that stops the work, five times as many once a reply could be used; 0
+            for no limit.
+        reply_limit: longest reply, in tokens.
     """
 
     def __init__(self, name: str, patience: int, reply_limit: int) -> None:
@@ -29,14 +30,14 @@ class Rejections:
         self._stopped: RejectedError | None = None
 
     def accept(self) -> None:
-        """Count a reply that was good."""
+        """Count a reply that could be used."""
         self._count, self._accepted, self._stopped = 0, True, None
 
     def reject(self, reason: str, reply: Reply) -> None:
         """Count a reply that could not be used.
 
         Raises:
-            RejectedError: it is one of too many in a row with this fault; the message shows it.
+            RejectedError: too many consecutive replies have this fault; the message shows the last one.
         """
         self._count = self._count + 1 if reason == self._reason else 1
         self._reason = reason
@@ -45,28 +46,28 @@ class Rejections:
             hint = self.hint(reply)
             self._stopped = RejectedError(
                 f"{self._count} answers of {self.name} in a row could not be used, all for one reason: {reason}"
-                f"{f' ({hint})' if hint else ''}; nothing more is asked. The last one: {shown(reply)}. Change the "
-                "LLM, its settings or the task; with --patience 0 all are asked, whatever comes"
+                f"{f' ({hint})' if hint else ''}; no further requests are sent. The last answer: {excerpt(reply)}. "
+                "Change the LLM, its settings or the task; --patience 0 sends all requests in any case"
             )
-        if self._stopped is not None:  # others that were on their way fail for the same reason
+        if self._stopped is not None:  # pending requests fail for the same reason
             raise self._stopped
 
     def hint(self, reply: Reply) -> str:
-        """Return what helps against the way in which a reply ended, or nothing."""
+        """Return what to do if a reply was cut off; "" if it was not."""
         if reply.finish != "length":
             return ""
-        raise_it = f"raise max_reply_tokens, {self.reply_limit} now"
-        if reply.reasoning:  # which not every endpoint counts
-            return f"{raise_it}, or turn its reasoning off"
+        fix = f"raise max_reply_tokens, {self.reply_limit} now"
+        if reply.reasoning:  # not every endpoint counts these tokens
+            return f"{fix}, or turn its reasoning off"
         if reply.counted and reply.reply_tokens < self.reply_limit:
-            return f"the LLM's context was full after {reply.reply_tokens} tokens of reply: shorten what it is told"
-        return raise_it
+            return f"the LLM's context was full after {reply.reply_tokens} tokens of reply: shorten the prompt"
+        return fix
 
 
-def shown(reply: Reply) -> str:
-    """Return the beginning of what an LLM said, in one line."""
-    said, how = (reply.text, "") if reply.text.strip() else (reply.refusal, "it refused: ")
-    if not said.strip():
-        said, how = reply.reasoning, "no text, only reasoning: "
-    line = " ".join(said.split())
-    return f"{how}“{line[:SHOWN]}{'…' if len(line) > SHOWN else ''}”" if line else "it is empty"
+def excerpt(reply: Reply) -> str:
+    """Return the beginning of a reply, in one line."""
+    text, kind = (reply.text, "") if reply.text.strip() else (reply.refusal, "it refused: ")
+    if not text.strip():
+        text, kind = reply.reasoning, "no text, only reasoning: "
+    line = " ".join(text.split())
+    return f"{kind}“{line[:EXCERPT]}{'…' if len(line) > EXCERPT else ''}”" if line else "it is empty"

@@ -1,4 +1,4 @@
-"""Read what endpoints answer: a reply in one of the many forms that are in use, or what was said instead of one."""
+"""Read the answers of endpoints: a reply in one of the many formats in use, or the message in its place."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from vectalk.errors import TeacherError
 from vectalk.llm.replies import Message, Reply
 from vectalk.llm.spending import MESSAGE, estimated_tokens
 
-SHOWN = 500  # signs of what an endpoint or an LLM said that are told or kept
-MOST_TOKENS = 10**9  # no reply has more, whatever the endpoint says
-# Why a reply ended, as servers call it. One that says nothing, and came as whole JSON, has ended by itself.
+EXCERPT = 500  # characters of a message or of reasoning that are shown or stored
+MOST_TOKENS = 10**9  # a larger count is wrong
+# Reasons for the end of a reply, as servers name them. Complete JSON without a reason ended normally.
 FINISHES = {
     **dict.fromkeys(
         (
@@ -41,7 +41,7 @@ _TAGS = "think|thinking|thought|reasoning"
 _OPENS = re.compile(rf"<(?:{_TAGS})>|\[THINK\]", re.IGNORECASE)
 _CLOSES = re.compile(rf"</(?:{_TAGS})>|\[/THINK\]", re.IGNORECASE)
 _PAGE = re.compile(r"^\W*<(?:!doctype html|html|head|body)\b", re.IGNORECASE)
-_UNITS = {"ms": 0.001, "mil": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}  # by how their names begin
+_UNITS = {"ms": 0.001, "mil": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}  # beginning of a unit -> seconds
 _UNIT = r"(?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?)\b"
 _PAUSE = re.compile(
     rf"(?:retry|try[ _]again)[^0-9]{{0,24}}?((?:\d+(?:\.\d+)?\s*{_UNIT}\s*)+|(?:\d+h)?(?:\d+m)?\d+(?:\.\d+)?s\b)",
@@ -51,11 +51,11 @@ _FIELD = re.compile(r"retry[_-]?after\"\s*:\s*\"?(\d+(?:\.\d+)?)\b", re.IGNORECA
 
 
 class NoReplyError(TeacherError):
-    """An answer that is no reply.
+    """The answer of an endpoint is not a reply.
 
     Attributes:
-        code: the status or word that it names as the reason, where it does.
-        page: whether it is a web page.
+        code: the status or word that the answer names as the reason; "" if it names none.
+        page: whether the answer is a web page.
     """
 
     def __init__(self, problem: str, code: str = "", page: bool = False) -> None:
@@ -64,25 +64,25 @@ class NoReplyError(TeacherError):
 
 
 def read_reply(body: bytes, messages: Sequence[Message], limit: int) -> Reply:
-    """Return the reply that a body of status 200 holds.
+    """Return the reply in a body of status 200.
 
     Args:
-        body: what the endpoint sent.
-        messages: what it was asked, to estimate tokens that it does not count.
-        limit: most tokens of the reply.
+        body: body of the endpoint's answer.
+        messages: messages of the request, to estimate tokens that the endpoint does not count.
+        limit: longest reply, in tokens.
 
     Raises:
-        NoReplyError: it holds none.
+        NoReplyError: the body holds no reply.
     """
     answer = _parsed(body)
     if answer is None:
         page = _PAGE.match(body[:200].decode(errors="replace")) is not None
         raise NoReplyError(
-            f"it is no JSON object but {'a web page' if page else 'this'}: {said_in(body)[0]}", page=page
+            f"it is no JSON object but {'a web page' if page else 'this'}: {message_in(body)[0]}", page=page
         )
     choice = _first(answer.get("choices")) if isinstance(answer, dict) else None
     message = choice.get("message") if isinstance(choice, dict) else None
-    problem, code = said_in(body)
+    problem, code = message_in(body)
     if not isinstance(choice, dict) or not isinstance(message, dict) or choice.get("error") or answer.get("error"):
         raise NoReplyError(problem, code)
     try:
@@ -93,7 +93,7 @@ def read_reply(body: bytes, messages: Sequence[Message], limit: int) -> Reply:
     if finish == "error":
         raise NoReplyError(problem, code)
     inside, text = split_reasoning(text)
-    fields = next(filter(None, (_said(message.get(name)) for name in REASONING)), "")
+    fields = next(filter(None, (_text_of(message.get(name)) for name in REASONING)), "")
     reasoning = fields + thoughts + inside
     usage = _counts(answer.get("usage"))
     prompt, completion = usage or (
@@ -108,15 +108,15 @@ def read_reply(body: bytes, messages: Sequence[Message], limit: int) -> Reply:
         prompt,
         completion,
         counted=usage is not None,
-        refusal=_said(message.get("refusal")),
+        refusal=_text_of(message.get("refusal")),
         reasoning=_short(reasoning),
     )
 
 
 def split_reasoning(text: str) -> tuple[str, str]:
-    """Return what an LLM reasoned in tags such as `<think>`, and its answer.
+    """Split a reply into the reasoning in tags such as `<think>`, and the answer.
 
-    Templates that open the reasoning leave only `</think>` in the reply; one that was cut has only `<think>`.
+    If the template opens the reasoning, the reply has only `</think>`; a reply that was cut off has only `<think>`.
     """
     ends = list(_CLOSES.finditer(text))
     inside, rest = (text[: ends[-1].start()], text[ends[-1].end() :]) if ends else ("", text)
@@ -125,32 +125,32 @@ def split_reasoning(text: str) -> tuple[str, str]:
     return _OPENS.sub("", inside).strip(), rest.strip() if ends or opened else rest
 
 
-def said_in(body: bytes) -> tuple[str, str]:
-    """Return what a body says to people, in one line that is not long, and the code that it names; both may be empty.
+def message_in(body: bytes) -> tuple[str, str]:
+    """Return the message in a body, shortened to one line, and the code that it names; both may be "".
 
     Args:
-        body: JSON in one of the forms in use, text, or a web page.
+        body: JSON in one of the formats in use, text, or a web page.
     """
     answer = _parsed(body)
     if answer is None:
-        text = body[: 20 * SHOWN].decode(errors="replace")
+        text = body[: 20 * EXCERPT].decode(errors="replace")
         title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
         return _short(title.group(1) if title and _PAGE.match(text) else text), ""
     error = next(_errors(answer), answer)
-    named = error if isinstance(error, dict) else {}
-    words = next((named[name] for name in ("message", "detail", "error", "msg") if named.get(name)), error)
-    code = next((named[name] for name in ("code", "status", "type") if isinstance(named.get(name), str | int)), "")
+    fields = error if isinstance(error, dict) else {}
+    words = next((fields[name] for name in ("message", "detail", "error", "msg") if fields.get(name)), error)
+    code = next((fields[name] for name in ("code", "status", "type") if isinstance(fields.get(name), str | int)), "")
     try:
         return _short(words if isinstance(words, str) else json.dumps(words, ensure_ascii=False)), _clean(str(code))
     except RecursionError:
-        return "it is nested too deeply to be told", ""
+        return "it is nested too deeply to be shown", ""
 
 
 def pause_in(body: bytes) -> float | None:
-    """Return how many seconds a body asks to wait, as in "try again in 1m20s"; None where it does not say."""
-    text = body[: 40 * SHOWN].decode(errors="replace")
-    if found := _PAUSE.search(text):
-        parts = re.findall(r"(\d+(?:\.\d+)?)\s*([a-z]+)", found.group(1).lower())
+    """Return the seconds that a body asks to wait, as in "try again in 1m20s"; None if it names none."""
+    text = body[: 40 * EXCERPT].decode(errors="replace")
+    if pause := _PAUSE.search(text):
+        parts = re.findall(r"(\d+(?:\.\d+)?)\s*([a-z]+)", pause.group(1).lower())
         return sum(float(n) * next(s for name, s in _UNITS.items() if unit.startswith(name)) for n, unit in parts)
     field = _FIELD.search(text)
     return float(field.group(1)) if field else None
@@ -160,7 +160,7 @@ def pause_in(body: bytes) -> float | None:
 
 
 def _parsed(body: bytes) -> Any:
-    """Return the value of a JSON body, a list of one as that one; None where it is no JSON object."""
+    """Return the object or list in a JSON body, for a list of one its item; None if the body holds neither."""
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
@@ -171,11 +171,11 @@ def _parsed(body: bytes) -> Any:
 
 
 def _errors(answer: Any) -> Iterator[Any]:
-    """Yield where errors stand: in `error`, in a choice, or in the whole."""
+    """Yield the errors in an answer: its `error`, and that of its first choice."""
     for part in (answer, _first(answer.get("choices")) if isinstance(answer, dict) else None):
         if isinstance(part, dict) and part.get("error"):
             inner = part["error"]
-            # Gateways put the error of whom they asked into theirs.
+            # Gateways put the error of the server behind them into their own.
             yield inner if isinstance(inner, dict) else {**part, "message": inner}
 
 
@@ -184,25 +184,25 @@ def _first(values: Any) -> Any:
 
 
 def _texts(content: Any) -> tuple[str, str]:
-    """Return the text of a message's content, and what its parts say of reasoning.
+    """Return the text and the reasoning in a message's content.
 
     Raises:
-        TypeError: it is neither a string, nor nothing, nor parts.
+        TypeError: the content is neither a string, nor None, nor a list of parts.
     """
     text, thoughts = "", ""
     for part in content if isinstance(content, list) else [] if content is None else [content]:
         if not isinstance(part, str | dict):
             raise TypeError
-        said = part if isinstance(part, str) else _said([part]) or _said(part.get("thinking"))
+        piece = part if isinstance(part, str) else _text_of([part]) or _text_of(part.get("thinking"))
         if isinstance(part, dict) and str(part.get("type", "")).startswith(("thinking", "reasoning")):
-            thoughts += said
+            thoughts += piece
         else:
-            text += said
+            text += piece
     return _clean(text), _clean(thoughts)
 
 
-def _said(value: Any) -> str:
-    """Return a field that should be a text: as it is, of parts their texts, of anything else nothing."""
+def _text_of(value: Any) -> str:
+    """Return the text of a field: a string as it is, the texts of a list of parts, "" for anything else."""
     texts = []
     for part in value if isinstance(value, list) else [value]:
         inner = part.get("text") if isinstance(part, dict) else part
@@ -211,7 +211,7 @@ def _said(value: Any) -> str:
 
 
 def _clean(text: str) -> str:
-    """Return a text without halves of characters, which no file can hold."""
+    """Return a text without lone surrogates, which cannot be written to a file."""
     return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
@@ -221,12 +221,12 @@ def _finish(value: Any) -> str:
 
 
 def _counts(usage: Any) -> tuple[int, int] | None:
-    """Return the tokens of prompt and reply; None where they are not counted."""
-    named = usage if isinstance(usage, dict) else {}
-    counts = [n for n in map(named.get, ("prompt_tokens", "completion_tokens")) if type(n) is int]
+    """Return the tokens of prompt and reply; None if the endpoint did not count them."""
+    fields = usage if isinstance(usage, dict) else {}
+    counts = [n for n in map(fields.get, ("prompt_tokens", "completion_tokens")) if type(n) is int]
     return (counts[0], counts[1]) if len(counts) == 2 and all(0 <= n < MOST_TOKENS for n in counts) else None
 
 
 def _short(text: str) -> str:
-    line = _clean(" ".join(text[: 20 * SHOWN].split()))
-    return line if len(line) <= SHOWN else line[: SHOWN - 1] + "…"
+    line = _clean(" ".join(text[: 20 * EXCERPT].split()))
+    return line if len(line) <= EXCERPT else line[: EXCERPT - 1] + "…"

@@ -1,4 +1,4 @@
-"""What replies cost, and the budget that is never passed."""
+"""`Budget` and `Meter`: what replies cost, and a limit that is never exceeded."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from vectalk.errors import BudgetError, TeacherError
 from vectalk.llm.replies import Message, Reply
 
-BYTES_A_TOKEN = 4.0  # of English text; corrected by what the endpoint counts
+BYTES_A_TOKEN = 4.0  # for English text; the meter corrects it by the counts of the endpoint
 MESSAGE = 8.0  # tokens around the content of a message
-MARGIN = 1.2  # by which a prompt may be longer than estimated
+MARGIN = 1.2  # a prompt may be longer than estimated by this factor
 
 
 def estimated_tokens(messages: Sequence[Message]) -> float:
@@ -21,11 +21,11 @@ def estimated_tokens(messages: Sequence[Message]) -> float:
 
 @dataclass(frozen=True)
 class Budget:
-    """What may be spent in all, over this run and earlier ones whose replies are in the cache.
+    """The limit on all spending: that of this run, and that of earlier runs for the cached replies that are used.
 
     Attributes:
-        max_tokens: tokens of prompts and replies together.
-        max_cost: money, in the currency of the prices.
+        max_tokens: limit on tokens of prompts and replies together; None for no limit.
+        max_cost: limit on money, in the currency of the prices; None for no limit.
         price_input: price of a million tokens of prompts.
         price_output: price of a million tokens of replies.
     """
@@ -44,28 +44,32 @@ class Budget:
         for name in ("max_tokens", "max_cost", "price_input", "price_output"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < float("inf"):
-                raise TeacherError(f"{name} must be a number from 0 on, not {value}")
+                raise TeacherError(f"{name} must be a finite number, at least 0, not {value}")
 
     @property
     def priced(self) -> bool:
-        """Whether tokens can be turned into money."""
+        """Whether both prices are known."""
         return self.price_input is not None and self.price_output is not None
 
     def cost(self, prompt_tokens: float, reply_tokens: float) -> float:
-        """Return what tokens cost; 0 where no prices are known."""
+        """Return the cost of tokens; 0 if no prices are known."""
         return ((self.price_input or 0) * prompt_tokens + (self.price_output or 0) * reply_tokens) / 1e6
 
 
 @dataclass
 class Spending:
-    """What was asked, and what it cost. Cached replies were paid for in an earlier run.
+    """Numbers of replies and tokens. Cached replies were paid for in an earlier run.
 
     Attributes:
         requests: replies that were received and paid for in this run.
-        cached: replies that were at hand.
-        retries: attempts that brought no reply.
-        lost: those of them that may have been paid for, since they died after they were sent.
+        cached: replies that came from the cache.
+        retries: attempts without a reply.
+        lost: attempts without a reply that may have been paid for, because they failed after they were sent.
         estimated: replies whose tokens the endpoint did not count.
+        prompt_tokens: tokens of the prompts in this run.
+        reply_tokens: tokens of the replies in this run.
+        cached_prompt_tokens: tokens of the prompts of cached replies.
+        cached_reply_tokens: tokens of cached replies.
     """
 
     requests: int = 0
@@ -80,27 +84,31 @@ class Spending:
 
 
 class Meter:
-    """Counts what is spent, and lets nothing be sent that might pass the budget.
+    """Counts the spending, and refuses requests that might exceed the budget.
 
-    Before a request is sent, the most that it can cost is set aside; afterwards what it did cost is counted.
+    Before a request is sent, its highest possible cost is reserved. After the reply, the real cost is counted instead.
+
+    Args:
+        budget: the limits and prices.
+        reply_limit: longest reply, in tokens.
     """
 
     def __init__(self, budget: Budget, reply_limit: int) -> None:
         self.budget, self.reply_limit = budget, reply_limit
         self.spending = Spending()
-        self._held_tokens = self._held_cost = 0.0
+        self._reserved_tokens = self._reserved_cost = 0.0
         self._lost_tokens = self._lost_cost = 0.0
-        self._waiting = 0  # requests on their way
+        self._pending = 0  # requests without a reply yet
         self._changed, self._turn = asyncio.Event(), asyncio.Lock()
         self._counted = self._estimated = 0.0
 
     @property
     def ratio(self) -> float:
-        """Tokens that the endpoint counted for one that was estimated."""
+        """Ratio of the tokens that the endpoint counted to the estimated tokens."""
         return self._counted / self._estimated if self._estimated else 1.0
 
     def prompt_tokens(self, messages: Sequence[Message]) -> float:
-        """Estimate the tokens of messages, as this endpoint has counted others."""
+        """Estimate the tokens of messages, corrected by the counts of the endpoint so far."""
         return estimated_tokens(messages) * self.ratio
 
     @property
@@ -112,48 +120,50 @@ class Meter:
 
     @property
     def cost(self) -> float:
-        """All money of the replies so far, those of earlier runs too."""
+        """Cost of all replies so far, including cached ones from earlier runs."""
         return self.paid + self.budget.cost(self.spending.cached_prompt_tokens, self.spending.cached_reply_tokens)
 
     @property
     def paid(self) -> float:
-        """Money of this run: at most, where replies were lost on the way."""
+        """Cost of this run; an upper bound if replies were lost."""
         return self.budget.cost(self.spending.prompt_tokens, self.spending.reply_tokens) + self._lost_cost
 
     async def reserve(self, messages: Sequence[Message]) -> tuple[float, float]:
-        """Set aside the most that a request can cost, waiting for others where that decides it; returns it.
+        """Reserve the highest possible cost of a request, and return its tokens and money.
+
+        If the budget is too small while other requests are pending, this waits for their real costs.
 
         Raises:
-            BudgetError: the budget does not allow it.
+            BudgetError: the budget does not allow the request.
         """
-        # One after the other, so that what is paid is the beginning of what was asked; another run finds it in the
-        # cache, and counts it, before it comes to what is missing.
+        # Requests are admitted in order. So the replies that are paid for are the first ones, and a later run counts
+        # them, from the cache, before it reaches the missing ones.
         async with self._turn:
             while True:
                 prompt = self.prompt_tokens(messages) * MARGIN
                 tokens, cost = prompt + self.reply_limit, self.budget.cost(prompt, self.reply_limit)
                 if self._fits(tokens, cost):
                     break
-                if not self._waiting:
+                if not self._pending:
                     raise BudgetError(self._exhausted())
                 self._changed.clear()
                 await self._changed.wait()
-        self._held_tokens += tokens
-        self._held_cost += cost
-        self._waiting += 1
+        self._reserved_tokens += tokens
+        self._reserved_cost += cost
+        self._pending += 1
         return tokens, cost
 
     def _fits(self, tokens: float, cost: float) -> bool:
         budget = self.budget
-        return (budget.max_tokens is None or self.tokens + self._held_tokens + tokens <= budget.max_tokens) and (
-            budget.max_cost is None or self.cost + self._held_cost + cost <= budget.max_cost
+        return (budget.max_tokens is None or self.tokens + self._reserved_tokens + tokens <= budget.max_tokens) and (
+            budget.max_cost is None or self.cost + self._reserved_cost + cost <= budget.max_cost
         )
 
-    def release(self, held: tuple[float, float], reply: Reply | None, messages: Sequence[Message]) -> None:
-        """Count what a request did cost in place of what was set aside; None where it brought no reply."""
-        self._held_tokens -= held[0]
-        self._held_cost -= held[1]
-        self._waiting -= 1
+    def release(self, reserved: tuple[float, float], reply: Reply | None, messages: Sequence[Message]) -> None:
+        """Replace a reserved cost by the real cost of the reply, which is None if the request failed."""
+        self._reserved_tokens -= reserved[0]
+        self._reserved_cost -= reserved[1]
+        self._pending -= 1
         if reply is not None:
             s = self.spending
             s.requests += 1
@@ -162,8 +172,8 @@ class Meter:
             s.prompt_tokens += reply.prompt_tokens
             s.reply_tokens += reply.reply_tokens
             s.estimated += not reply.counted
-            self._lost_tokens += reply.lost * held[0]
-            self._lost_cost += reply.lost * held[1]
+            self._lost_tokens += reply.lost * reserved[0]
+            self._lost_cost += reply.lost * reserved[1]
             self._learn(reply, messages)
         self._changed.set()
 
@@ -173,7 +183,7 @@ class Meter:
             self._estimated += estimated_tokens(messages)
 
     def count_cached(self, reply: Reply, messages: Sequence[Message]) -> None:
-        """Count a reply that was at hand."""
+        """Count a reply from the cache."""
         self._learn(reply, messages)
         self.spending.cached += 1
         self.spending.cached_prompt_tokens += reply.prompt_tokens
@@ -187,6 +197,6 @@ class Meter:
         if b.max_tokens is not None:
             limits.append(f"{self.tokens:.0f} of {b.max_tokens} tokens (max_tokens)")
         return (
-            f"the budget does not allow another request: {' and '.join(limits)} went into {s.requests + s.cached} "
+            f"the budget does not allow another request: {' and '.join(limits)} are spent on {s.requests + s.cached} "
             f"replies, {s.cached} of them from the cache"
         )

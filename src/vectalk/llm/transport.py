@@ -1,4 +1,4 @@
-"""`Transport`: what carries messages to an LLM and brings its reply."""
+"""`Transport`: sends messages to an LLM and returns its reply."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class Transport(Protocol):
-    """What carries messages to an LLM and brings its reply.
+    """Sends messages to an LLM and returns its reply.
 
     Attributes:
-        name: what people call the LLM, such as `openai:MODEL`.
-        identity: tells the LLM and its weights from any other; replies are kept under it.
-        params: what goes with each request and decides a reply.
-        reply_limit: most tokens of a reply.
-        concurrency: requests at the same time.
-        say: called with what people should know while they wait.
+        name: name of the LLM for users, such as `openai:MODEL`.
+        identity: identifies the LLM and its weights; part of the key of its cached replies.
+        params: settings of each request that affect the reply.
+        reply_limit: longest reply, in tokens.
+        concurrency: number of concurrent requests.
+        say: called with messages for users while they wait.
     """
 
     name: str
@@ -30,13 +30,13 @@ class Transport(Protocol):
     say: Callable[[str], None]
 
     async def send(self, messages: Sequence[Message], sleep: Sleep) -> Reply:
-        """Return the reply; `sleep` waits, and raises where all work is to stop."""
+        """Return the reply; `sleep` waits some seconds, and raises an error if the work stops."""
         ...
 
     def describe(self) -> dict[str, Any]:
-        """Return what a corpus may say of the LLM and its place: no key, no credentials."""
+        """Return a description of the LLM for a corpus, without keys and credentials."""
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close all connections."""
         ...

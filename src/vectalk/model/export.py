@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vectalk.errors import RunError
 from vectalk.files import atomic_folder, write_json
-from vectalk.llm.loading import hushed, load_tokenizer
+from vectalk.llm.quiet import hushed
+from vectalk.llm.tokenizer import load_tokenizer
 from vectalk.model.prompt import PromptFormat
 from vectalk.model.run import FrameCard, Run
 from vectalk.reading.cards import read_card, stamp
@@ -25,7 +26,7 @@ JOINED = (
     "{%- set said = namespace(text='') -%}{%- if message['content'] is string -%}"
     "{%- set said.text = message['content'] -%}{%- else -%}{%- for part in message['content'] -%}"
     "{%- set said.text = said.text + part['text'] -%}{%- endfor -%}{%- endif -%}"
-    "{%- set joined.messages = joined.messages + [dict(message, content=said.text)] -%}{%- endfor -%}"
+    "{%- set joined.messages = joined.messages + [dict(message, content=CONTENT)] -%}{%- endfor -%}"
     "{%- set messages = joined.messages -%}"
 )
 
@@ -98,7 +99,9 @@ def export_merged(
                 model.llm.to(getattr(torch, run.card.llm.dtype))
             model.llm.save_pretrained(folder)
             tokenizer = prompts.tokenizer
-            tokenizer.chat_template = JOINED + prompts.template
+            # Some templates read content only as a list of parts.
+            content = "[{'type': 'text', 'text': said.text}]" if prompts.form.parts else "said.text"
+            tokenizer.chat_template = JOINED.replace("CONTENT", content) + prompts.template
             tokenizer.save_pretrained(folder)
             for name in model.adapters:
                 if model.adapter(name).config.space == name:  # an adapter that several spaces share is saved once

@@ -11,21 +11,26 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from vectalk.errors import LanguageModelError, PromptError
+from vectalk.llm.chat_template import PLAIN, ChatTemplate, ChatTemplateError, Form, read_template
+from vectalk.llm.tokenizer import load_tokenizer
 from vectalk.tasks.suite import pieces_of, slots_in
 
 IGNORED = -100
 # For models without a chat template: plain question and answer, as a template that a server can apply.
+REMEMBERED = 300  # longest text, in characters, whose tokens are cached: the wordings of tasks repeat
 PLAIN_TEMPLATE = (
     "{% for message in messages %}{% if message['role'] == 'assistant' %}"
     "{{ message['content'] }}{{ eos_token }}\n{% else %}Question: {{ message['content'] }}\nAnswer:\n"
     "{% endif %}{% endfor %}"
 )
 _USER, _ANSWER = "@@vectalk-question@@", "@@vectalk-answer@@"
+_QUESTION, _REPLY = {"role": "user", "content": _USER}, {"role": "assistant", "content": _ANSWER}
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,9 @@ class PromptFormat:
     Args:
         tokenizer: the LLM's tokenizer; its chat template is used if it has one.
         soft_tokens: space -> number S of soft tokens per vector.
-        template: a chat template that overrides the tokenizer's.
+        template: a chat template that overrides the tokenizer's; `none` for the plain format.
         frame: what the template wrote when the model was trained; None: rendered again.
+        template_name: name of the template in errors.
     """
 
     def __init__(
@@ -87,9 +93,11 @@ class PromptFormat:
         soft_tokens: dict[str, int],
         template: str | None = None,
         frame: Frame | None = None,
+        template_name: str | None = None,
     ) -> None:
         self.tokenizer, self.soft_tokens = tokenizer, soft_tokens
-        self.template = template or _template_of(tokenizer)
+        self.template = _plain_of(tokenizer) if template == PLAIN else template or _template_of(tokenizer)
+        self._chat = ChatTemplate(tokenizer, self.template, template_name)
         self.pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
         self.frame = frame or self._rendered()
         self.before, self.after = self._special(self.frame.before), self._inside(self.frame.after)
@@ -116,26 +124,25 @@ class PromptFormat:
         """Tokens that end an answer."""
         return sorted({self.end[-1], int(self.tokenizer.eos_token_id)})
 
+    @cached_property
+    def form(self) -> Form:
+        """The form in which the template accepts a question."""
+        return self._chat.accept([_QUESTION], generate=True)[1]
+
     def _rendered(self) -> Frame:
         """Render the template around markers, and cut the text at the markers."""
-        question = [{"role": "user", "content": _USER}]
-        before, question_mark, after = self._render(question, generate=True).partition(_USER)
-        _, answer_mark, end = self._render([*question, {"role": "assistant", "content": _ANSWER}]).partition(_ANSWER)
-        if not question_mark or not answer_mark:
+        try:
+            asked, _ = self._chat.accept([_QUESTION], generate=True)
+            # Some templates accept no conversation that ends with an answer.
+            answered, _ = self._chat.accept([_QUESTION, _REPLY], [_QUESTION, _REPLY, _QUESTION])
+        except ChatTemplateError as error:
             raise LanguageModelError(
-                "the chat template drops the message of the user or of the assistant; take an LLM with another template"
-            )
+                f"{error}; train with another template (--chat-template FILE), or with the plain question-and-answer "
+                "format (--chat-template none)"
+            ) from None
+        before, _, after = asked.partition(_USER)
+        end = answered.partition(_ANSWER)[2].partition(_USER)[0]
         return Frame(before, after, end)
-
-    def _render(self, messages: list[dict[str, str]], generate: bool = False) -> str:
-        rendered: Any = self.tokenizer.apply_chat_template(
-            messages,
-            chat_template=self.template,
-            tokenize=False,
-            add_generation_prompt=generate,
-            enable_thinking=False,  # templates without this option ignore it
-        )
-        return str(rendered)
 
     def _special(self, text: str) -> tuple[int, ...]:
         """Tokenise a piece of the template; special tokens in it are special tokens."""
@@ -215,7 +222,7 @@ class PromptFormat:
                 slots.append(SlotPlace(text, spaces[text], len(ids), length))
                 ids += [self.pad_id] * length
             else:
-                ids += self._text(text)
+                ids += self._text(text) if len(text) <= REMEMBERED else self._tokenise(text)
         ids += self.after
         labels = [IGNORED] * len(ids)
         if target is not None:
@@ -244,6 +251,24 @@ class PromptFormat:
         return "".join(parts)
 
 
+def open_format(llm: str, soft_tokens: dict[str, int], chat_template: str | Path | None = None) -> PromptFormat:
+    """Return the prompt format of an LLM of which only the tokenizer is loaded.
+
+    Args:
+        llm: hub name, folder or GGUF file.
+        soft_tokens: S of each space.
+        chat_template: Jinja file, or `none` for the plain format; the LLM's own chat template when omitted.
+
+    Raises:
+        LanguageModelError: there is no such LLM or file, or the template cannot be used.
+    """
+    tokenizer = load_tokenizer(llm)
+    if chat_template is None:
+        return PromptFormat(tokenizer, soft_tokens)
+    name = f"the chat template {chat_template}"
+    return PromptFormat(tokenizer, soft_tokens, read_template(chat_template), template_name=name)
+
+
 def check_slots(question: str, bound: Iterable[str]) -> None:
     """Raise a PromptError when a slot of a question is not bound, or a bound name has no slot."""
     slots, bound = slots_in(question), list(bound)
@@ -267,5 +292,10 @@ def _template_of(tokenizer: PreTrainedTokenizerBase) -> str:
         template = template["default"]
     if template:
         return str(template)
+    return _plain_of(tokenizer)
+
+
+def _plain_of(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return the plain format, with a start token if the tokenizer puts one before each text."""
     starts_with_bos = tokenizer("x").input_ids[:1] == [tokenizer.bos_token_id]
     return ("{{ bos_token }}" if starts_with_bos else "") + PLAIN_TEMPLATE

@@ -13,7 +13,10 @@ from safetensors.torch import load_file
 from vectalk.errors import RunError
 from vectalk.files import write_json
 from vectalk.hub_address import HubAddress, local_folder
-from vectalk.llm.loading import LanguageModel, fingerprint, hushed, load_llm, locate_llm, pick_device
+from vectalk.llm.fingerprint import fingerprint
+from vectalk.llm.loading import LanguageModel, load_llm, pick_device
+from vectalk.llm.location import locate_llm
+from vectalk.llm.quiet import hushed
 from vectalk.llm.weights import check_weights
 from vectalk.model.adapter import ElmAdapter, open_adapter
 from vectalk.model.elm_model import ElmModel
@@ -265,8 +268,8 @@ class Run:
         known = self.card.llm.fingerprint
         if known in (None, language.fingerprint):
             return
-        folder = locate_llm(language.name, language.revision).folder
-        if fingerprint(str(folder), like=known) != known:
+        place = locate_llm(language.name, language.revision).place
+        if fingerprint(str(place), like=known) != known:
             raise RunError(
                 f"the base LLM in {language.name} is not the one that run {self.path} was trained on: its weights "
                 "changed, or it is another LLM; restore the old weights, name their folder with --llm, or train again"

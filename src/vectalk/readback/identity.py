@@ -22,7 +22,7 @@ def encoder_identity(name: str) -> str:
 
 @lru_cache(maxsize=8)
 def _hashed(name: str, places: tuple[str, ...], stamp: tuple[tuple[int, int], ...]) -> str:
-    from vectalk.llm.loading import fingerprint  # imports torch
+    from vectalk.llm.fingerprint import fingerprint  # imports transformers
 
     weights = "".join(str(fingerprint(place)) for place in places)
     return f"{name} {hashlib.sha256(weights.encode()).hexdigest()[:16]}"

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from vectalk.decoding.settings import Decoding
 from vectalk.errors import EngineError, PromptError
 from vectalk.files import atomic_file, read_json, write_json
-from vectalk.llm.loading import fingerprint
+from vectalk.llm.fingerprint import fingerprint
 from vectalk.reading.arrays import read_parquet
 from vectalk.reading.cards import checked, read_card, refuse_newer
 from vectalk.space import VectorSpace

@@ -27,7 +27,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from vectalk.decoding.settings import Decoding, Generated
 from vectalk.errors import EngineError, PromptError
-from vectalk.llm.loading import hushed, load_tokenizer
+from vectalk.llm.quiet import hushed
+from vectalk.llm.tokenizer import load_tokenizer
 from vectalk.model import PromptFormat, check_adapter
 from vectalk.model.adapter import open_adapter
 from vectalk.model.export import MARKER, ExportCard

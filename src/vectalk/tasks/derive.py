@@ -107,7 +107,7 @@ def label_of(column: str) -> str:
 
 
 def _introduction(label: str, attribute: Attribute, counted: bool) -> str:
-    """Return the text before a value in a sentence: "the price is ", "the tags are ", "founded in the "."""
+    """Return the text before a value in a sentence, such as "the price is ", "founded in the " or "organic: "."""
     plural = bool(_PLURAL.search(label))
     if attribute.kind == "decade":
         return f"{label} in the " if _PARTICIPLE.search(label) else f"the {label} is in the "

@@ -18,7 +18,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase,
 
 from vectalk.errors import TrainingError
 from vectalk.files import atomic_folder, write_json
-from vectalk.llm.loading import hushed
+from vectalk.llm.quiet import hushed
 from vectalk.model.prompt import PromptFormat
 from vectalk.space.split import TRAIN, VALIDATION
 from vectalk.tasks.corpus.corpus import Corpus

@@ -104,13 +104,29 @@ class StageConfig(BaseModel):
 
 
 class LoraConfig(BaseModel):
-    """A low-rank update of the LLM in standard PEFT form."""
+    """A low-rank update of the LLM in standard PEFT form.
+
+    Attributes:
+        rank: r, the rank of the update.
+        alpha: the update is multiplied by alpha / rank.
+        dropout: dropout on the input of the update.
+        targets: names of the linear modules that the update changes, such as `[q_proj, v_proj]`; the end of a name is
+            enough. When omitted, all linear modules that it fits, without the head.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rank: int = Field(16, ge=1)
     alpha: int = Field(32, ge=1)
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    targets: list[str] | None = Field(None, min_length=1)
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _targets_may_be_a_text(cls, value: object) -> object:
+        if isinstance(value, str):
+            return None if value == "all-linear" else [name.strip() for name in value.split(",") if name.strip()]
+        return value
 
 
 class DistillConfig(BaseModel):

@@ -36,8 +36,8 @@ def finish(trained: Trained, note: str = "") -> None:
 
 def _card(trained: Trained) -> RunCard:
     language, out, corpus = trained.model.language, trained.folder.path, trained.folder.corpus
-    folder = Path(language.name).expanduser()
-    name = os.path.relpath(folder.resolve(), out.resolve()) if folder.is_dir() else language.name
+    place = Path(language.name).expanduser()
+    name = os.path.relpath(place.resolve(), out.resolve()) if place.exists() else language.name
     return RunCard(
         llm=LlmCard(
             name=name,

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from vectalk.errors import TrainingError
 from vectalk.files import read_json, whole_rows, write_json, write_jsonl, write_text
-from vectalk.llm.loading import fingerprint
+from vectalk.llm.fingerprint import fingerprint
 from vectalk.model.prompt import Frame
 from vectalk.reading.cards import checked
 from vectalk.tasks.corpus.corpus import Corpus
@@ -32,21 +32,30 @@ class RunFolder:
         llm: hub name or folder of the base LLM.
         revision: branch, tag or commit of an LLM on the hub.
         start: hash of the run that training starts from (see `start.identity_of`); None without one.
+        template: text of a chat template that replaces that of the LLM, or `none` for the plain format.
     """
 
     def __init__(
-        self, path: Path, corpus: Corpus, config: TrainConfig, llm: str, revision: str | None, start: str | None
+        self,
+        path: Path,
+        corpus: Corpus,
+        config: TrainConfig,
+        llm: str,
+        revision: str | None,
+        start: str | None,
+        template: str | None = None,
     ) -> None:
         self.path, self.corpus, self.config = path, corpus, config
         self.checkpoints = path / "checkpoints"
         self.log_path = path / "training.jsonl"
-        self.identity = {
+        self.identity: dict[str, Any] = {
             "corpus": hashlib.sha256((corpus.path / "corpus.json").read_bytes()).hexdigest(),
             "llm": llm,
             "revision": revision,
             "weights": fingerprint(llm),
             "config": config.model_dump(),
             "start": start,
+            "template": template,
         }
 
     def check(self, resume: bool) -> None:
@@ -62,13 +71,16 @@ class RunFolder:
             raise TrainingError(f"{self.path} is a finished run; name another folder with --out, or delete this one")
         if resume:
             before = _identity(self.path)
+            if self.template is None:  # the run keeps its own
+                self.identity["template"] = before.get("template")
             now = {**self.identity, "weights": fingerprint(str(self.identity["llm"]), like=before["weights"])}
             for key, value in json.loads(json.dumps(now)).items():
                 if before.get(key) != value:
-                    what = "base LLM (its files changed)" if key == "weights" else key
+                    what = {"weights": "base LLM (its files changed)", "template": "chat template"}.get(key, key)
+                    difference = "its text differs" if key == "template" else _difference(before.get(key), value)
                     raise TrainingError(
                         f"{self.path} was started with another {what} and cannot be resumed with this one: "
-                        f"{_difference(before.get(key), value)}; use the same one, or start again in another folder"
+                        f"{difference}; use the same one, or start again in another folder"
                     )
             return
         if self.path.exists() and (self.path.is_file() or any(self.path.iterdir())):
@@ -85,6 +97,12 @@ class RunFolder:
         write_json(self.checkpoints / "identity.json", {**self.identity, "commit": commit})
         write_text(self.path / "config.yaml", self.config.dump())
         write_text(self.path / "tasks.yaml", self.corpus.suite.dump())
+
+    @property
+    def template(self) -> str | None:
+        """Text of the chat template that replaces the LLM's, `none` for the plain format, or None for the LLM's own."""
+        text: str | None = self.identity["template"]
+        return text
 
     def commit(self) -> str | None:
         """Return the commit of the hub LLM at the start of the run; resuming uses it even if the branch has moved."""
@@ -146,6 +164,7 @@ class _Identity(BaseModel):
     revision: str | None
     weights: str | None
     start: str | None
+    template: str | None = None
 
 
 def _identity(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 
 from vectalk.decoding.decoder import can_decode
 from vectalk.errors import TrainingError
-from vectalk.llm.loading import load_llm
+from vectalk.llm.loading import is_quantised, load_llm
 from vectalk.model import ElmModel
 from vectalk.model.run import Run
 from vectalk.model.sharing import can_share
@@ -90,6 +90,11 @@ def choose_path(model: ElmModel, config: TrainConfig, sharded: bool) -> None:
         TrainingError: the LLM does not support gradient checkpointing.
     """
     llm = model.language.model
+    if is_quantised(llm) and any(stage.steps and stage.llm == "full" for stage in (config.stage1, config.stage2)):
+        raise TrainingError(
+            f"LLM {model.language.name!r} is quantised, and its packed weights cannot be trained: train a low-rank "
+            "update (--lora) or the adapters alone (stage2.llm=frozen), or take the same model without quantisation"
+        )
     if config.gradient_checkpointing:
         if not llm.supports_gradient_checkpointing:
             raise TrainingError(f"LLM {model.language.name!r} does not support gradient_checkpointing; turn it off")

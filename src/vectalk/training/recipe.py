@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from transformers import AutoModelForCausalLM
 
-from vectalk.llm.loading import load_config, load_tokenizer
+from vectalk.llm.tokenizer import load_config, load_tokenizer
 
 RecipeName = Literal["from scratch", "pretrained"]
 PRETRAINED_FROM = 100_000_000  # parameters

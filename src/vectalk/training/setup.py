@@ -12,6 +12,8 @@ import torch
 from accelerate import Accelerator
 
 from vectalk.errors import TrainingError
+from vectalk.llm.chat_template import read_template
+from vectalk.llm.tokenizer import load_tokenizer
 from vectalk.model import ElmModel, PromptFormat
 from vectalk.model.run import Run
 from vectalk.space.split import TRAIN, VALIDATION
@@ -21,6 +23,7 @@ from vectalk.training.config import StageConfig, TrainConfig
 from vectalk.training.data import Examples
 from vectalk.training.folder import RunFolder
 from vectalk.training.loop import half_pays
+from vectalk.training.lora import targets_of
 from vectalk.training.model_factory import ModelFactory, choose_path
 from vectalk.training.processes import make_accelerator
 from vectalk.training.sharding import is_sharded
@@ -78,6 +81,7 @@ class Setup:
         start: Run | None = None,
         trust_encoder: bool = False,
         claim: bool = True,
+        chat_template: str | Path | None = None,
         progress: Callable[[str, int, int], None] = lambda what, done, total: None,
     ) -> Setup:
         """Load and check everything; the last step writes the first files into the folder of the run.
@@ -91,6 +95,8 @@ class Setup:
             device: `auto`, `cpu`, `cuda`, ...
             resume: resume the run in `out`.
             start: a finished run with the initial adapters; `llm` must be its LLM (see `start.llm_of`).
+            chat_template: Jinja file of the chat template, or `none` for the plain question-and-answer format. When
+                omitted, the template of the run in `out`, of `start`, or of the LLM.
             trust_encoder: for `eval_answers`, load the encoder that a space names even if vectalk does not know it.
             claim: write the first files into the folder; without them nothing can be trained, but only measured.
             progress: called with the name of the current work, the units done, and all units.
@@ -98,7 +104,8 @@ class Setup:
         Raises:
             TrainingError: the settings, the corpus or the folder do not allow training.
         """
-        folder = RunFolder(Path(out), corpus, config, llm, revision, identity_of(start))
+        template = None if chat_template is None else read_template(chat_template)
+        folder = RunFolder(Path(out), corpus, config, llm, revision, identity_of(start), template)
         folder.check(resume)
         check_trackers(config.report_to)
         torch.manual_seed(config.seed)
@@ -108,8 +115,19 @@ class Setup:
         commit = (folder.commit() if resume else None) or revision or commit_of(start, llm)
         factory = ModelFactory(llm, commit, place, corpus.spaces, config, sharded, start)
         progress(f"loading {llm}", 0, 1)
+        prompts = PromptFormat(
+            load_tokenizer(llm, revision=commit),  # a template that cannot be used is refused before the LLM is loaded
+            dict.fromkeys(corpus.spaces, config.adapter.soft_tokens),
+            folder.template or (None if start is None else start.card.template),
+            folder.frame() if resume else None,
+            None if chat_template is None else f"the chat template {chat_template}",
+        )
         model = factory.make()
         progress(f"loading {llm}", 1, 1)
+        if any(stage.steps and stage.llm == "lora" for stage in (config.stage1, config.stage2)):
+            message = targets_of(model.language.model, config.lora, model.language.name).message()
+            if message is not None and accelerator.is_main_process:
+                log.info(message)
         choose_path(model, config, sharded)
         if sharded and config.eval_answers:
             raise TrainingError(
@@ -117,8 +135,6 @@ class Setup:
                 "leave out eval_answers, and measure consistency with `vectalk evaluate`"
             )
         half = half_pays(place, model.language.hidden_size) if config.autocast == "auto" else config.autocast != "none"
-        soft_tokens = dict.fromkeys(corpus.spaces, config.adapter.soft_tokens)
-        prompts = PromptFormat(model.language.tokenizer, soft_tokens, frame=folder.frame() if resume else None)
         with accelerator.main_process_first():
             examples = partial(_examples, corpus, prompts, model.language.context, config.vector_noise, progress)
             train_set, validation_set = examples(TRAIN), examples(VALIDATION)

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from vectalk.errors import TrainingError
-from vectalk.llm.loading import hushed
+from vectalk.llm.quiet import hushed
 from vectalk.model.elm_model import ElmModel
 from vectalk.reading.cards import checked
 from vectalk.training.config import LoraConfig, StageConfig
+from vectalk.training.lora import add_lora
 
 
 @dataclass
@@ -90,17 +91,8 @@ def prepare(model: ElmModel, stage: StageConfig, lora: LoraConfig, peft_model: A
         for name, parameter in model.llm.named_parameters():
             parameter.requires_grad_("lora_" in name)
     elif stage.llm == "lora":
-        import peft
-
-        shape = peft.LoraConfig(
-            task_type="CAUSAL_LM",
-            r=lora.rank,
-            lora_alpha=lora.alpha,
-            lora_dropout=lora.dropout,
-            target_modules="all-linear",
-        )
         with hushed():
-            peft_model = peft.get_peft_model(model.llm, shape)
+            peft_model = add_lora(model.llm, lora, model.language.name)
     else:
         model.llm.requires_grad_(stage.llm == "full")
     model.adapters.requires_grad_(True)

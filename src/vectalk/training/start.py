@@ -6,7 +6,7 @@ import torch
 
 from vectalk.errors import TrainingError
 from vectalk.files import sha256_of
-from vectalk.llm.loading import hushed
+from vectalk.llm.quiet import hushed
 from vectalk.model.adapter import open_adapter
 from vectalk.model.elm_model import ElmModel
 from vectalk.model.run import Run

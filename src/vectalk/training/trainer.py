@@ -212,7 +212,7 @@ def make_trainer(
         out: folder of the run.
         config: settings; those of the LLM's recipe when omitted (see `choose_recipe`).
         reporter: receives the progress of training and of other long work; None: no reports.
-        options: `revision`, `device`, `resume`, `start` and `trust_encoder` of `Setup.make`.
+        options: `revision`, `device`, `resume`, `start`, `trust_encoder` and `chat_template` of `Setup.make`.
 
     Raises:
         TrainingError: the settings, the corpus or the folder do not allow training.
