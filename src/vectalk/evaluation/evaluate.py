@@ -84,7 +84,7 @@ def evaluate(
         EvaluationError: an unknown condition, too few test examples, spaces that do not fit, or a folder in the way.
     """
     chosen = Settings.make(**settings)
-    _check_spaces(generator, corpus)
+    check_spaces(generator, corpus)
     check_encoder(chosen.encoded_by(corpus.spaces)[0])
     rows = _Measurement(generator, corpus, Path(out), chosen, stage1, chat, progress, facts).run(overwrite)
     return Evaluation(rows, Path(out))
@@ -326,7 +326,8 @@ def _plain(value: float) -> float | None:
     return round(float(value), 4) if np.isfinite(value) else None
 
 
-def _check_spaces(generator: Generator, corpus: Corpus) -> None:
+def check_spaces(generator: Generator, corpus: Corpus) -> None:
+    """Raise an EvaluationError unless the spaces of the corpus are those that the model was trained on."""
     for name, space in corpus.spaces.items():
         own = generator.spaces.get(name)
         if own is None:
