@@ -104,8 +104,8 @@ def evaluate(
 
     llm_options.check(text_llm, "--text-llm")
     if questions is not None:
-        given = {"task": task, "condition": condition, "ratings": ratings, "encoder": encoder}
-        free_questions.refuse(questions, **given, trust_encoder=trust_encoder, same_encoder=same_encoder is not None)
+        useless = {"task": task, "condition": condition, "ratings": ratings, "encoder": encoder}
+        free_questions.refuse(questions, **useless, trust_encoder=trust_encoder, same_encoder=same_encoder is not None)
     spaces = common.pairs(space or [], "--space")
     model = ELM.from_pretrained(run, spaces=spaces, llm=llm, device=device)
     place = corpus or getattr(model, "corpus_path", None)

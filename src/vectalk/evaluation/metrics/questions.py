@@ -34,8 +34,8 @@ def by_entity(scores: np.ndarray, questions: np.ndarray | None = None) -> np.nda
         scores: [q, n]; an entity whose value is unknown has NaN for all questions.
         questions: indices of the questions to use; all when omitted.
     """
-    chosen = scores if questions is None else scores[questions]
-    return chosen.mean(0) if len(chosen) else np.full(scores.shape[1], np.nan)
+    selected = scores if questions is None else scores[questions]
+    return selected.mean(0) if len(selected) else np.full(scores.shape[1], np.nan)
 
 
 def gain(scores: Scores, of: str, over: str, questions: np.ndarray | None = None) -> Statistic:

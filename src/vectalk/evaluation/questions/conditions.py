@@ -110,10 +110,10 @@ class QuestionConditions:
         if "title" not in self.space.column_names:
             raise NotRunError(f"space {self.name!r} has no column `title`, so there is nothing for the LLM to read")
         titles = [f"“{self.space.title(int(row))}”" for row in self.rows]
-        asked = [
+        prompts = [
             "".join(title if is_slot else text for text, is_slot in pieces_of(question))
             for question in questions
             for title in titles
         ]
-        keys = [hashlib.sha256(json.dumps([identity_of(chat), text]).encode()).hexdigest() for text in asked]
-        return cache(keys, what, lambda places, _: chat([[{"role": "user", "content": asked[i]}] for i in places]))
+        keys = [hashlib.sha256(json.dumps([identity_of(chat), text]).encode()).hexdigest() for text in prompts]
+        return cache(keys, what, lambda places, _: chat([[{"role": "user", "content": prompts[i]}] for i in places]))

@@ -71,11 +71,11 @@ def evaluate_questions(
         EvaluationError: the questions do not fit the spaces, there are too few entities, or `out` holds something else.
     """
     check_spaces(elm, corpus)
-    asked = _questions(questions, corpus)
+    items = _questions(questions, corpus)
     if limit is not None and limit < 2:
         raise EvaluationError(f"the limit must be at least 2 entities, not {limit}")
     settings = {"max_new_tokens": 160, **decoding}
-    work = _Measurement(elm, corpus, Path(out), asked, chat, limit or LIMIT, seed, settings, progress)
+    work = _Measurement(elm, corpus, Path(out), items, chat, limit or LIMIT, seed, settings, progress)
     check_folder(work.out, work.identity, overwrite)
     metrics = work.figures()
     add_questions(work.out, new_card(elm, corpus, work.identity), metrics, work.rows(), work.card(str(questions)))
@@ -84,30 +84,30 @@ def evaluate_questions(
 
 def _questions(questions: str | Path | Sequence[FreeQuestion], corpus: Corpus) -> list[FreeQuestion]:
     if questions == UNSEEN:
-        asked = unseen_questions()
+        items = unseen_questions()
     elif isinstance(questions, str | Path):
-        asked = read_questions(questions, list(corpus.spaces))
+        items = read_questions(questions, list(corpus.spaces))
     else:
-        asked = list(questions)
-    spaces = {space for question in asked for space in question.slots.values()}
+        items = list(questions)
+    spaces = {space for question in items for space in question.slots.values()}
     if not spaces <= set(corpus.spaces):
         raise EvaluationError(
             f"the questions are about space {sorted(spaces - set(corpus.spaces))[0]!r}, the corpus has "
             f"{', '.join(corpus.spaces)}; write questions about these spaces in a file, and name it"
         )
-    if len(spaces) != 1 or any(len(question.slots) != 1 for question in asked):
+    if len(spaces) != 1 or any(len(question.slots) != 1 for question in items):
         raise EvaluationError(
             "free questions are evaluated for one space, with one slot in each question; these have the spaces "
-            f"{', '.join(sorted(spaces)) or 'none'} and up to {max((len(q.slots) for q in asked), default=0)} slots"
+            f"{', '.join(sorted(spaces)) or 'none'} and up to {max((len(q.slots) for q in items), default=0)} slots"
         )
     known = corpus.suite.attributes.get(next(iter(spaces)), {})
-    for question in asked:
+    for question in items:
         if question.attribute is not None and question.attribute not in known:
             raise EvaluationError(
                 f"question {question.text!r} asks for the attribute {question.attribute!r}, the suite has "
                 f"{', '.join(known) or 'none'}"
             )
-    return asked
+    return items
 
 
 class _Measurement:
@@ -189,20 +189,20 @@ class _Measurement:
 
     def card(self, source: str) -> dict[str, Any]:
         """Return how the questions were measured, for `config.json`."""
-        asked = []
+        items = []
         for place, question in enumerate(self.questions):
             gaps = {name: float(gaps[place]) for name, gaps in self.gaps.items() if self._asks(question, name)}
             gaps = {name: round(gap, 4) for name, gap in gaps.items() if np.isfinite(gap)}
             used = [name for name, gap in gaps.items() if gap >= measures.GAP]
             row = {"text": question.text, "form": question.form, "attribute": question.attribute}
-            asked.append({**row, "told_gap": gaps, "in_told_ratio": used})
+            items.append({**row, "told_gap": gaps, "in_told_ratio": used})
         return {
             "source": source if len(source) < 200 else "a list of questions",
             "space": self.space,
             "entities": {split: len(rows) for split, rows in self.entities.items()},
             "seed": self.seed,
             "decoding": self.elm.decoding(**self.decoding).settings(),
-            "asked": asked,
+            "list": items,
             "trained": self.trained,
             "not_read": self.not_read,
             "not_run": self.not_run,
@@ -270,14 +270,14 @@ class _Measurement:
         answers = {c: validation.answers(c, self.texts, "validation") for c in ("told", "told_shuffled")}
         gaps = measures.question_gaps({c: self._read(reader, VALIDATION, a) for c, a in answers.items()})
         self.gaps[name] = gaps
-        chosen = np.array([place for place in self._places(name) if gaps[place] >= measures.GAP], np.int64)
-        if len(chosen) < FEWEST:
+        dependent = np.array([place for place in self._places(name) if gaps[place] >= measures.GAP], np.int64)
+        if len(dependent) < FEWEST:
             self.notes.append(
-                f"told_ratio/{name}: the facts in words change the answers to {len(chosen)} questions by at least "
+                f"told_ratio/{name}: the facts in words change the answers to {len(dependent)} questions by at least "
                 f"{measures.GAP} on validation; {FEWEST} or more would be a firm basis"
             )
-        if len(chosen):
-            yield f"told_ratio/{name}", "elm", self._estimate(measures.told_ratio(self.scores[name], chosen))
+        if len(dependent):
+            yield f"told_ratio/{name}", "elm", self._estimate(measures.told_ratio(self.scores[name], dependent))
 
     def _distinct(self) -> Iterator[tuple[str, str, Estimate]]:
         for condition, answers in self.answers.items():

@@ -66,14 +66,14 @@ def add_questions(
     """
     finished = (out / "metrics.jsonl").is_file()
     before = card_of(out, "config.json") if finished else card
-    kept = {
+    others = {
         name: [row for row in rows_of(out, name) if row["task"] != QUESTIONS]
         for name in ("metrics.jsonl", "answers.jsonl")
     }
     with atomic_files(out) as part:
-        write_jsonl(part / "answers.jsonl", [*kept["answers.jsonl"], *answers])
+        write_jsonl(part / "answers.jsonl", [*others["answers.jsonl"], *answers])
         write_json(part / "config.json", {**before, "questions": dict(questions)})
-        write_jsonl(part / "metrics.jsonl", [*kept["metrics.jsonl"], *metrics])
+        write_jsonl(part / "metrics.jsonl", [*others["metrics.jsonl"], *metrics])
     (out / PARTIAL).unlink(missing_ok=True)
     write_report(out)
 

@@ -52,7 +52,7 @@ def section(folder: Path, figures: Figures, card: View) -> str:
             attributes=attributes,
             table=[(label, [figures.get(QUESTIONS, m, c) for c in conditions]) for m, label in metrics.items()],
             ratios=_ratios(figures, attributes),
-            questions=[_question(asked, answers, conditions) for asked in settings["asked"]],
+            questions=[_question(item, answers, conditions) for item in settings["list"]],
         )
     )
 
@@ -67,10 +67,10 @@ def _ratios(figures: Figures, attributes: list[str]) -> list[View]:
     return views
 
 
-def _question(asked: View, answers: list[Row], conditions: list[str]) -> View:
+def _question(item: View, answers: list[Row], conditions: list[str]) -> View:
     """Return one question: its mean scores by condition, and the answers about the first entities side by side."""
     by_condition = {
-        c: [row for row in answers if row["condition"] == c and row["prompt"] == asked["text"]] for c in conditions
+        c: [row for row in answers if row["condition"] == c and row["prompt"] == item["text"]] for c in conditions
     }
     attributes = list(dict.fromkeys(a for rows in by_condition.values() for row in rows for a in row.get("scores", {})))
     means = []
@@ -84,7 +84,7 @@ def _question(asked: View, answers: list[Row], conditions: list[str]) -> View:
         title = " and ".join(str(slot.get("title") or slot.get("row")) for slot in first["slots"].values())
         texts = {c: row["answer"] for c, row in rows.items()}
         sides.append({"title": title, "facts": first["reference"], "answers": texts})
-    return {**asked, "means": means, "sides": sides}
+    return {**item, "means": means, "sides": sides}
 
 
 @lru_cache(maxsize=1)

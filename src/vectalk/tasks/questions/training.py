@@ -38,8 +38,8 @@ def training_questions(suite: Suite) -> list[FreeQuestion]:
     questions: dict[str, FreeQuestion] = {}
     for space in suite.spaces:
         attributes = suite.attributes.get(space, {})
-        asked = {name: attribute for name, attribute in attributes.items() if attribute.kind not in UNREAD}
-        for question in (*_filled(space, None, None), *(q for item in asked.items() for q in _filled(space, *item))):
+        readable = {name: attribute for name, attribute in attributes.items() if attribute.kind not in UNREAD}
+        for question in (*_filled(space, None, None), *(q for item in readable.items() for q in _filled(space, *item))):
             questions.setdefault(question.text, question)
     return list(questions.values())
 
