@@ -90,12 +90,14 @@ def test_the_shuffled_answers_are_those_of_other_entities(out: Path) -> None:
             assert sorted(right) == sorted(shuffled)
 
 
-def test_the_card_lists_the_questions_and_what_they_depend_on(out: Path) -> None:
+def test_the_card_lists_the_questions_and_what_they_depend_on(out: Path, corpus: Corpus) -> None:
     card = card_of(out, "config.json")["questions"]
     assert [asked["attribute"] for asked in card["list"]] == ["riches", None, "decade"]
     assert set(card["list"][1]["told_gap"]) == {"riches", "decade"}
     assert all(asked["told_gap"][name] >= 0.1 for asked in card["list"] for name in asked["in_told_ratio"])
-    assert card["trained"]["riches"]
+    assert {*card["trained"]["riches"]} <= {p for task in corpus.suite.tasks for p in task.prompts}
+    assert "Describe {island}." in card["trained"]["decade"]
+    assert not any("visitor" in note for note in card["notes"])  # its texts are read by the rules
     assert any("told_ratio/riches" in note and "10 or more" in note for note in card["notes"])
 
 

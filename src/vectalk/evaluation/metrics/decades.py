@@ -10,7 +10,7 @@ _WORDS = {
     "fifties": 1950, "forties": 1940, "thirties": 1930, "twenties": 1920,
 }  # fmt: skip
 _DECADE = re.compile(
-    r"(?<![\w.,$€£'])(?P<year>1[89]\d\d|20[0-4]\d)(?:'?s)?(?!\w|[.,]\d|%)"
+    r"(?<![\w.,$€£'])(?P<year>[1-9]\d\d0(?='?s)|1[5-9]\d\d|20[0-4]\d)(?:'?s)?(?!\w|[.,]\d|%)"
     r"|(?<![\w.,$€£])'?(?P<short>\d0)'?s(?!\w)"
     rf"|(?<!\w)(?P<word>{'|'.join(_WORDS)})(?!\w)",
     re.IGNORECASE,
@@ -19,7 +19,7 @@ _DECADE = re.compile(
 _CUE = re.compile(
     r"(?P<made>\b(?:from|made|released?|filmed|shot|produced|premier\w+|date[sd]?|dating|came out|comes? out)\b)"
     r"|\b(?:set|sets|setting|unfold\w*|happen\w*|depict\w*|portray\w*|recreat\w*|evok\w*|nostalgi\w*"
-    r"|tak(?:es|ing) place|took place|plays? out|story (?:of|in)|stories (?:of|in)|world of|life in|back to"
+    r"|tak(?:es|ing) place|took place|plays? out|story (?:of|in)|stories (?:of|in)|world of|life in"
     r"|homage to|tribute to|reminiscent of|inspired by|about\s+\w+)\b",
     re.IGNORECASE,
 )

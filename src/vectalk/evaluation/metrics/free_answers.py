@@ -16,10 +16,12 @@ _JAPANESE = re.compile("《[^》]*》|『[^』]*』")
 _STRAIGHT = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "«": '"', "»": '"'})
 _NEGATED = re.compile(
     r"(?:\b(?:not|no|never|neither|nor|nothing|without|hardly|barely|lacks?|lacking|less)|n't"
-    r"|\b(?:rather than|instead of|anything but|far from|devoid of|free of))"
+    r"|\b(?:rather than|instead of|anything but|far from|devoid of|free of)(?!\s+this\b))"
     r"(?:\s+(?!(?:only|just|merely|simply)\b)[\w'-]+){0,3}\s*$",
     re.IGNORECASE,
 )
+# "If you do not like comedy, stay away" says that it is a comedy.
+_IF = re.compile(r"\b(?:if|unless|who|whoever|anyone|anybody)\b", re.IGNORECASE)
 _OR = re.compile(r"[\w'-]+\s+n?or\s+(?:(?:an?|any|the)\s+)?$", re.IGNORECASE)
 
 
@@ -84,7 +86,7 @@ def _negated(text: str, place: int) -> bool:
     clause = CLAUSE.split(text[:place])[-1]
     while match := _OR.search(clause):  # "not a comedy or a musical": both are negated
         clause = clause[: match.start()]
-    return _NEGATED.search(clause) is not None
+    return _NEGATED.search(clause) is not None and _IF.search(clause) is None
 
 
 def free_readers(readers: Mapping[str, AttributeReader]) -> tuple[dict[str, FreeReader], dict[str, str]]:

@@ -15,6 +15,7 @@ from vectalk.evaluation.evaluate import check_spaces
 from vectalk.evaluation.metrics import questions as measures
 from vectalk.evaluation.metrics.bootstrap import Estimate, Statistic, estimate, mean_of
 from vectalk.evaluation.metrics.free_answers import FreeReader, free_readers
+from vectalk.evaluation.metrics.recovery import READABLE
 from vectalk.evaluation.probes.facts import NotRunError
 from vectalk.evaluation.questions.answer_kl import TaughtAnswer, answer_kl
 from vectalk.evaluation.questions.base_llm import BaseLlm, in_words
@@ -25,11 +26,11 @@ from vectalk.evaluation.result import Evaluation
 from vectalk.evaluation.text_llm import Chat
 from vectalk.space.split import TEST, VALIDATION
 from vectalk.talk import ELM
-from vectalk.tasks import Corpus
+from vectalk.tasks import Corpus, Task
 from vectalk.tasks.questions import UNSEEN, FreeQuestion, read_questions, unseen_questions
-from vectalk.tasks.suite import SLOT
 from vectalk.tasks.teachers.told import FactPhrases
 
+REFERENCES = 200  # reference texts of a task that decide whether an attribute can be read from its answers
 LIMIT = 100  # test entities, and validation entities
 FEWEST = 10  # questions that a told ratio should have
 
@@ -254,7 +255,7 @@ class _Measurement:
         name = reader.name
         wordings = self.trained[name] = self._wordings(name)
         if not wordings:
-            self.notes.append(f"no unseen_ratio/{name}: no task about one {self.space} states {name!r}")
+            self.notes.append(f"no unseen_ratio/{name}: no task about one {self.space} states it in a readable way")
             return
         trained = {
             condition: self._read(reader, TEST, test.answers(condition, wordings, "trained wordings"), free=False)
@@ -319,15 +320,26 @@ class _Measurement:
 
     def _wordings(self, attribute: str) -> list[str]:
         """Return trained wordings that ask for an attribute of one entity, at most as many as there are questions."""
-        wordings = [
-            SLOT.sub(f"{{{slot}}}", prompt)
+        stating = [
+            task
             for task in self.corpus.suite.tasks
             if attribute in task.states and list(task.slots.values()) == [self.space]
-            for slot in task.slots
-            for prompt in task.prompts
         ]
+        wordings = [prompt for task in stating if self._readable(task, attribute) for prompt in task.prompts]
         places = np.linspace(0, len(wordings) - 1, min(len(wordings), len(self.questions))).astype(int)
         return [wordings[place] for place in places]
+
+    def _readable(self, task: Task, attribute: str) -> bool:
+        """Return whether the fixed rules read an attribute from the reference texts of a task."""
+        examples, reader = list(self.corpus.examples(TEST, task.name))[:REFERENCES], self.readers[attribute]
+        true = [reader.reader.value(row) for example in examples for _, row in example.slots.values()]
+        scores = measures.answer_scores(reader.kind, [reader.read(example.target) for example in examples], true)
+        known = scores[np.isfinite(scores)]
+        if len(known) and known.mean() >= READABLE:
+            return True
+        score = f"{known.mean():.2f}" if len(known) else "no known value"
+        self.notes.append(f"unseen_ratio/{attribute}: without task {task.name!r}, read from references with {score}")
+        return False
 
     def _estimate(self, statistic: Statistic) -> Estimate:
         return estimate(len(self.entities[TEST]), [statistic], seed=self.seed)
