@@ -18,7 +18,7 @@ from vectalk.evaluation.metrics.questions import (
     unseen_ratio,
 )
 from vectalk.evaluation.questions.answer_kl import TaughtAnswer, answer_kl
-from vectalk.evaluation.questions.base_llm import BaseLlm, in_words
+from vectalk.evaluation.questions.base_llm import BaseLlm
 from vectalk.llm.loading import load_llm
 from vectalk.model import ElmAdapter, ElmAdapterConfig, ElmModel, PromptFormat, collate
 from vectalk.model.run import FrameCard, LlmCard, Run, RunCard, SpaceCard
@@ -26,6 +26,7 @@ from vectalk.model.without_lora import without_lora
 from vectalk.space import VectorSpace
 from vectalk.space.normalizer import Normalizer
 from vectalk.talk import ELM
+from vectalk.tasks.teachers.told import in_words
 
 # ---- ratios by hand
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +17,6 @@ from vectalk.model.without_lora import without_lora
 from vectalk.space import VectorSpace
 from vectalk.talk import ELM
 from vectalk.talk.engine import TransformersEngine
-from vectalk.tasks.suite import pieces_of
 
 
 class BaseLlm:
@@ -66,12 +64,6 @@ class BaseLlm:
         decoding = self.decoding(max_new_tokens=max_new_tokens, **settings)
         with self.active():
             return [answer.text for answer in self.engine.generate(prompts, slots, decoding, progress)]
-
-
-def in_words(question: str, words: str) -> str:
-    """Return a question with words in the place of its slots; braces in the words stay plain text."""
-    plain = "".join(words if is_slot else text for text, is_slot in pieces_of(question))
-    return re.sub(r"\{(\w+)\}", r"{{\1}}", plain)
 
 
 def _loaded(elm: ELM) -> tuple[ElmModel, PromptFormat]:

@@ -12,13 +12,12 @@ import numpy as np
 from vectalk.evaluation.answers import AnswerCache, Ask, Slots
 from vectalk.evaluation.conditions import derangement
 from vectalk.evaluation.probes.facts import NotRunError
-from vectalk.evaluation.questions.base_llm import in_words
 from vectalk.evaluation.text_llm import Chat, identity_of
 from vectalk.space import VectorSpace
 from vectalk.space.neighbors import nearest
 from vectalk.space.split import TRAIN
 from vectalk.tasks.suite import pieces_of, slots_in
-from vectalk.tasks.teachers.told import FactPhrases, told
+from vectalk.tasks.teachers.told import FactPhrases, in_words, told
 
 CONDITIONS = ("elm", "shuffled", "told", "told_shuffled", "copy_told")
 TEXT_LLM = "text_llm"

@@ -18,7 +18,7 @@ from vectalk.evaluation.metrics.free_answers import FreeReader, free_readers
 from vectalk.evaluation.metrics.recovery import READABLE
 from vectalk.evaluation.probes.facts import NotRunError
 from vectalk.evaluation.questions.answer_kl import TaughtAnswer, answer_kl
-from vectalk.evaluation.questions.base_llm import BaseLlm, in_words
+from vectalk.evaluation.questions.base_llm import BaseLlm
 from vectalk.evaluation.questions.conditions import CONDITIONS, TEXT_LLM, QuestionConditions
 from vectalk.evaluation.questions.folder import PARTIAL, add_questions, check_folder, new_card
 from vectalk.evaluation.report.samples import QUESTIONS
@@ -28,7 +28,7 @@ from vectalk.space.split import TEST, VALIDATION
 from vectalk.talk import ELM
 from vectalk.tasks import Corpus, Task
 from vectalk.tasks.questions import UNSEEN, FreeQuestion, read_questions, unseen_questions
-from vectalk.tasks.teachers.told import FactPhrases
+from vectalk.tasks.teachers.told import FactPhrases, in_words
 
 REFERENCES = 200  # reference texts of a task that decide whether an attribute can be read from its answers
 LIMIT = 100  # test entities, and validation entities
