@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from vectalk.errors import TrainingError
-from vectalk.model.low_rank import without_update
 from vectalk.model.run import Run
+from vectalk.model.without_lora import without_lora
 from vectalk.space.split import TRAIN
 from vectalk.tasks import Corpus
 from vectalk.tasks.questions.free_question import FreeQuestion
@@ -144,7 +144,7 @@ def test_the_teacher_has_no_low_rank_update(setup: Setup) -> None:
     for update in updates:
         torch.nn.init.normal_(update)
     assert not torch.allclose(model.logits(told), before, atol=1e-3)
-    with without_update(model.llm):
+    with without_lora(model.llm):
         torch.testing.assert_close(model.logits(told), before)
     assert not torch.allclose(model.logits(told), before, atol=1e-3)
     assert all(update.requires_grad for update in updates)

@@ -59,7 +59,7 @@ def test_a_suite_of_another_domain_gets_questions_in_its_own_nouns() -> None:
     assert "Does do-it-yourself belong to the tags of {garden_product}?" in texts
     assert "What is the brand of {garden_product}?" in texts
     assert "How high is the price of {garden_product}?" in texts
-    assert "Would you say “large” of {garden_product}?" in texts
+    assert "In terms of size, would you say “large” of {garden_product}?" in texts
     assert "When does {garden_product} date from?" in texts
     assert "Is “organic” true of {garden_product}?" in texts
     assert "We need a garden product for tomorrow, and someone suggested {garden_product}. Any thoughts?" in texts

@@ -68,7 +68,7 @@ def test_a_phrase_may_only_use_attributes_of_its_space() -> None:
         Suite.model_validate({**SUITE, "phrases": {"film": ["a {{ film.genre }} film"]}})
     task = "tasks:\n  - {name: t, slots: {film: film}, prompts: ['Is {film}?']}\n"
     text = "name: x\nphrases:\n  film: ['{{ nothing }}']\n" + task
-    with pytest.raises(SuiteError, match="line 3: phrases.film: phrase of 'film'"):
+    with pytest.raises(SuiteError, match=r"line 3: phrases\.film: phrase of 'film'"):
         Suite.parse(text, "x")
 
 

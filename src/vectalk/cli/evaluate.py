@@ -2,12 +2,12 @@
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Group
 
-from vectalk.cli import common
+from vectalk.cli import common, free_questions
 from vectalk.cli.decoding_options import NoRepeatNgramSize, RepetitionPenalty
 from vectalk.cli.llm_options import FORMS, LLMOptions, takes_llm
 from vectalk.errors import EvaluationError
@@ -43,6 +43,15 @@ def evaluate(
             "--condition",
             help="Control or baseline to measure: the name of a condition, `stage1`, or `default` for the usual ones; "
             "may be repeated. elm, shuffled and own_text are always measured.",
+        ),
+    ] = None,
+    questions: Annotated[
+        str | None,
+        typer.Option(
+            "--questions",
+            help="Ask free questions in place of the tasks: a YAML file of questions, or `unseen` for the packaged "
+            "questions about films. The figures are added to the evaluation in --out. --limit then limits the test "
+            "entities (default 100).",
         ),
     ] = None,
     ratings: Annotated[
@@ -87,13 +96,16 @@ def evaluate(
     llm_options: LLMOptions,
 ) -> None:
     """Load a run and its corpus, evaluate, and print tables."""
-    from vectalk.evaluation import CONDITIONS, ClientChat, table
+    from vectalk.evaluation import CONDITIONS, ClientChat, evaluate_questions, table
     from vectalk.evaluation import evaluate as measure
     from vectalk.files import read_json
     from vectalk.talk import ELM
     from vectalk.tasks import Corpus
 
     llm_options.check(text_llm, "--text-llm")
+    if questions is not None:
+        useless = {"task": task, "condition": condition, "ratings": ratings, "encoder": encoder}
+        free_questions.refuse(questions, **useless, trust_encoder=trust_encoder, same_encoder=same_encoder is not None)
     spaces = common.pairs(space or [], "--space")
     model = ELM.from_pretrained(run, spaces=spaces, llm=llm, device=device)
     place = corpus or getattr(model, "corpus_path", None)
@@ -101,6 +113,7 @@ def evaluate(
         raise EvaluationError(f"{run} has no path of its corpus; give --corpus DIR")
     conditions = [name for part in (condition or ["default"]) for name in (CONDITIONS if part == "default" else [part])]
     conditions += ["text_llm"] if text_llm else []
+    penalties: dict[str, Any] = {"repetition_penalty": repetition_penalty, "no_repeat_ngram_size": no_repeat_ngram_size}
     opened = llm_options.open(text_llm, "--text-llm", greedy=True, quiet=quiet) if text_llm else nullcontext()
     with opened as client, common.progress(quiet) as bar:
         jobs: dict[str, int] = {}
@@ -111,6 +124,22 @@ def evaluate(
             visible = done < total or what.endswith(": elm")
             bar.update(jobs[what], completed=done, total=total, visible=visible)  # type: ignore[arg-type]
 
+        if questions is not None:
+            rows = evaluate_questions(
+                model,
+                Corpus.load(place, spaces),
+                out,
+                questions,
+                chat=None if client is None else ClientChat(client),
+                limit=limit,
+                seed=seed,
+                overwrite=overwrite,
+                progress=advance,
+                max_new_tokens=max_new_tokens,
+                **{name: value for name, value in penalties.items() if value is not None},
+            )
+            free_questions.show(rows, out, json, quiet)
+            return
         rows = measure(
             model,
             Corpus.load(place, spaces),
@@ -129,8 +158,7 @@ def evaluate(
             readback_texts=readback_texts,
             seed=seed,
             max_new_tokens=max_new_tokens,
-            repetition_penalty=repetition_penalty,
-            no_repeat_ngram_size=no_repeat_ngram_size,
+            **penalties,
         )
     card = read_json(out / "config.json")
     few = len(card["tasks"]) <= DETAILED

@@ -4,6 +4,7 @@ from vectalk.evaluation.answers import Generator
 from vectalk.evaluation.conditions import CONDITIONS
 from vectalk.evaluation.evaluate import evaluate
 from vectalk.evaluation.probes.probe import Probe
+from vectalk.evaluation.questions import evaluate_questions
 from vectalk.evaluation.ratings import Ratings, find_ratings
 from vectalk.evaluation.result import Evaluation
 from vectalk.evaluation.settings import Settings
@@ -19,5 +20,6 @@ __all__ = [
     "Ratings",
     "Settings",
     "evaluate",
+    "evaluate_questions",
     "find_ratings",
 ]

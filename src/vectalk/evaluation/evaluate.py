@@ -85,7 +85,7 @@ def evaluate(
             corpus differ, or `out` already holds something else.
     """
     options = Settings.make(**settings)
-    _check_spaces(generator, corpus)
+    check_spaces(generator, corpus)
     check_encoder(options.encoded_by(corpus.spaces)[0])
     rows = _Measurement(generator, corpus, Path(out), options, stage1, chat, progress, facts).run(overwrite)
     return Evaluation(rows, Path(out))
@@ -327,7 +327,8 @@ def _plain(value: float) -> float | None:
     return round(float(value), 4) if np.isfinite(value) else None
 
 
-def _check_spaces(generator: Generator, corpus: Corpus) -> None:
+def check_spaces(generator: Generator, corpus: Corpus) -> None:
+    """Raise an EvaluationError unless the spaces of the corpus are those that the model was trained on."""
     for name, space in corpus.spaces.items():
         own = generator.spaces.get(name)
         if own is None:

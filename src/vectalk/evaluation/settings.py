@@ -16,7 +16,8 @@ from vectalk.readback.readback import MOST_TEXTS
 from vectalk.space import VectorSpace
 
 STARTED, PARTIAL = "started.json", "answers.partial.jsonl"
-FILES = ("metrics.jsonl", "answers.jsonl", "config.json", "map.json", "report.html", STARTED, PARTIAL)
+RESULTS = ("metrics.jsonl", "answers.jsonl", "config.json", "map.json", "report.html")
+FILES = (*RESULTS, STARTED, PARTIAL, "questions.partial.jsonl")
 CURVES = ("curves.jsonl", "curves.json", "curves.html", "curves.partial.jsonl", "curves_answers.jsonl")
 BESIDE = (*CURVES, "ratings.json")  # other verbs also write to this folder
 

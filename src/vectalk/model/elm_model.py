@@ -15,7 +15,7 @@ from vectalk.model.adapter import ElmAdapter, check_adapter
 from vectalk.model.batch import Batch
 from vectalk.model.linear_kl import linear_kl
 from vectalk.model.linear_loss import head_of, linear_cross_entropy
-from vectalk.model.low_rank import without_update
+from vectalk.model.without_lora import without_lora
 
 # Smallest number of tokens for which a second forward pass saves time; measured on a CPU by benchmarks/paths.py.
 SHARE_FROM = 8  # leading tokens that all rows share and the LLM reads once
@@ -124,7 +124,7 @@ class ElmModel(nn.Module):
         head, training = self.llm.get_output_embeddings(), self.llm.training
         llm: Any = self.llm
         llm.train(False)  # no dropout in what the teacher says
-        with torch.no_grad(), without_update(self.llm):
+        with torch.no_grad(), without_lora(self.llm):
             right = self._predicting(teacher)
         llm.train(training)
         states = self._predicting(batch)

@@ -29,6 +29,7 @@ COMPUTED = ("neighbors", "around", "density", "relative", "rarest", "rarity")  #
 SURROUNDINGS = ("neighbors", "around", "density")  # known for any vector, even without metadata
 DERIVED = ("rarest", "rarity")  # computed from the value of another attribute, which may be known or predicted
 UNREAD = ("titles", "neighbors", "around", *DERIVED)  # never read back
+NO_VALUE = "-"  # in `synonyms`: phrases that contain the word of a value and mean none
 NEEDS_LABELS = ("band", "density", "relative")
 NEEDS_OF = ("around", *DERIVED)
 _EXTRACT = r"make a column of numbers when the space is imported, e.g. with --extract 'year={}:(\d{{4}})'"
@@ -49,7 +50,8 @@ class Attribute(BaseModel):
             first), `rarity` (N where one training entity in N has its rarest value).
         column: metadata column; by default the name of the attribute.
         words: value -> its words in a text. Other values are written unchanged (`category`) or in lower case (`list`).
-        synonyms: value -> further words that mean it in free answers, e.g. `Comedy: [funny, humorous]`.
+        synonyms: value -> all words that mean it in answers to free questions, e.g. `Comedy: [comedy, funny]`; a value
+            without synonyms is found by its own word. The key `-` has phrases that mean no value, e.g. `my family`.
         labels: names of the bands, lowest first.
         count: the most titles or values.
         of: the attribute whose values `around`, `rarest` and `rarity` use.

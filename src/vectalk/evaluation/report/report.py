@@ -9,9 +9,9 @@ from typing import Any
 
 from vectalk.errors import EvaluationError
 from vectalk.evaluation.records import card_of, rows_of
-from vectalk.evaluation.report import curves, maps, panels, words
+from vectalk.evaluation.report import curves, maps, panels, questions, words
 from vectalk.evaluation.report.figures import Figures, as_text
-from vectalk.evaluation.report.samples import Answers
+from vectalk.evaluation.report.samples import QUESTIONS, Answers
 from vectalk.files import write_text
 
 NAME = "report.html"
@@ -65,8 +65,9 @@ def render(folder: Path, curves_folder: Path | None = None) -> str:
         "curves": curves.sections(lines, crossings),
         "maps": maps.maps(spaces, curve_answers),
         "failures": answers.failures(),
-        "samples": [(task, answers.picked(task)) for task in figures.tasks],
+        "samples": [(task, answers.picked(task)) for task in figures.tasks if task != QUESTIONS],
         "scored": answers.scored,
+        "questions": questions.section(folder, figures, card),
         "conditions": words.CONDITIONS,
         "metrics": words.METRICS,
         "limits": words.LIMITS,

@@ -8,6 +8,7 @@ from typing import Any
 View = dict[str, Any]
 SIDES = ("elm", "shuffled", "probe_text", "own_text")
 FAILURES = 6
+QUESTIONS = "questions"  # the task of free questions, which have a section of their own
 
 
 class Answers:
@@ -21,7 +22,7 @@ class Answers:
     def __init__(self, rows: Sequence[dict[str, Any]]) -> None:
         self.questions: dict[str, list[dict[str, dict[str, Any]]]] = {}
         last_place: dict[tuple[str, str], int] = {}
-        for row in rows:
+        for row in (row for row in rows if row["task"] != QUESTIONS):
             task, condition = row["task"], row["condition"]
             place = last_place[task, condition] = last_place.get((task, condition), -1) + 1
             questions = self.questions.setdefault(task, [])

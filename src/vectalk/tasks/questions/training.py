@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from vectalk.reading.yaml_text import parse_yaml
-from vectalk.tasks.attributes import UNREAD, Attribute
+from vectalk.tasks.attributes import NO_VALUE, UNREAD, Attribute
 from vectalk.tasks.nouns import label_of, noun_of, nouns_of, slot_of, with_article
 from vectalk.tasks.questions.free_question import FreeQuestion, packaged
 from vectalk.tasks.suite import Suite
@@ -38,8 +38,8 @@ def training_questions(suite: Suite) -> list[FreeQuestion]:
     questions: dict[str, FreeQuestion] = {}
     for space in suite.spaces:
         attributes = suite.attributes.get(space, {})
-        asked = {name: attribute for name, attribute in attributes.items() if attribute.kind not in UNREAD}
-        for question in (*_filled(space, None, None), *(q for item in asked.items() for q in _filled(space, *item))):
+        readable = {name: attribute for name, attribute in attributes.items() if attribute.kind not in UNREAD}
+        for question in (*_filled(space, None, None), *(q for item in readable.items() for q in _filled(space, *item))):
             questions.setdefault(question.text, question)
     return list(questions.values())
 
@@ -74,6 +74,6 @@ def _kind(attribute: Attribute | None) -> str:
 
 def _values(attribute: Attribute) -> list[str]:
     """Return the words of the values that a suite declares for an attribute."""
-    declared = [*attribute.labels, *attribute.synonyms, *attribute.words]
+    declared = [*attribute.labels, *(value for value in attribute.synonyms if value != NO_VALUE), *attribute.words]
     lower = attribute.kind == "list"
     return list(dict.fromkeys(attribute.words.get(value, value.lower() if lower else value) for value in declared))

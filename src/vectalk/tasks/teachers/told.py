@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from vectalk.space import VectorSpace
 from vectalk.tasks.attributes import UNREAD, AttributeReader
 from vectalk.tasks.nouns import label_of, noun_of, with_article
-from vectalk.tasks.suite import Suite
+from vectalk.tasks.suite import Suite, pieces_of
 from vectalk.tasks.surroundings import bind
 from vectalk.tasks.teachers import grammar
 
@@ -70,6 +71,12 @@ def told(space_reader: FactPhrases, row: int) -> str:
     ]
     noun = with_article(noun_of(space_reader.name))
     return f"{noun} ({'; '.join(facts)})" if facts else noun
+
+
+def in_words(question: str, words: str) -> str:
+    """Return a question with words in the place of its slots; braces in the words stay plain text."""
+    plain = "".join(words if is_slot else text for text, is_slot in pieces_of(question))
+    return re.sub(r"\{(\w+)\}", r"{{\1}}", plain)
 
 
 def _as_text(value: Any) -> str:

@@ -16,7 +16,7 @@ from vectalk.decoding.settings import Decoding
 from vectalk.errors import TrainingError
 from vectalk.files import atomic_file
 from vectalk.model import ElmModel, PromptFormat
-from vectalk.model.low_rank import without_update
+from vectalk.model.without_lora import without_lora
 from vectalk.reading.arrays import read_parquet
 from vectalk.training.distillation.pairs import Pair, fingerprint_of
 
@@ -107,7 +107,7 @@ def _generate(
         limit = max(1, min(decoding.max_new_tokens, context - len(prompt)))
         rows.append(Row(prompt, {}, decoding, limit, tally, decoding.draws(number, limit)))
     model.eval()
-    with without_update(model.llm):
+    with without_lora(model.llm):
         loop.submit(sorted(rows, key=lambda row: -len(row.prompt)))
         done = 0
         while done < len(rows):

@@ -1,0 +1,105 @@
+"""How far the model, which reads a vector, is from its base LLM, which reads the facts: KL divergence over answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vectalk.evaluation.answers import Slots
+from vectalk.evaluation.questions.base_llm import BaseLlm
+from vectalk.model import ElmModel, Prompt, PromptFormat, collate
+from vectalk.model.linear_kl import linear_kl
+from vectalk.model.linear_loss import head_of
+from vectalk.talk.engine import spaces_of, vectors_of
+
+BATCH = 16  # answers in one forward pass
+
+
+@dataclass(frozen=True)
+class TaughtAnswer:
+    """An answer of the base LLM, and the vectors to compare.
+
+    Attributes:
+        question: the question with its slots.
+        words: the question with the facts in words.
+        answer: what the base LLM answered to `words`.
+        variants: slots to compare, e.g. the right vector and another entity's.
+    """
+
+    question: str
+    words: str
+    answer: str
+    variants: Sequence[Slots]
+
+
+@torch.no_grad()
+def answer_kl(
+    model: ElmModel,
+    prompts: PromptFormat,
+    base: BaseLlm,
+    items: Sequence[TaughtAnswer],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> np.ndarray:
+    """Return KL(base LLM with the facts || model with a vector), summed over the given tokens of each answer.
+
+    Args:
+        model: the model that reads vectors.
+        prompts: turns its questions into prompts.
+        base: the base LLM, which reads words.
+        items: n answers with v vectors each.
+        progress: called with the number of finished answers and the total.
+
+    Returns:
+        [n, v] in nats; NaN for answers that are empty or do not fit the context of the LLM.
+    """
+    divergences = np.full((len(items), len(items[0].variants) if items else 0), np.nan)
+    dims = {space: model.adapter(space).config.vector_dim for space in model.adapters}
+    context = model.language.context or 1 << 30
+    written = {}
+    for place, item in enumerate(items):
+        if item.answer:
+            teacher = base.prompts(item.words, {}, item.answer)
+            student = prompts(item.question, spaces_of(item.variants[0]), item.answer)
+            if max(len(teacher), len(student)) <= context:
+                written[place] = (teacher, student)
+    order = sorted(written, key=lambda place: len(written[place][0]))
+    for start in range(0, len(order), BATCH):
+        places = order[start : start + BATCH]
+        students = [written[place][1] for place in places]
+        with base.active() as teaching:
+            plain = base.same_weights and teaching.language.plain_head
+            head = head_of(teaching.llm.get_output_embeddings()) if plain else None
+            teachers = [written[place][0] for place in places]
+            right = _states(teaching, base.prompts, teachers, [{}] * len(places), {}, head)
+        for variant in range(divergences.shape[1]):
+            vectors = [vectors_of(items[place].variants[variant]) for place in places]
+            states = _states(model, prompts, students, vectors, dims, head)
+            for place, own, taught in zip(places, states, right, strict=True):
+                divergences[place, variant] = float(_divergence(own, taught, head))
+        progress(min(start + BATCH, len(order)), len(order))
+    return divergences
+
+
+def _states(
+    model: ElmModel,
+    prompts: PromptFormat,
+    batch_prompts: Sequence[Prompt],
+    vectors: Sequence[Mapping[str, np.ndarray]],
+    dims: Mapping[str, int],
+    head: tuple[Tensor, Tensor | None] | None,
+) -> tuple[Tensor, ...]:
+    """Return the hidden states, or the logits if there is no head, at the answer's tokens of each prompt."""
+    batch = collate(batch_prompts, vectors, dims, prompts.pad_id).to(model.device)
+    states = model.hidden(batch) if head is not None else model.supervised_logits(batch)
+    return states.split([sum(label >= 0 for label in prompt.labels) for prompt in batch_prompts])
+
+
+def _divergence(own: Tensor, taught: Tensor, head: tuple[Tensor, Tensor | None] | None) -> Tensor:
+    if head is not None:
+        return linear_kl(own, taught, *head)
+    student, teacher = (logits.float().log_softmax(1) for logits in (own, taught))
+    return nn.functional.kl_div(student, teacher, reduction="sum", log_target=True)
