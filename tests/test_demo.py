@@ -204,7 +204,7 @@ def installed(tmp_path: Path, *arguments: str, **environment: str) -> subprocess
 def test_from_a_wheel_the_demo_invents_its_world_and_says_so(tmp_path: Path) -> None:
     done = installed(tmp_path, "demo", "--quick", "--json", "--out", "demo")
     assert done.returncode == 0, done.stderr
-    assert "showing an invented world of islands: the demo's film data are in the folder demo-data" in done.stderr
+    assert "using an invented world of islands: the demo's film data are in the folder demo-data" in done.stderr
     assert {row["space"] for row in json.loads(done.stdout)["metrics"]} == {"island"}
 
 

@@ -76,9 +76,10 @@ class ChatTemplate:
                 except Exception as error:  # a template may raise anything
                     problems.append(str(error).strip() or type(error).__name__)
                     continue
-                if all(message["content"] in text for message in conversation):
+                dropped = [message["role"] for message in conversation if message["content"] not in text]
+                if not dropped:
                     return text, form
-                problems.append("it drops what the user or the assistant says")
+                problems.append(f"it drops the message of the {dropped[0]}")
         roles = ", ".join(message["role"] for message in conversations[0])
         raise ChatTemplateError(f"{self.name} does not accept a conversation ({roles}): {problems[0]}")
 
