@@ -43,10 +43,15 @@ METRICS = {  # metric -> (name, question that the metric answers, how it is meas
         "Does the answer state what the reference text states?",
         "Share of the true values that the answer states, for attributes that the reference text mentions.",
     ),
-    "titles_unknown": (
-        "Invented titles",
+    "names_invented": (
+        "Invented names",
         "Do the titles in the answer exist?",
         "Share of the named titles that are in no space of the corpus. Lower is better.",
+    ),
+    "names_right": (
+        "Right names",
+        "Do the facts allow the titles in the answer?",
+        "Share of the named titles that the facts list for the entity, such as its nearest training entities.",
     ),
     "distinct": (
         "Distinct answers",
@@ -59,7 +64,7 @@ METRICS = {  # metric -> (name, question that the metric answers, how it is meas
         "Mean BLEU-4 of each text against all others; compare it with the reference texts. Lower means more variety.",
     ),
 }
-LOWER_IS_BETTER = ("titles_unknown", "self_bleu")
+LOWER_IS_BETTER = ("names_invented", "self_bleu")
 CONDITIONS = {
     "elm": ("the model", "the model and the right vector"),
     "shuffled": (
