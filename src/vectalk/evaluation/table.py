@@ -16,6 +16,8 @@ NAMES = {
     "names_invented": "invented",
     "names_right": "names",
     "names_per_answer": "named",
+    "titles_unknown": "unknown",  # of evaluations by older versions, as is the next
+    "titles_true": "titles",
     "titles_percentile": "near",
     "sc": "SC",
     "nsc": "nSC",

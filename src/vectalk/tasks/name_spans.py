@@ -14,9 +14,8 @@ CLOSING = {'"': '"', "“": "”", "«": "»", "„": "“", "《": "》", "「"
 _ITALICS = re.compile(r"(?<![*\w])\*(?![*\s])([^*\n]{1,200}?)(?<!\s)\*(?![*\w])")
 _YEAR = re.compile(r" ?\((\d{4})\)")
 # A run of capitalised words before a year, with small words in between: "Lord of the Rings, The".
-_CAPITALISED = re.compile(
-    r"(?:[^\W\d_a-z]|\d)[^\s\"“”«»]*(?:\s+(?:[a-z&-]{1,3}\s+){0,3}(?:[^\W\d_a-z]|\d)[^\s\"“”«»]*)*$"
-)
+_WORD = r"(?:[^\W\d_a-z]|\d)[^\s\"“”«»]*"
+_CAPITALISED = re.compile(rf"{_WORD}(?:\s+(?:[a-z&-]{{1,3}}\s+){{0,3}}{_WORD})*$")
 _ENDS = ".,;:!?…"
 
 
