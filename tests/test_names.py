@@ -170,6 +170,18 @@ def test_rows_of_a_batch_do_not_touch_each_other(kind: PreTrainedTokenizerFast) 
                     row.advance(token)
 
 
+def test_a_ban_on_repetition_does_not_break_a_name(kind: PreTrainedTokenizerFast) -> None:
+    """Where all tokens that continue a name are banned, one of them follows nevertheless."""
+    row = RowNames(titles_of(kind))
+    for token in kind("“Heat", add_special_tokens=False).input_ids:
+        row.advance(token)
+    logits = torch.full((1, len(kind)), -torch.inf)
+    constrain(logits, [row])
+    allowed = row.choice(row.state).ids
+    assert int(logits.argmax()) in allowed
+    assert int(torch.isfinite(logits).sum()) == len(allowed)
+
+
 def test_a_forbidden_token_is_recognised(kind: PreTrainedTokenizerFast) -> None:
     names = titles_of(kind)
     state: State | None = State()

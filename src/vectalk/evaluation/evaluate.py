@@ -22,6 +22,7 @@ from vectalk.evaluation.metrics.distinctness import distinctness
 from vectalk.evaluation.metrics.named import named_titles
 from vectalk.evaluation.metrics.profiles import item_texts, user_behaviour
 from vectalk.evaluation.metrics.recovery import recovery
+from vectalk.evaluation.naming import NAMING, asking, ensure_weights, forces_names
 from vectalk.evaluation.probes.facts import Facts, NotRunError
 from vectalk.evaluation.ratings import find_ratings
 from vectalk.evaluation.records import FORMAT
@@ -36,6 +37,7 @@ from vectalk.readback import CachedEncoder, ReadBack, SameEncoder, TextEncoder, 
 from vectalk.reading.cards import stamp
 from vectalk.space.split import TEST, TRAIN, VALIDATION
 from vectalk.tasks import Corpus, Example, Task
+from vectalk.tasks.naming import naming_sources
 
 
 def evaluate(
@@ -116,6 +118,9 @@ class _Measurement:
         self.encoder = self._encoder()
         kept = AnswerCache(self.out / PARTIAL, self.progress)
         ask = self._asking(self.generator, self.identity, kept)
+        longest = self.settings.max_new_tokens
+        self.notes += ensure_weights(self.generator, self.corpus, self.tasks, longest, self.progress)
+        named = asking(self.generator, kept, self.identity, longest)
         stage1, told = self._first_stage(kept), self._told(kept)
         for task in self.tasks:
             references = list(self.corpus.examples(TRAIN, task.name))
@@ -129,6 +134,7 @@ class _Measurement:
                 self.settings.seed,
                 stage1=stage1,
                 text_llm=told,
+                named=named,
             )
             self._task(task, references, conditions)
         maps = space_maps(self.corpus.spaces, self.tasks, self.facts, self.settings.seed)
@@ -144,7 +150,10 @@ class _Measurement:
 
     def _task(self, task: Task, references: list[Example], conditions: Conditions) -> None:
         texts: dict[str, list[str]] = {}
+        names = forces_names(self.generator) and bool(naming_sources(self.corpus.suite, task))
         for condition in self.settings.chosen:
+            if condition in NAMING and not names:
+                continue
             self.progress(f"{task.name}: {condition}", 0, 1)
             try:
                 texts[condition] = conditions.texts(condition)

@@ -4,7 +4,7 @@ from vectalk.space.checks import SPACE_FILES
 
 LLM_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
 # What a run says of itself.
-CARDS = ("elm.json", "README.md", "tasks.yaml", "config.yaml", "training.jsonl")
+CARDS = ("elm.json", "README.md", "tasks.yaml", "config.yaml", "training.jsonl", "names.json")
 # What was trained: adapters, and a low-rank update or the whole LLM.
 TRAINED = (
     "adapters/*/config.json",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from vectalk.decoding.names.titles import State, TitleNames
 from vectalk.decoding.names.trie import Node
+from vectalk.errors import EngineError
 
 
 class Choice(NamedTuple):
@@ -36,20 +38,30 @@ class RowNames:
 
     Args:
         names: the titles; all answers share them.
-        scores: [T] how well each title fits the vector; minus infinity for a title that may not be named. None where
-            nothing is known of it.
+        scores: [T] how well each title fits the vector; minus infinity for a title that may not be named. A function
+            that returns them is called when they are first needed. None where nothing is known.
         weight: weight of the scores; 0 uses the LLM alone.
         excluded: places of titles that may not be named, such as those of the entities in the question.
     """
 
     def __init__(
-        self, names: TitleNames, scores: np.ndarray | None = None, weight: float = 0.0, excluded: Iterable[int] = ()
+        self,
+        names: TitleNames,
+        scores: np.ndarray | Callable[[], np.ndarray | None] | None = None,
+        weight: float = 0.0,
+        excluded: Iterable[int] = (),
     ) -> None:
         self.names, self.weight, self.state = names, weight, State()
-        self._scores = np.zeros(len(names.titles), np.float32) if scores is None else np.array(scores, np.float32)
-        self._scores[list(excluded)] = -np.inf
+        self._source, self._excluded = scores, list(excluded)
         self._ordered: dict[tuple[int, tuple[int, ...]], np.ndarray] = {}
         self._choices: dict[State, Choice] = {}
+
+    @cached_property
+    def _scores(self) -> np.ndarray:
+        scores = self._source() if callable(self._source) else self._source
+        own = np.zeros(len(self.names.titles), np.float32) if scores is None else np.array(scores, np.float32)
+        own[self._excluded] = -np.inf
+        return own
 
     def choice(self, state: State) -> Choice:
         """Return what may follow a state."""
@@ -62,7 +74,8 @@ class RowNames:
     def advance(self, token: int) -> None:
         """Read the token that was chosen."""
         state = self.names.after(self.state, token)
-        assert state is not None, "a token was chosen that the names forbid"
+        if state is None:
+            raise EngineError(f"token {token} names no title; the LLM's logits are not finite numbers")
         self.state = state
 
     def _within(self, state: State) -> Choice:
@@ -125,7 +138,8 @@ def constrain(logits: Tensor, rows: Sequence[RowNames | None], states: Sequence[
         places = torch.from_numpy(np.repeat([place for place, _ in choices], sizes)).to(logits.device)
         ids = torch.from_numpy(np.concatenate([choice.ids for _, choice in choices])).to(logits.device)
         gains = torch.from_numpy(np.concatenate([choice.gains for _, choice in choices])).to(logits)
-        values = logits[places, ids] + gains
-        if only:
+        values = logits[places, ids]
+        if only:  # one of these must follow, even where a ban on repetition forbids all of them
+            values = values.clamp_min(torch.finfo(logits.dtype).min / 2)
             logits[torch.tensor([place for place, _ in choices], device=logits.device)] = -torch.inf
-        logits[places, ids] = values
+        logits[places, ids] = values + gains
