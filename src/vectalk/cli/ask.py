@@ -23,6 +23,7 @@ from vectalk.cli.common import (
     heartbeat,
     pairs,
 )
+from vectalk.cli.name_options import Names, NamesWeight, show_mentions
 
 if TYPE_CHECKING:
     from vectalk.talk import ELM, Answer
@@ -45,6 +46,8 @@ def ask(
     stop: Annotated[
         list[str] | None, typer.Option("--stop", help="Text that ends the answer; may be repeated.")
     ] = None,
+    names: Names = "force",
+    names_weight: NamesWeight = None,
     strict: Annotated[
         bool,
         typer.Option("--strict", help="Do not answer if a vector is out of distribution; the exit code is then 3."),
@@ -86,6 +89,8 @@ def ask(
         "temperature": temperature,
         "top_p": top_p,
         "beams": beams,
+        "names": names,
+        "names_weight": names_weight,
         "seed": seed,
         "stop": tuple(stop or ()),
     }
@@ -123,6 +128,7 @@ def _grounds(elm: "ELM", answer: "Answer") -> None:
             if err.is_terminal:
                 err.print(colored(answer, slot), soft_wrap=True)
             err.print(f"  {{{slot}}} calls for (nats): {told(answer, slot)}", markup=False, style="dim", soft_wrap=True)
+    show_mentions(answer.mentions)
     if answer.consistency is not None:
         err.print(f"\nreads back with cosine {answer.consistency:.3f} to its vector", style="dim")
     others = elm.trained_wordings(answer.question)

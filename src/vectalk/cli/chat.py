@@ -1,7 +1,7 @@
 """`vectalk chat`."""
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -23,6 +23,7 @@ from vectalk.cli.common import (
     out,
     pairs,
 )
+from vectalk.cli.name_options import Names, NamesWeight
 from vectalk.errors import VectalkError
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def chat(
     max_new_tokens: MaxNewTokens = 128,
     temperature: Temperature = 0.0,
     top_p: TopP = 1.0,
+    names: Names = "force",
+    names_weight: NamesWeight = None,
     trust_encoder: TrustEncoder = False,
     seed: Seed = 0,
     device: Device = "auto",
@@ -53,7 +56,8 @@ def chat(
     from vectalk.talk import ELM
     from vectalk.talk.chat import Chat
 
-    settings = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
+    settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p}
+    settings |= {"names": names, "names_weight": names_weight, "seed": seed}
     elm = ELM.from_pretrained(
         run, spaces=pairs(space or [], "--space"), llm=llm, device=device, trust_encoder=trust_encoder
     )

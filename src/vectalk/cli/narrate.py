@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +24,7 @@ from vectalk.cli.common import (
     pairs,
     progress,
 )
+from vectalk.cli.name_options import Names, NamesWeight
 
 app = typer.Typer(add_completion=False)
 
@@ -47,6 +49,8 @@ def narrate(
     max_new_tokens: MaxNewTokens = 128,
     temperature: Temperature = 0.0,
     top_p: TopP = 1.0,
+    names: Names = "force",
+    names_weight: NamesWeight = None,
     ray: Annotated[
         bool,
         typer.Option(
@@ -79,6 +83,7 @@ def narrate(
 
     load: dict[str, Any] = {"spaces": pairs(moved or [], "--space"), "llm": llm, "device": device}
     decoding = Decoding(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
+    decoding = replace(decoding, names=names, names_weight=names_weight)
     what: dict[str, Any] = {"task": task, "question": question, "name": read_as, "rows": rows, "decoding": decoding}
     write: Callable[..., dict[str, Any]]
     if ray:
