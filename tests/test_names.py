@@ -1,5 +1,7 @@
 """Within quotation marks, tokens walk a trie of titles: whatever the logits, only titles that exist are named."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -119,6 +121,37 @@ def test_titles_below_the_excluded_are_dead_ends(kind: PreTrainedTokenizerFast) 
     for seed in range(3):
         named = names_in(write(kind, RowNames(names, excluded=excluded), seed, steps=400))
         assert sorted(named) == ["Aliens", "Heat (1995)"]
+
+
+def test_outside_of_quotation_marks_nothing_looks_like_a_name(kind: PreTrainedTokenizerFast) -> None:
+    """After a closing mark, no other title goes on: no closing mark without an opening one, and no year in brackets."""
+    names, rng = titles_of(kind), np.random.default_rng(2)
+    likely = [n for n, piece in enumerate(names.tokens.pieces) if piece and set(piece) & {*b"(0123456789)", 0x9D}]
+    for _ in range(4):
+        row, ids = RowNames(names), []
+        for _ in range(300):
+            logits = torch.from_numpy(rng.standard_normal((1, len(kind))))
+            logits[0, likely] += 4.0
+            logits[0, kind.eos_token_id] = -torch.inf
+            constrain(logits, [row])
+            ids.append(int(logits.argmax()))
+            row.advance(ids[-1])
+        outside = str(kind.decode(ids))
+        for title in names_in(outside):
+            outside = outside.replace(f'"{title}"', "").replace(f"“{title}”", "")
+        outside = re.split('["“]', outside)[0]  # the last name may lack its end
+        assert "(" in outside
+        assert "”" not in outside
+        assert not re.search(r"\(\d{4}\)", outside)
+
+
+def test_without_years_in_titles_years_in_brackets_are_free(kind: PreTrainedTokenizerFast) -> None:
+    text = "Made long ago (1979)."
+    for titles, allowed in ((["Alien", "Heat"], True), (["Alien (1979)", "Heat (1995)"], False)):
+        names, state = titles_of(kind, titles), State()
+        for token in kind(text, add_special_tokens=False).input_ids:
+            state = state and names.after(state, token)
+        assert (state is not None) == allowed
 
 
 def test_without_titles_no_mark_is_opened(kind: PreTrainedTokenizerFast) -> None:

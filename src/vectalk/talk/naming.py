@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from vectalk.space.titles import closest
 from vectalk.talk.catalogue import MOST_TITLES, Catalogue
 from vectalk.talk.engine import Engine, Progress, Slots, TransformersEngine
 from vectalk.tasks.name_spans import TitleIndex, name_spans
-from vectalk.tasks.naming import naming_sources, naming_task
+from vectalk.tasks.naming import naming_sources
 from vectalk.tasks.suite import Suite, Task
 
 WEIGHT = 4.0  # of the similarity, for runs that store no weight of their own
@@ -39,12 +39,22 @@ class Naming:
         self._tokens: dict[int, TokenBytes | None] = {}
         self._making = threading.RLock()
 
+    @cached_property
+    def _tasks(self) -> dict[str, Task]:
+        """Wording -> its task, for the tasks that name entities."""
+        return {
+            wording: task
+            for task in reversed(self.suite.tasks)  # of several tasks with one wording, the first counts
+            if naming_sources(self.suite, task)
+            for wording in task.prompts
+        }
+
     def catalogue(self, question: str) -> Catalogue | None:
         """Return the titles that an answer may name; None where the question is no wording of a task that names some.
 
         It is None too where a named space has more than MOST_TITLES training entities.
         """
-        task = naming_task(self.suite, question)
+        task = self._tasks.get(question)
         if task is None:
             return None
         with self._making:
@@ -60,7 +70,7 @@ class Naming:
         """Return the weight of the similarity: of the settings, else of the run."""
         if decoding.names_weight is not None:
             return decoding.names_weight
-        task = naming_task(self.suite, question)
+        task = self._tasks.get(question)
         return WEIGHT if task is None else self.weights.get(task.name, WEIGHT)
 
     def how(self, engine: Engine, question: str, decoding: Decoding) -> str:

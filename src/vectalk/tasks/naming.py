@@ -40,14 +40,6 @@ def naming_sources(suite: Suite, task: Task) -> list[NamingSource]:
     return list(sources)
 
 
-def naming_task(suite: Suite, question: str) -> Task | None:
-    """Return the task that names entities and has this wording; None where there is none."""
-    for task in suite.tasks:
-        if question in task.prompts:
-            return task if naming_sources(suite, task) else None
-    return None
-
-
 def listed_titles(
     task: Task, readers: Mapping[str, Mapping[str, AttributeReader]], rows: Mapping[str, np.ndarray]
 ) -> list[set[str]]:

@@ -55,6 +55,7 @@ class RowNames:
         self._source, self._excluded = scores, list(excluded)
         self._ordered: dict[tuple[int, tuple[int, ...]], np.ndarray] = {}
         self._choices: dict[State, Choice] = {}
+        self._last: tuple[State, Choice] | None = None
 
     @cached_property
     def _scores(self) -> np.ndarray:
@@ -65,10 +66,13 @@ class RowNames:
 
     def choice(self, state: State) -> Choice:
         """Return what may follow a state."""
+        if self._last is not None and self._last[0] is state:  # most tokens outside of names change nothing
+            return self._last[1]
         if state not in self._choices:
             if len(self._choices) > 64:  # several states are needed at once only by beams
                 self._choices.clear()
             self._choices[state] = self._outside(state) if state.quote < 0 else self._within(state)
+        self._last = (state, self._choices[state])
         return self._choices[state]
 
     def advance(self, token: int) -> None:
@@ -79,8 +83,10 @@ class RowNames:
         self.state = state
 
     def _within(self, state: State) -> Choice:
-        scores = self._values(state.quote, state.used)
         steps = self.names.tries[state.quote].steps(state.node)
+        if len(steps.ids) == 1:  # the best title below stays the best
+            return Choice(True, steps.ids, np.zeros(1, np.float32))
+        scores = self._values(state.quote, state.used)
         gains = self._gains(scores, steps.bounds, state.node)
         alive = np.isfinite(gains)
         return Choice(True, steps.ids[alive], gains[alive])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -43,7 +43,7 @@ class NameTrie:
     Args:
         names: the names, without the closing mark.
         closing: the closing quotation mark.
-        opening: marks that may not follow within the token that closes a name.
+        may_follow: whether the token that closes a name may have these bytes after the mark.
         tokens: bytes of the tokens.
 
     Attributes:
@@ -51,8 +51,10 @@ class NameTrie:
         order: place of each of them in the argument `names`.
     """
 
-    def __init__(self, names: Sequence[str], closing: str, opening: Sequence[bytes], tokens: TokenBytes) -> None:
-        self.tokens, self.opening = tokens, tuple(opening)
+    def __init__(
+        self, names: Sequence[str], closing: str, may_follow: Callable[[bytes], bool], tokens: TokenBytes
+    ) -> None:
+        self.tokens, self.may_follow = tokens, may_follow
         self.names: list[bytes] = []
         order: list[int] = []
         for name, place in sorted((f"{name}{closing}".encode(), place) for place, name in enumerate(names)):
@@ -115,9 +117,9 @@ class NameTrie:
         return Steps(table[:, 2].copy(), table[:, :2].ravel())
 
     def _ending(self, rest: bytes) -> list[int]:
-        """Return the tokens that complete a name with its last bytes and go on without an opening mark."""
+        """Return the tokens that complete a name with its last bytes and go on."""
         if rest not in self._ends:
             longer = (piece for piece in self.tokens.longer_than(rest) if self.tokens.usable(piece))
-            plain = (piece for piece in longer if not any(mark in piece[len(rest) :] for mark in self.opening))
-            self._ends[rest] = [token for piece in plain for token in self.tokens.ids[piece]]
+            allowed = (piece for piece in longer if self.may_follow(piece[len(rest) :]))
+            self._ends[rest] = [token for piece in allowed for token in self.tokens.ids[piece]]
         return self._ends[rest]
