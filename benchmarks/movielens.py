@@ -180,7 +180,7 @@ def figures(evaluations: list[list[dict[str, Any]]], prefix: str, bars: bool) ->
     figures of their own; `mean` is the mean over all of them.
     """
     found: dict[str, float] = {}
-    kept = ("recovery", "sc", "nsc", "recall@10", "bc_", "claims_precision", "titles_unknown")
+    kept = ("recovery", "sc", "nsc", "recall@10", "bc_", "claims_precision", "names_invented")
     shown = ("elm", "shuffled", "copy_text", "probe_text", "factors")
     own = dict.fromkeys(row["task"] for row in evaluations[0])
     if len(own) > DETAILED:

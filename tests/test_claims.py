@@ -124,12 +124,12 @@ def test_titles(corpus: Corpus, facts: Facts) -> None:
         "majority": ["Like none."] * here.n,
     }
     figures = list(named_titles(given(corpus, "summary", **texts), facts))
-    assert value(figures, "titles_unknown", "own_text") == 0.0
-    assert value(figures, "titles_unknown", "mean") == pytest.approx(0.5, abs=0.02)
-    assert value(figures, "titles_unknown", "majority") is None
-    assert value(figures, "titles_true", "own_text") == 1.0
-    assert value(figures, "titles_true", "elm") == 1.0
-    assert value(figures, "titles_true", "shuffled") == 0.0
+    assert value(figures, "names_invented", "own_text") == 0.0
+    assert value(figures, "names_invented", "mean") == pytest.approx(0.5, abs=0.02)
+    assert value(figures, "names_invented", "majority") is None
+    assert value(figures, "names_right", "own_text") == 1.0
+    assert value(figures, "names_right", "elm") == 1.0
+    assert value(figures, "names_right", "shuffled") == 0.0
     assert value(figures, "titles_percentile", "elm") == pytest.approx(100, abs=1)
     assert value(figures, "titles_percentile", "shuffled") == pytest.approx(0, abs=10)
     assert value(figures, "titles_percentile", "gaussian") == pytest.approx(50, abs=15)
@@ -139,7 +139,7 @@ def test_the_title_that_was_asked_about_does_not_count(corpus: Corpus, facts: Fa
     here = given(corpus, "summary")
     titles = [corpus.spaces["film"].title(int(row)) for row in here.rows("film")]
     figures = list(named_titles(given(corpus, "summary", elm=[f"“{t}” and “No Such”." for t in titles]), facts))
-    assert value(figures, "titles_unknown", "elm") == 1.0
+    assert value(figures, "names_invented", "elm") == 1.0
 
 
 def test_tasks_whose_references_name_no_titles_are_left_out(corpus: Corpus, facts: Facts) -> None:

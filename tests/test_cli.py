@@ -384,6 +384,7 @@ def test_the_command_itself(asked: list[str]) -> None:
     done = subprocess.run([vectalk, *asked, "--bind", "island=7", "--json", "--quiet"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     keys = {"text", "question", "slots", "settings", "finished", "influence", "abstained", "consistency", "cut"}
+    keys.add("mentions")
     assert set(json.loads(done.stdout)) == keys
     done = forked.run(*asked)
     assert (done.returncode, done.stdout) == (2, "")

@@ -141,7 +141,7 @@ def test_what_references_say_beside_titles_is_no_title(film_run) -> None:
     found = {
         metric: figure for metric, condition, figure in named_titles(texts, Facts(corpus, 0)) if condition == "elm"
     }
-    assert found["titles_unknown"].value == 0.0
+    assert found["names_invented"].value == 0.0
 
 
 def test_whoever_likes_films_is_folded_in_like_a_viewer_of_the_factorisation() -> None:

@@ -132,7 +132,7 @@ def test_a_folder_of_something_else_is_left_alone(elm: ELM, tmp_path: Path) -> N
     for options, what in (
         ({"decoding": Decoding(max_new_tokens=9)}, "decoding"),
         ({"rows": 100}, "parts, rows_per_part"),
-        ({"task": None, "question": "Who should visit {island}?"}, "question"),
+        ({"task": None, "question": "Who should visit {island}?"}, "question, decoding"),
     ):
         with pytest.raises(EngineError, match=f"something else: its {what} differ"):
             narrate(small(elm, tmp_path / "out", **{"rows": 200, **options}))

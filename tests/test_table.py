@@ -8,7 +8,7 @@ from rich.console import Console
 from vectalk.evaluation import table
 
 ATTRIBUTES = ("genres", "decade", "audience", "reception", "agreement")
-PLAIN = ("recovery", "claims_precision", "claims_recall", "titles_unknown", "titles_percentile")
+PLAIN = ("recovery", "claims_precision", "claims_recall", "names_invented", "titles_percentile")
 METRICS = (*(f"recovery/{name}" for name in ATTRIBUTES), *PLAIN, "sc", "nsc", "recall@10", "bc_auc", "bc_spearman")
 CONDITIONS = ("elm", "shuffled", "mean", "gaussian", "majority", "copy_text", "vote_text", "probe_text", "own_text")
 

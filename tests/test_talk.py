@@ -134,6 +134,8 @@ def test_settings_say_what_produced_it(elm: ELM, run: Run, title: str) -> None:
         "run": str(run.path),
         "llm": run.card.llm.name,
         "trained": "full",
+        "names": "link",
+        "names_weight": None,
     }
 
 
@@ -142,7 +144,7 @@ def test_an_answer_is_plain_values(elm: ELM, title: str) -> None:
     values = json.loads(json.dumps(answer.to_dict()))
     assert set(values) == {
         *("text", "question", "slots", "settings", "finished"),
-        *("influence", "consistency", "abstained", "cut"),
+        *("influence", "consistency", "abstained", "cut", "mentions"),
     }
     assert values["text"] == answer.text
     assert values["slots"]["b"]["support"]["sources"] == list(answer.slots["b"].support.sources)

@@ -30,6 +30,7 @@ from vectalk.cli.decoding_options import (
     TopK,
     TopP,
 )
+from vectalk.cli.name_options import Names, NamesWeight, show_mentions
 
 if TYPE_CHECKING:
     from vectalk.talk import ELM, Answer
@@ -57,6 +58,8 @@ def ask(
     stop: Annotated[
         list[str] | None, typer.Option("--stop", help="Text at which the answer ends; may be repeated.")
     ] = None,
+    names: Names = "force",
+    names_weight: NamesWeight = None,
     strict: Annotated[
         bool,
         typer.Option("--strict", help="Do not answer if a vector is out of distribution; the exit code is then 3."),
@@ -104,6 +107,8 @@ def ask(
         "repetition_penalty": repetition_penalty,
         "no_repeat_ngram_size": no_repeat_ngram_size,
         "beams": beams,
+        "names": names,
+        "names_weight": names_weight,
         "seed": seed,
         "stop": tuple(stop or ()),
     }
@@ -142,6 +147,7 @@ def _show_report(elm: "ELM", answer: "Answer") -> None:
                 err.print(colored(answer, slot), soft_wrap=True)
             tokens = strongest_tokens(answer, slot)
             err.print(f"  most influenced by {{{slot}}} (nats): {tokens}", markup=False, style="dim", soft_wrap=True)
+    show_mentions(answer.mentions)
     if answer.consistency is not None:
         err.print(f"\ncosine between the read-back of the answer and the vector: {answer.consistency:.3f}", style="dim")
     others = elm.trained_wordings(answer.question)

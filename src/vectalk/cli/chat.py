@@ -31,6 +31,7 @@ from vectalk.cli.decoding_options import (
     TopP,
     without_none,
 )
+from vectalk.cli.name_options import Names, NamesWeight
 from vectalk.errors import VectalkError
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def chat(
     min_p: MinP = None,
     repetition_penalty: RepetitionPenalty = None,
     no_repeat_ngram_size: NoRepeatNgramSize = None,
+    names: Names = "force",
+    names_weight: NamesWeight = None,
     trust_encoder: TrustEncoder = False,
     seed: Seed = 0,
     device: Device = "auto",
@@ -75,6 +78,8 @@ def chat(
         min_p=min_p,
         repetition_penalty=repetition_penalty,
         no_repeat_ngram_size=no_repeat_ngram_size,
+        names=names,
+        names_weight=names_weight,
         seed=seed,
     )
     elm = ELM.from_pretrained(

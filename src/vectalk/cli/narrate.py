@@ -30,6 +30,7 @@ from vectalk.cli.decoding_options import (
     TopP,
     without_none,
 )
+from vectalk.cli.name_options import Names, NamesWeight
 
 app = typer.Typer(add_completion=False)
 
@@ -62,6 +63,8 @@ def narrate(
     min_p: MinP = None,
     repetition_penalty: RepetitionPenalty = None,
     no_repeat_ngram_size: NoRepeatNgramSize = None,
+    names: Names = "force",
+    names_weight: NamesWeight = None,
     ray: Annotated[
         bool,
         typer.Option(
@@ -103,6 +106,8 @@ def narrate(
         min_p=min_p,
         repetition_penalty=repetition_penalty,
         no_repeat_ngram_size=no_repeat_ngram_size,
+        names=names,
+        names_weight=names_weight,
         seed=seed,
     )
     decoding = Decoding.of(settings)

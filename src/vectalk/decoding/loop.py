@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from vectalk.decoding.decoder import Decoder, Vectors
+from vectalk.decoding.names import RowNames, constrain
 from vectalk.decoding.processing import process
 from vectalk.decoding.sampling import choose, precise
 from vectalk.decoding.settings import Decoding
@@ -41,6 +42,7 @@ class Row:
         tally: progress of the caller's rows.
         draws: random numbers [limit] for sampling; None when greedy.
         text: decodes the tokens to text; None unless the caller streams or there is a stop text.
+        names: the titles that the answer may name; None without a constraint, and after the end.
         ids: tokens so far, without the end token.
         pieces: text that the caller has not fetched yet.
         done: whether decoding of the row has ended.
@@ -54,6 +56,7 @@ class Row:
     tally: Tally
     draws: np.ndarray | None = None
     text: TextStream | None = None
+    names: RowNames | None = None
     ids: list[int] = field(default_factory=list)
     pieces: deque[str] = field(default_factory=deque)
     done: bool = False
@@ -64,6 +67,8 @@ class Row:
         self.finished = token in stops
         if not self.finished:
             self.ids.append(token)
+            if self.names is not None:
+                self.names.advance(token)
             if self.text is not None:
                 self._add_piece(self.text.push(token))
                 self.finished = self.text.stopped
@@ -75,7 +80,7 @@ class Row:
     def end(self) -> None:
         """Mark the row as done."""
         self.tally.done += not self.done
-        self.done = True
+        self.done, self.names = True, None  # its scores of all titles take memory
 
     def _add_piece(self, piece: str) -> None:
         if piece:
@@ -194,6 +199,7 @@ class DecodeLoop:
         """Choose the next token of the active rows from `start` on."""
         rows = self._active[start:]
         logits = process(logits, rows)
+        constrain(logits, [row.names for row in rows])
         if all(row.decoding.greedy for row in rows):
             tokens = logits.argmax(-1)
         else:

@@ -11,6 +11,8 @@ import numpy as np
 
 from vectalk.errors import PromptError
 
+NAMES = ("force", "link", "off")
+
 
 @dataclass(frozen=True)
 class Decoding:
@@ -29,6 +31,10 @@ class Decoding:
         beams: beams of beam search; 1 for no beam search.
         seed: seed of the sampling; the random numbers of an answer do not depend on the other answers.
         stop: texts that end an answer; they are not part of it.
+        names: `force`: in tasks that name entities, only titles that exist can be written in quotation marks. `link`:
+            any title can be written; the answer reports which of them exist. `off`: names are not looked at.
+        names_weight: how much the similarity of a title to the vector counts beside the LLM's log-probability, where
+            names are forced; 0 is the LLM alone. None is the weight of the run.
     """
 
     max_new_tokens: int = 128
@@ -41,6 +47,8 @@ class Decoding:
     beams: int = 1
     seed: int = 0
     stop: tuple[str, ...] = ()
+    names: str = "force"
+    names_weight: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stop", (self.stop,) if isinstance(self.stop, str) else tuple(self.stop))
@@ -63,6 +71,12 @@ class Decoding:
             "beams": (self.beams, 1 <= self.beams <= 64, "1 to 64"),
             "seed": (self.seed, self.seed >= 0, "0 or more"),
             "stop": (list(self.stop), all(isinstance(s, str) and s for s in self.stop), "texts that are not empty"),
+            "names": (self.names, self.names in NAMES, f"one of {', '.join(NAMES)}"),
+            "names_weight": (
+                self.names_weight,
+                self.names_weight is None or 0.0 <= self.names_weight < inf,
+                "0 (the LLM alone) or more, or None (the weight of the run)",
+            ),
         }
         for name, (value, right, allowed) in wrong.items():
             if not right:
@@ -118,8 +132,10 @@ class Generated(NamedTuple):
         text: the answer.
         finished: whether an end token or a stop text ended it.
         ids: its tokens, without the end token.
+        replaced: names that were replaced afterwards because they do not exist: (as written, title in the text).
     """
 
     text: str
     finished: bool
     ids: tuple[int, ...] = ()
+    replaced: tuple[tuple[str, str], ...] = ()

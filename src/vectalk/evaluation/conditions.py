@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from vectalk.errors import EvaluationError
 from vectalk.evaluation.answers import Ask, Slots
+from vectalk.evaluation.naming import NAMING
 from vectalk.evaluation.probes.facts import Facts, NotRunError
 from vectalk.evaluation.text_llm import TextLLM
 from vectalk.space import VectorSpace
@@ -25,6 +26,7 @@ CONDITIONS = (
     "vote_text",
     "probe_text",
     "own_text",
+    *NAMING,
 )
 EXTRA = ("stage1", "text_llm")  # need the first stage of a run, or another LLM
 ALL = (*CONDITIONS, *EXTRA)
@@ -46,6 +48,7 @@ class Conditions:
         ask: asks the model.
         stage1: asks the model as it was after the first stage, or the reason why that is not possible.
         text_llm: an LLM that reads titles instead of vectors, or the reason why there is none.
+        named: asks the model with other settings of names, by condition.
         seed: seed of the permutation, the random vectors and the choice of words.
     """
 
@@ -61,9 +64,11 @@ class Conditions:
         *,
         stage1: Ask | str = "no first stage was given",
         text_llm: TextLLM | str = "no LLM was given",
+        named: Mapping[str, Ask] | None = None,
     ) -> None:
         self.corpus, self.task, self.examples, self.references = corpus, task, examples, references
         self.facts, self.ask, self.stage1, self.text_llm, self.seed = facts, ask, stage1, text_llm, seed
+        self.named = dict(named or {})
 
     def texts(self, condition: str) -> list[str]:
         """Return one text for each example.
@@ -81,12 +86,15 @@ class Conditions:
             if isinstance(self.text_llm, str):
                 raise NotRunError(self.text_llm)
             return self.text_llm(self.task, self.examples, self.references)
-        ask = self.stage1 if condition == "stage1" else self.ask
+        if condition in NAMING and condition not in self.named:
+            raise NotRunError("the generator takes no settings of names")
+        ask = self.stage1 if condition == "stage1" else self.named.get(condition, self.ask)
         if isinstance(ask, str):
             raise NotRunError(ask)
         vectors: dict[str, Callable[[], list[Slots]]] = {
             "elm": self._right,
             "stage1": self._right,
+            **dict.fromkeys(NAMING, self._right),
             "shuffled": self._shuffled,
             "mean": lambda: self._replaced(lambda space, _: np.tile(space.normalizer.mean, (len(self.examples), 1))),
             "gaussian": lambda: self._replaced(self._gaussian),

@@ -32,6 +32,7 @@ from vectalk.evaluation.metrics.loops import looping
 from vectalk.evaluation.metrics.named import named_titles
 from vectalk.evaluation.metrics.profiles import item_texts, user_behaviour
 from vectalk.evaluation.metrics.recovery import recovery
+from vectalk.evaluation.naming import NAMING, asking, ensure_weights, forces_names
 from vectalk.evaluation.probes.facts import Facts, NotRunError
 from vectalk.evaluation.ratings import find_ratings
 from vectalk.evaluation.records import FORMAT
@@ -46,6 +47,7 @@ from vectalk.readback import CachedEncoder, ReadBack, SameEncoder, TextEncoder, 
 from vectalk.reading.cards import stamp
 from vectalk.space.split import TEST, TRAIN, VALIDATION
 from vectalk.tasks import Corpus, Example, Task
+from vectalk.tasks.naming import naming_sources
 
 
 def evaluate(
@@ -127,6 +129,9 @@ class _Measurement:
         self.encoder = self._encoder()
         cache = AnswerCache(self.out / PARTIAL, self.progress)
         ask = self._answers(self.generator, self.identity, cache)
+        options = self.settings.decoding
+        self.notes += ensure_weights(self.generator, self.corpus, self.tasks, options, self.progress)
+        named = asking(self.generator, cache, self.identity, options)
         stage1, text_llm = self._first_stage(cache), self._text_llm(cache)
         for task in self.tasks:
             references = list(self.corpus.examples(TRAIN, task.name))
@@ -140,6 +145,7 @@ class _Measurement:
                 self.settings.seed,
                 stage1=stage1,
                 text_llm=text_llm,
+                named=named,
             )
             self._task(task, references, conditions)
         maps = space_maps(self.corpus.spaces, self.tasks, self.facts, self.settings.seed)
@@ -155,7 +161,10 @@ class _Measurement:
 
     def _task(self, task: Task, references: list[Example], conditions: Conditions) -> None:
         texts: dict[str, list[str]] = {}
+        names = forces_names(self.generator) and bool(naming_sources(self.corpus.suite, task))
         for condition in self.settings.chosen:
+            if condition in NAMING and not names:
+                continue
             self.progress(f"{task.name}: {condition}", 0, 1)
             try:
                 texts[condition] = conditions.texts(condition)

@@ -13,7 +13,10 @@ NAMES = {
     "recovery": "all",
     "claims_precision": "true",
     "claims_recall": "told",
-    "titles_unknown": "unknown",
+    "names_invented": "invented",
+    "names_right": "names",
+    "names_per_answer": "named",
+    "titles_unknown": "unknown",  # of evaluations by older versions, as is the next
     "titles_true": "titles",
     "titles_percentile": "near",
     "sc": "SC",
@@ -41,9 +44,13 @@ SHORT = {
     "text_llm": "told",
     "popularity": "pop.",
     "factors": "fact.",
+    "trie_only": "trie",
+    "knn_names": "knn",
+    "free_names": "free",
 }
 MODEL = "elm"
 VALUES = "probe"  # scored by its values, not by texts
+SOME_TASKS = ("trie_only", "knn_names", "free_names")  # measured only on tasks that name entities
 GAP = "score_minus_majority/"  # + attribute, of the probe: the denominator of recovery
 UNSURE = "*"  # marks attributes that are not in the mean of recovery
 NOTE = f"{UNSURE} not in `all`: here the probe is not significantly better than the majority baseline."
@@ -167,7 +174,7 @@ def summary(rows: Sequence[Metric]) -> dict[str, dict[str, dict[str, Metric]]]:
     """
     figures: dict[str, dict[str, dict[str, Metric]]] = {}
     for metric in SUMMARY:
-        of_metric = [r for r in rows if r["metric"] == metric and r["condition"] != VALUES]
+        of_metric = [r for r in rows if r["metric"] == metric and r["condition"] not in (VALUES, *SOME_TASKS)]
         tasks = {t: {r["condition"]: r for r in of_metric if r["task"] == t} for t in dict.fromkeys(_tasks(of_metric))}
         conditions = dict.fromkeys(r["condition"] for r in of_metric)
         whole = [t for t in tasks.values() if all(t.get(c, MISSING)["value"] is not None for c in conditions)]

@@ -4,7 +4,7 @@ from vectalk.space.checks import SPACE_FILES
 
 LLM_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
 # Cards, settings and log of a run.
-CARDS = ("elm.json", "README.md", "tasks.yaml", "config.yaml", "training.jsonl", "decoding.json")
+CARDS = ("elm.json", "README.md", "tasks.yaml", "config.yaml", "training.jsonl", "decoding.json", "names.json")
 # Trained weights: adapters, and a low-rank update or a fully fine-tuned LLM.
 TRAINED = (
     "adapters/*/config.json",

@@ -29,15 +29,12 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "function_call": ("none", "auto"),
     "logit_bias": ({},),
     "logprobs": (False,),
-    "min_p": (0,),
     "modalities": (["text"],),
     "n": (1,),
     "presence_penalty": (0,),
-    "repetition_penalty": (1,),
     "response_format": ({"type": "text"},),
     "tool_choice": ("none", "auto"),
     "tools": ([],),
-    "top_k": (0, -1),
     "top_logprobs": (0,),
 }
 
@@ -64,6 +61,12 @@ class ChatRequest(Body):
     max_completion_tokens: int | None = Field(None, ge=1, description="The same; takes precedence.")
     temperature: float | None = Field(None, ge=0, le=2, description="0 (default) takes the most likely token.")
     top_p: float | None = Field(None, gt=0, le=1)
+    top_k: int | None = Field(None, ge=-1, description="Sample from so many likeliest tokens; 0 or -1 for all.")
+    min_p: float | None = Field(None, ge=0, le=1)
+    repetition_penalty: float | None = Field(None, gt=0, le=100, description="1 is none; default: that of the run.")
+    no_repeat_ngram_size: int | None = Field(None, ge=0, description="0 is no limit; default: that of the run.")
+    names: Literal["force", "link", "off"] | None = Field(None, description="Whether names must exist.")
+    names_weight: float | None = Field(None, ge=0, description="Weight of the vector when a name is chosen.")
     seed: int | None = Field(None, ge=0, lt=1 << 63, description="Seed of the sampling; drawn where omitted.")
     stop: str | list[str] | None = Field(None, description="At most 4 texts that end the answer.")
     stream: bool | None = False
@@ -88,7 +91,7 @@ class ChatRequest(Body):
             raise ApiError(400, message, param=name, code="unsupported_parameter")
 
     def decoding(self, limits: Limits) -> dict[str, Any]:
-        """Return the settings of decoding.
+        """Return the settings of decoding; None for those of the run.
 
         Raises:
             ApiError: a limit of the server is exceeded.
@@ -110,6 +113,12 @@ class ChatRequest(Body):
             "max_new_tokens": tokens,
             "temperature": temperature,
             "top_p": self.top_p or 1.0,
+            "top_k": max(self.top_k or 0, 0),
+            "min_p": self.min_p or 0.0,
+            "repetition_penalty": self.repetition_penalty,
+            "no_repeat_ngram_size": self.no_repeat_ngram_size,
+            "names": self.names,
+            "names_weight": self.names_weight,
             "seed": seed,
             "stop": tuple(stop),
         }

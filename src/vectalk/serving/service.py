@@ -40,7 +40,7 @@ class Service:
     @cached_property
     def writer(self) -> Writer:
         """Writes the answers."""
-        return writer_for(self.elm.engine, self.limits.rows)
+        return writer_for(self.elm.writer, self.limits.rows)
 
     @cached_property
     def gate(self) -> Gate:

@@ -15,7 +15,8 @@ from typing import Protocol
 
 from vectalk.decoding.loop import DecodeLoop, Row
 from vectalk.decoding.settings import Decoding, Generated
-from vectalk.talk.engine import Engine, Slots, TransformersEngine, spaces_of
+from vectalk.talk.engine import Slots, TransformersEngine, spaces_of
+from vectalk.talk.naming import NamingEngine
 
 log = logging.getLogger("vectalk.serve")
 
@@ -81,11 +82,12 @@ class Writer(Protocol):
         ...
 
 
-def writer_for(engine: Engine, rows: int) -> Writer:
+def writer_for(naming_engine: NamingEngine, rows: int) -> Writer:
     """Return the writer of an engine that writes so many answers at once."""
-    if isinstance(engine, TransformersEngine) and engine.shared_loop is not None:
-        return LoopWriter(engine, engine.shared_loop)
-    return ThreadWriter(engine, rows)
+    engine = naming_engine.engine
+    if isinstance(engine, TransformersEngine) and engine.shared_loop is not None and not naming_engine.mends:
+        return LoopWriter(engine, engine.shared_loop, naming_engine)
+    return ThreadWriter(naming_engine, rows)
 
 
 class LoopWriter:
@@ -94,10 +96,11 @@ class LoopWriter:
     Args:
         engine: makes the rows.
         decoding_loop: decodes them; other threads may use it too.
+        naming_engine: knows which titles an answer may name.
     """
 
-    def __init__(self, engine: TransformersEngine, decoding_loop: DecodeLoop) -> None:
-        self.engine, self._decoding_loop = engine, decoding_loop
+    def __init__(self, engine: TransformersEngine, decoding_loop: DecodeLoop, naming_engine: NamingEngine) -> None:
+        self.engine, self._decoding_loop, self._naming_engine = engine, decoding_loop, naming_engine
         self._rows: dict[Writing, Row] = {}
         self._changed = threading.Condition()
         self._closed = False
@@ -106,13 +109,17 @@ class LoopWriter:
 
     async def begin(self, question: str, slots: Slots, decoding: Decoding) -> Writing:
         """Begin an answer."""
-        row = await asyncio.to_thread(self.engine.streamed_row, question, slots, decoding)
+        row = await asyncio.to_thread(self._row, question, slots, decoding)
         writing = Writing(len(row.prompt))
         self._decoding_loop.submit([row], urgent=True)
         with self._changed:
             self._rows[writing] = row
             self._changed.notify()
         return writing
+
+    def _row(self, question: str, slots: Slots, decoding: Decoding) -> Row:
+        (names,) = self._naming_engine.rows([question], [slots], decoding)
+        return self.engine.streamed_row(question, slots, decoding, names)
 
     def cancel(self, writing: Writing) -> None:
         """Free the row of an answer; the next step of the loop runs without it."""
@@ -186,12 +193,12 @@ class ThreadWriter:
     """Writes each answer in a thread of its own.
 
     Args:
-        engine: writes the answers; its `stream` may block.
+        naming_engine: writes the answers; its `stream` may block.
         rows: most answers at once.
     """
 
-    def __init__(self, engine: Engine, rows: int) -> None:
-        self.engine = engine
+    def __init__(self, naming_engine: NamingEngine, rows: int) -> None:
+        self._naming_engine = naming_engine
         self._pool = ThreadPoolExecutor(rows, "vectalk-answer")
         self._stops: dict[Writing, threading.Event] = {}
 
@@ -220,9 +227,10 @@ class ThreadWriter:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _prompt_tokens(self, question: str, slots: Slots) -> int | None:
-        if isinstance(self.engine, TransformersEngine):
-            return len(self.engine.prompt(question, slots))
-        exported = getattr(self.engine, "exported", None)
+        engine = self._naming_engine.engine
+        if isinstance(engine, TransformersEngine):
+            return len(engine.prompt(question, slots))
+        exported = getattr(engine, "exported", None)
         return None if exported is None else len(exported.prompts(question, spaces_of(slots)))
 
     def _write(self, writing: Writing, stop: threading.Event, question: str, slots: Slots, decoding: Decoding) -> None:
@@ -230,7 +238,7 @@ class ThreadWriter:
             if not stop.is_set() and not writing.loop.is_closed():
                 writing.loop.call_soon_threadsafe(writing.feed, text, generated, error)
 
-        stream = self.engine.stream(question, slots, decoding)
+        stream = self._naming_engine.stream(question, slots, decoding)
         try:
             while not stop.is_set():
                 tell(next(stream))

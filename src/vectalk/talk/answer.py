@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from vectalk.display import html_table, to_pandas
 from vectalk.space import Point, Support, VectorSpace
+from vectalk.talk.mentions import Mention
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,6 +77,7 @@ class Answer:
         influence: which tokens depend on which vector; None unless `ask` was called with `influence=True`.
         consistency: cosine between the read-back of the text and the vector; None unless candidates were compared.
         abstained: why there is no text: a strict question is about a vector that is out of distribution.
+        mentions: the names in the text, linked to entities; names that do not exist are marked.
         cut: the limit that cut the text: `max_new_tokens`, or the LLM's `context`, which question and answer share.
     """
 
@@ -88,6 +90,7 @@ class Answer:
     consistency: float | None = None
     abstained: str | None = None
     cut: Literal["max_new_tokens", "context"] | None = None
+    mentions: tuple[Mention, ...] = ()
 
     def _only(self) -> SlotReport:
         if len(self.slots) != 1:
@@ -162,6 +165,15 @@ def to_arrow(answers: Sequence[Answer]) -> pa.Table:
     slot = {"slot": text, "space": text, "source": text, "percentile": number, "verdict": text}
     slot["notes"] = pa.list_(text)
     influence = pa.struct({"slot": text, "values": pa.list_(number)})
+    mention = pa.struct(
+        {
+            "start": pa.int64(),
+            "end": pa.int64(),
+            **dict.fromkeys(("name", "title", "space", "id"), text),
+            "similarity": number,
+            "written": text,
+        }
+    )
     schema = pa.schema(
         {
             "question": text,
@@ -171,6 +183,7 @@ def to_arrow(answers: Sequence[Answer]) -> pa.Table:
             "abstained": text,
             "consistency": number,
             "slots": pa.list_(pa.struct({**slot, "neighbors": pa.list_(near)})),
+            "mentions": pa.list_(mention),
             "tokens": pa.list_(text),
             "influence": pa.list_(influence),
             "settings": text,
@@ -201,6 +214,7 @@ def _row(answer: Answer) -> dict[str, Any]:
         "abstained": answer.abstained,
         "consistency": answer.consistency,
         "slots": slots,
+        "mentions": [asdict(mention) for mention in answer.mentions],
         "tokens": None if influence is None else list(influence.tokens),
         "influence": None
         if influence is None

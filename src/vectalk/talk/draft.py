@@ -47,7 +47,7 @@ class Draft:
         Raises:
             PromptError: slots and bindings do not agree.
         """
-        decoding = Decoding.of(settings)
+        decoding = elm.decoding(**settings)
         points = elm.bind(question, bindings)
         return cls(elm, points, decoding, elm._empty(question, points, decoding, neighbors, strict), influence)
 

@@ -12,30 +12,28 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from vectalk.concepts.shelf import FUNCTIONS
 from vectalk.decoding.defaults import complete, read_defaults
 from vectalk.decoding.settings import Decoding, Generated
 from vectalk.errors import EngineError, PromptError
 from vectalk.model import ElmModel, PromptFormat
 from vectalk.model.hub import push
-from vectalk.model.prompt import check_slots
 from vectalk.model.run import Run
 from vectalk.model.run_copy import copy_run
-from vectalk.readback.shelf import FOLDER, text_function
+from vectalk.readback.shelf import FOLDER
 from vectalk.space import Point, VectorSpace
-from vectalk.space.expression import Function
 from vectalk.talk.answer import Answer, report
+from vectalk.talk.binding import Binder, Bindings
 from vectalk.talk.candidates import Reranker, generate_candidates, keep_nearest, task_of
 from vectalk.talk.engine import Engine, TransformersEngine
 from vectalk.talk.influence import influence as influence_of
+from vectalk.talk.mentions import Linker, Mention
+from vectalk.talk.naming import Naming, NamingEngine
 from vectalk.tasks import Corpus, Task
-from vectalk.tasks.suite import SLOT, Suite, slots_in
-
-Binding = Point | str | np.ndarray | Sequence[float]
-Bindings = Mapping[str, Binding]
+from vectalk.tasks.names_weight import read_weights
+from vectalk.tasks.suite import SLOT, slots_in
 
 
-class ELM:
+class ELM(Binder):
     """A loaded Embedding Language Model that answers questions about vectors.
 
     Args:
@@ -59,10 +57,11 @@ class ELM:
         engine: Engine | None = None,
         trust_encoder: bool = False,
     ) -> None:
-        self.run, self.spaces, self.trust_encoder = run, spaces, trust_encoder
+        super().__init__(run, spaces, trust_encoder)
         self._model, self._prompts = model, prompts
         self.engine: Engine = engine or TransformersEngine(self.model, self.prompts)
         self.defaults = read_defaults(run.path)
+        self._linker = Linker(spaces)
         self._rerankers: dict[tuple[str, str], Reranker] = {}
         self._fitting = threading.Lock()
 
@@ -135,9 +134,15 @@ class ELM:
         return push(self.run, repository, **options)
 
     @cached_property
-    def suite(self) -> Suite:
-        """The tasks that the run was trained on."""
-        return self.run.suite
+    def naming(self) -> Naming:
+        """The titles that answers may name."""
+        weights = {task: one.weight for task, one in read_weights(self.run.path).items()}
+        return Naming(self.suite, self.spaces, weights)
+
+    @property
+    def writer(self) -> NamingEngine:
+        """The engine, with the constraint on names; see `Decoding.names`."""
+        return NamingEngine(self.engine, self.naming)
 
     def trained_wordings(self, question: str) -> list[str]:
         """Return trained wordings with the same number of slots; an empty list where the question is one of them."""
@@ -158,68 +163,6 @@ class ELM:
     def decoding(self, **settings: Any) -> Decoding:
         """Return complete decoding settings; see `vectalk.decoding.defaults.complete` for those that you leave out."""
         return complete(settings, self.defaults, getattr(self.engine, "recommended", None))
-
-    def point(self, slot: str, value: Binding, question: str | None = None) -> Point:
-        """Turn the value bound to a slot into a point of the slot's space.
-
-        Args:
-            slot: name of the slot; a slot with the name of a space takes points of that space.
-            value: a Point, a vector [D], or a title, id or expression; `film:'Alien (1979)'` names the space of
-                a slot that has another name.
-            question: the question; the wording of a task determines the spaces of its slots.
-
-        Returns:
-            A point of one of the run's own spaces.
-
-        Raises:
-            PromptError: the space of the slot is unknown.
-        """
-        if isinstance(value, Point):
-            # Compare fingerprints: the same space may have another name elsewhere.
-            matches = [s for s in self.spaces.values() if s.fingerprint == value.space.fingerprint]
-            if not matches:
-                raise PromptError(
-                    f"slot {{{slot}}}: the point lies in space {value.space.name!r} ({value.space.fingerprint[:12]}), "
-                    f"on which this model was not trained; bind a point of one of its spaces: {self._known()}"
-                )
-            target = self.space_of(slot, question) if len(matches) > 1 else matches[0]
-            return replace(value, space=target)
-        if isinstance(value, str):
-            name, sign, rest = value.partition(":")
-            if sign and name.strip() in self.spaces:
-                return self._parse(self.spaces[name.strip()], rest.strip())
-            return self._parse(self.space_of(slot, question), value)
-        space = self.space_of(slot, question)
-        return Point(np.asarray(value, np.float32), space, f"the vector given for {{{slot}}}")
-
-    def _parse(self, space: VectorSpace, text: str) -> Point:
-        return space.point(text, {**FUNCTIONS, "text": self._text})
-
-    def _text(self, space: VectorSpace, text: Any) -> Point:
-        return self._text_point(space, text)
-
-    @cached_property
-    def _text_point(self) -> Function:
-        return text_function(Path(self.run.path), self.trust_encoder)
-
-    def space_of(self, slot: str, question: str | None) -> VectorSpace:
-        """Return the space of a slot, from the slot's name, from the tasks with this slot, or the run's only space."""
-        if slot in self.spaces:
-            return self.spaces[slot]
-        if len(self.spaces) == 1:
-            return next(iter(self.spaces.values()))
-        tasks = [task for task in self.suite.tasks if slot in task.slots]
-        exact_tasks = [task for task in tasks if question in task.prompts]
-        declared = {task.slots[slot] for task in exact_tasks or tasks}
-        if len(declared) == 1:
-            return self.spaces[declared.pop()]
-        raise PromptError(
-            f"slot {{{slot}}} could belong to any space; name it after a space ({self._known()}), or bind e.g. "
-            f"{next(iter(self.spaces))}:'...'"
-        )
-
-    def _known(self) -> str:
-        return ", ".join(f"{name!r} ({space.fingerprint[:12]})" for name, space in self.spaces.items())
 
     @overload
     def ask(self, question: str, bindings: Bindings | None = None, **settings: Any) -> Answer: ...
@@ -277,13 +220,13 @@ class ELM:
         answered = [i for i, answer in enumerate(answers) if answer.abstained is None]
         texts, slots = [questions[i] for i in answered], [as_slots(points[i]) for i in answered]
         if candidates == 1:
-            for i, text in zip(answered, self.engine.generate(texts, slots, decoding, progress), strict=True):
+            for i, text in zip(answered, self.writer.generate(texts, slots, decoding, progress), strict=True):
                 answers[i] = self._filled(answers[i], points[i], text, influence)
             return answers[0] if single else answers
         rerankers = [
             self.reranker(question, encoder) for question in texts
         ]  # before any answer is written, since fitting may fail
-        candidate_lists = generate_candidates(self.engine, texts, slots, decoding, candidates, progress)
+        candidate_lists = generate_candidates(self.writer, texts, slots, decoding, candidates, progress)
         for i, reranker, drafts in zip(answered, rerankers, candidate_lists, strict=True):
             text, nearness = keep_nearest(reranker, drafts, reranker.about(points[i]))
             complete = self._filled(answers[i], points[i], text, influence)
@@ -322,13 +265,6 @@ class ELM:
         corpus = Corpus.load(self.corpus_path, {name: str(space.path) for name, space in self.spaces.items()})
         return Reranker.fit(corpus, task, encoder, run / FOLDER)
 
-    def bind(self, question: str, bindings: Bindings) -> dict[str, Point]:
-        """Return the point of each slot of a question."""
-        if not isinstance(bindings, Mapping):
-            raise PromptError(f"bindings must map slot names to points, but they are a {type(bindings).__name__}")
-        check_slots(question, bindings)
-        return {slot: self.point(slot, bindings[slot], question) for slot in dict.fromkeys(slots_in(question))}
-
     def stream(
         self,
         question: str,
@@ -344,7 +280,7 @@ class ELM:
         points = self.bind(question, bindings or {})
         answer = self._empty(question, points, decoding, neighbors, strict)
         if answer.abstained is None:
-            text = yield from self.engine.stream(question, as_slots(points), decoding)
+            text = yield from self.writer.stream(question, as_slots(points), decoding)
             answer = self._filled(answer, points, text, influence)
         yield answer
 
@@ -359,7 +295,7 @@ class ELM:
     ) -> list[str]:
         """Answer many questions, texts only, greedily by default; `slots` maps each slot to (space, vector [D])."""
         decoding = self.decoding(max_new_tokens=max_new_tokens, **settings)
-        answers = self.engine.generate(prompts, slots, decoding, progress)
+        answers = self.writer.generate(prompts, slots, decoding, progress)
         return [answer.text for answer in answers]
 
     def _empty(
@@ -371,6 +307,7 @@ class ELM:
             "run": str(self.run.path),
             "llm": self.run.card.llm.name,
             "trained": self.run.card.llm.trained,
+            **self.naming.settings(self.engine, question, decoding),
         }
         slots = {slot: report(point, neighbors) for slot, point in points.items()}
         far = [f"{{{name}}} = {slot.source}: {slot.support}" for name, slot in slots.items() if slot.support.far]
@@ -384,7 +321,14 @@ class ELM:
         cut: Literal["max_new_tokens", "context"] | None = None
         if not generated.finished:
             cut = "max_new_tokens" if reached or not generated.ids else "context"
-        return replace(answer, text=generated.text, finished=generated.finished, influence=token_influence, cut=cut)
+        complete = replace(answer, text=generated.text, finished=generated.finished, cut=cut)
+        return replace(complete, influence=token_influence, mentions=self._mentions(complete, points, generated))
+
+    def _mentions(self, answer: Answer, points: Mapping[str, Point], generated: Generated) -> tuple[Mention, ...]:
+        if answer.settings["names"] == "off":
+            return ()
+        catalogue = self.naming.catalogue(answer.question)
+        return self._linker.mentions(answer.text, as_slots(points), catalogue, generated.replaced)
 
 
 def as_slots(points: Mapping[str, Point]) -> dict[str, tuple[str, np.ndarray]]:

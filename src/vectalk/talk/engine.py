@@ -13,6 +13,8 @@ from transformers import GenerationConfig, LogitsProcessorList
 
 from vectalk.decoding.decoder import Decoder, can_decode
 from vectalk.decoding.loop import DecodeLoop, Row, Tally
+from vectalk.decoding.names import RowNames
+from vectalk.decoding.names.processor import NamesProcessor
 from vectalk.decoding.processing import AnswerPenalties
 from vectalk.decoding.settings import Decoding, Generated
 from vectalk.decoding.text_stream import TextStream
@@ -115,6 +117,7 @@ class TransformersEngine:
         slots: Sequence[Slots],
         decoding: Decoding,
         progress: Progress = lambda done, total: None,
+        names: Sequence[RowNames | None] | None = None,
     ) -> list[Generated]:
         """Answer questions.
 
@@ -123,17 +126,19 @@ class TransformersEngine:
             slots: for each question, slot name -> (space, vector [D]).
             decoding: the settings of decoding.
             progress: called with the number of finished answers and the total.
+            names: for each question the titles that its answer may name; None for all without a constraint.
 
         Returns:
             For each question: the text, whether the model ended it, and its tokens.
         """
         prompts = [self.prompt(question, bindings) for question, bindings in zip(questions, slots, strict=True)]
+        names = list(names or [None] * len(prompts))
         loop = self._sized_loop() if decoding.beams == 1 else None
         if loop is None:
-            return self._by_length(prompts, slots, decoding, progress)
+            return self._by_length(prompts, slots, decoding, progress, names)
         tally = Tally()
         rows = [
-            self._row(prompt, bindings, decoding, number, tally)
+            self._row(prompt, bindings, decoding, number, tally, names[number])
             for number, (prompt, bindings) in enumerate(zip(prompts, slots, strict=True))
         ]
         loop.submit(sorted(rows, key=lambda row: -len(row.prompt)), urgent=len(rows) <= URGENT)
@@ -149,7 +154,9 @@ class TransformersEngine:
             loop.cancel(rows)
         return [self._generated(row) for row in rows]
 
-    def stream(self, question: str, slots: Slots, decoding: Decoding) -> Generator[str, None, Generated]:
+    def stream(
+        self, question: str, slots: Slots, decoding: Decoding, names: RowNames | None = None
+    ) -> Generator[str, None, Generated]:
         """Answer one question: yield the pieces of its text, then return the complete answer."""
         if decoding.beams > 1:
             raise PromptError(
@@ -157,11 +164,11 @@ class TransformersEngine:
             )
         prompt, loop = self.prompt(question, slots), self._sized_loop()
         if loop is None:
-            (answer,) = self._by_length([prompt], [slots], decoding, lambda done, total: None)
+            (answer,) = self._by_length([prompt], [slots], decoding, lambda done, total: None, [names])
             yield answer.text
             return answer
         tally = Tally()
-        row = self._row(prompt, slots, decoding, 0, tally, streamed=True)
+        row = self._row(prompt, slots, decoding, 0, tally, names, streamed=True)
         loop.submit([row], urgent=True)
         try:
             while not row.done or row.pieces:
@@ -181,27 +188,35 @@ class TransformersEngine:
         """The loop that decodes the rows of all callers; None where the model needs transformers' `generate`."""
         return self._sized_loop()
 
-    def streamed_row(self, question: str, slots: Slots, decoding: Decoding) -> Row:
+    def streamed_row(self, question: str, slots: Slots, decoding: Decoding, names: RowNames | None = None) -> Row:
         """Return the row of a question for `shared_loop`, which collects its text in pieces.
 
         Raises:
             PromptError: the question does not fit its slots, or is too long for the LLM.
         """
-        return self._row(self.prompt(question, slots), slots, decoding, 0, Tally(), streamed=True)
+        return self._row(self.prompt(question, slots), slots, decoding, 0, Tally(), names, streamed=True)
 
     def generated(self, row: Row) -> Generated:
         """Return the complete answer of a row whose decoding has ended."""
         return self._generated(row)
 
     def _row(
-        self, prompt: Prompt, slots: Slots, decoding: Decoding, number: int, tally: Tally, streamed: bool = False
+        self,
+        prompt: Prompt,
+        slots: Slots,
+        decoding: Decoding,
+        number: int,
+        tally: Tally,
+        names: RowNames | None = None,
+        *,
+        streamed: bool = False,
     ) -> Row:
         limit = min(decoding.max_new_tokens, (self.model.language.context or 1 << 30) - len(prompt))
         text_stream = TextStream(self.prompts.tokenizer, decoding.stop) if streamed or decoding.stop else None
         vectors = vectors_of(slots)
         # Check the vectors here: an error must reach this caller only, not the other callers of the batch.
         collate([prompt], [vectors], self.dims, self.prompts.pad_id)
-        return Row(prompt, vectors, decoding, limit, tally, decoding.draws(number, limit), text_stream)
+        return Row(prompt, vectors, decoding, limit, tally, decoding.draws(number, limit), text_stream, names)
 
     def _generated(self, row: Row) -> Generated:
         return Generated(self._text(row.ids, row.decoding), row.finished, tuple(row.ids))
@@ -213,7 +228,12 @@ class TransformersEngine:
         return text.strip()
 
     def _by_length(
-        self, prompts: list[Prompt], slots: Sequence[Slots], decoding: Decoding, progress: Progress
+        self,
+        prompts: list[Prompt],
+        slots: Sequence[Slots],
+        decoding: Decoding,
+        progress: Progress,
+        names: Sequence[RowNames | None],
     ) -> list[Generated]:
         """Answer with transformers' `generate`; a batch has prompts of one length, since padding may change answers."""
         answers: dict[int, Generated] = {}
@@ -221,12 +241,17 @@ class TransformersEngine:
         while order:
             batch = [i for i in order[: self.batch_size] if len(prompts[i]) == len(prompts[order[0]])]
             order = order[len(batch) :]
-            answers |= dict(zip(batch, self._generate_batch(prompts, slots, decoding, batch), strict=True))
+            answers |= dict(zip(batch, self._generate_batch(prompts, slots, decoding, batch, names), strict=True))
             progress(len(answers), len(prompts))
         return [answers[i] for i in range(len(prompts))]
 
     def _generate_batch(
-        self, prompts: list[Prompt], slots: Sequence[Slots], decoding: Decoding, numbers: list[int]
+        self,
+        prompts: list[Prompt],
+        slots: Sequence[Slots],
+        decoding: Decoding,
+        numbers: list[int],
+        names: Sequence[RowNames | None],
     ) -> list[Generated]:
         vectors = [vectors_of(slots[i]) for i in numbers]
         batch = collate([prompts[i] for i in numbers], vectors, self.dims, self.prompts.pad_id, side="left")
@@ -244,6 +269,9 @@ class TransformersEngine:
             **sampling,
         )
         processors = LogitsProcessorList([AnswerPenalties(decoding)] if decoding.penalizes else [])
+        own = [names[i] for i in numbers]
+        if any(own):
+            processors.append(NamesProcessor(own, decoding.beams))
         device = self.model.device
         with self._generate_lock, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             # Without a seed for each batch, the same question would get the same answers in every batch.

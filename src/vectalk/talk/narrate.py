@@ -99,7 +99,10 @@ class Job:
             "space": self.space.fingerprint,
             "read_as": self.name,
             "question": self.question,
-            "decoding": self.decoding.settings(),
+            "decoding": {
+                **self.decoding.settings(),
+                **self.elm.naming.settings(self.elm.engine, self.question, self.decoding),
+            },
             "engine": self._engine(),
             "rows": len(self.space),
             "rows_per_part": self.rows,
@@ -279,7 +282,7 @@ def write_part(job: Job, part: int, mark: str, progress: Callable[[int, int], No
         leftover.unlink(missing_ok=True)
     vectors = np.asarray(job.space.vectors[rows.start : rows.stop], np.float32)
     decoding = replace(job.decoding, seed=job.decoding.seed + rows.start)  # each row has its own random numbers
-    answers = job.elm.engine.generate(
+    answers = job.elm.writer.generate(
         [job.question] * len(rows), [{slot: (job.name, vector)} for vector in vectors], decoding, progress
     )
     ids = job.space.column("id")

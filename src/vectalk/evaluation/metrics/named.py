@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from vectalk.evaluation.metrics.bootstrap import mean_of
 from vectalk.evaluation.metrics.claims import STATED, TRUE, ratio
 from vectalk.evaluation.probes.facts import Facts
 from vectalk.evaluation.texts import Figure, TaskTexts
@@ -14,34 +14,39 @@ from vectalk.readback import about_vectors
 from vectalk.space import VectorSpace
 from vectalk.space.neighbors import similarity
 from vectalk.space.split import TRAIN
+from vectalk.tasks.name_spans import TitleIndex, name_spans
+from vectalk.tasks.naming import known_titles, listed_titles
 
-TITLES = ("titles", "neighbors")  # kinds of attributes whose values are titles
 MOST_ROWS = 20_000  # most training entities that a named entity is compared with
-_NAMED = re.compile("“([^”]+)”")
 
 
 def named_titles(task_texts: TaskTexts, facts: Facts) -> Iterator[Figure]:
-    """Check the titles in “quotes” on tasks whose reference texts name titles; titles in the question do not count.
+    """Check the names in the texts on tasks whose reference texts name titles; titles in the question do not count.
 
-    `titles_unknown`: share of the named titles that are in no space of the corpus. `titles_true`: share of the named
-    titles that the facts list for the entity (neighbours, favourites); only on tasks whose reference texts name titles
-    from these lists. `titles_percentile`: percentage of training entities that are less similar to the vector of the
-    question than the named entity; only for named titles of the same space.
+    Names are in quotation marks, in *italics*, or before a year in brackets (see `name_spans`). A name may be another
+    spelling of a title, or lack the year if only one title has that name.
+
+    `names_invented`: share of the names that are no title of any space of the corpus. `names_right`: share of the names
+    that the facts list for the entity (neighbours, favourites); only on tasks whose reference texts name titles from
+    these lists. `names_per_answer`: mean number of names. `titles_percentile`: percentage of training entities that are
+    less similar to the vector of the question than the named entity; only for names of the same space.
     """
     own = [{task_texts.corpus.spaces[s].title(row) for s, row in e.slots.values()} for e in task_texts.examples]
-    references = _named(task_texts.references, own)
+    index = _known_titles(task_texts, facts)
+    references = _named(task_texts.references, own, index)
     if np.mean([bool(titles) for titles in references]) < STATED:
         return
-    named = {condition: _named(texts, own) for condition, texts in task_texts.texts.items()}
+    named = {condition: _named(texts, own, index) for condition, texts in task_texts.texts.items()}
     counts = {condition: np.array([len(titles) for titles in each], float) for condition, each in named.items()}
-    known = _known_titles(task_texts, facts)
-    unknown = {c: np.array([len(titles - known) for titles in each], float) for c, each in named.items()}
-    yield from task_texts.figures("titles_unknown", {c: ratio(unknown[c], counts[c]) for c in named})
-    true = _true_titles(task_texts, facts)
-    correct = sum(len(titles & right) for titles, right in zip(references, true, strict=True))
+    unknown = {c: np.array([sum(t not in index for t in titles) for titles in n], float) for c, n in named.items()}
+    yield from task_texts.figures("names_invented", {c: ratio(unknown[c], counts[c]) for c in named})
+    yield from task_texts.figures("names_per_answer", {c: mean_of(counts[c]) for c in named})
+    rows = {slot: task_texts.rows(slot) for slot in task_texts.task.slots}
+    listed = listed_titles(task_texts.task, facts.teacher.readers, rows)
+    correct = sum(len(titles & right) for titles, right in zip(references, listed, strict=True))
     if correct >= TRUE * sum(map(len, references)):
-        right = {c: np.array([len(a & b) for a, b in zip(each, true, strict=True)], float) for c, each in named.items()}
-        yield from task_texts.figures("titles_true", {c: ratio(right[c], counts[c]) for c in named})
+        right = {c: np.array([len(a & b) for a, b in zip(n, listed, strict=True)], float) for c, n in named.items()}
+        yield from task_texts.figures("names_right", {c: ratio(right[c], counts[c]) for c in named})
     spaces = set(task_texts.task.slots.values())
     if task_texts.task.about is not None and len(spaces) == 1:
         near = _Nearness(task_texts, task_texts.corpus.spaces[spaces.pop()])
@@ -73,32 +78,22 @@ class _Nearness:
         return total, count
 
 
-def _named(texts: Sequence[str], own: Sequence[set[str]]) -> list[set[str]]:
-    return [set(_NAMED.findall(text)) - titles for text, titles in zip(texts, own, strict=True)]
+def _named(texts: Sequence[str], own: Sequence[set[str]], index: TitleIndex) -> list[set[str]]:
+    """Return for each text the titles that it names, and the names that mean no title."""
+    named = []
+    for text, titles in zip(texts, own, strict=True):
+        names = (span.name for span in name_spans(text, index.__contains__))
+        named.append({index.resolve(name) or name for name in names} - titles)
+    return named
 
 
 def _titles(space: VectorSpace) -> list[str]:
     return space.column("title" if "title" in space.column_names else "id").to_pylist()
 
 
-def _known_titles(task_texts: TaskTexts, facts: Facts) -> set[str]:
+def _known_titles(task_texts: TaskTexts, facts: Facts) -> TitleIndex:
     """Return the titles of all entities, and the titles in columns that hold titles."""
-    known = {title for space in task_texts.corpus.spaces.values() for title in _titles(space)}
+    titles = {title: None for space in task_texts.corpus.spaces.values() for title in _titles(space) if title}
     for space in set(task_texts.task.slots.values()):
-        for reader in facts.teacher.readers[space].values():
-            if reader.kind == "titles" and reader.present:
-                known.update(title for row in range(len(reader.space)) for title in reader.value(row) or ())
-    return known
-
-
-def _true_titles(task_texts: TaskTexts, facts: Facts) -> list[set[str]]:
-    """Return for each example the titles that the facts list for its entities."""
-    true: list[set[str]] = [set() for _ in task_texts.examples]
-    for slot, space in task_texts.task.slots.items():
-        rows = task_texts.rows(slot)
-        for reader in facts.teacher.readers[space].values():
-            if reader.kind in TITLES:
-                reader.prepare(rows.tolist())
-                for titles, row in zip(true, rows, strict=True):
-                    titles.update(reader.value(int(row)) or ())
-    return true
+        titles |= dict.fromkeys(sorted(known_titles(list(facts.teacher.readers[space].values()))))
+    return TitleIndex(titles)

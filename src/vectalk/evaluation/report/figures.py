@@ -9,7 +9,8 @@ from vectalk.evaluation.table import left_out
 
 Metric = dict[str, Any]
 MODEL = "elm"
-MAIN = ("sc", "nsc", "recall@10", "bc_auc", "recovery", "claims_precision", "claims_recall", "titles_unknown")
+CLAIMS, NAMES = ("claims_precision", "claims_recall"), ("names_invented", "names_right")
+MAIN = ("sc", "nsc", "recall@10", "bc_auc", "recovery", *CLAIMS, *NAMES)
 HEADLINE = ("sc", "recovery", "bc_auc", "claims_precision")
 BASELINES = ("shuffled", "copy_text", "probe_text")
 WITHOUT_TEXT = ("probe",)  # scored as values, not as texts

@@ -43,10 +43,15 @@ METRICS = {  # metric -> (name, question that the metric answers, how it is meas
         "Does the answer state what the reference text states?",
         "Share of the true values that the answer states, for attributes that the reference text mentions.",
     ),
-    "titles_unknown": (
-        "Invented titles",
+    "names_invented": (
+        "Invented names",
         "Do the titles in the answer exist?",
         "Share of the named titles that are in no space of the corpus. Lower is better.",
+    ),
+    "names_right": (
+        "Right names",
+        "Do the facts allow the titles in the answer?",
+        "Share of the named titles that the facts list for the entity, such as its nearest training entities.",
     ),
     "distinct": (
         "Distinct answers",
@@ -64,7 +69,7 @@ METRICS = {  # metric -> (name, question that the metric answers, how it is meas
         "Share of answers with a phrase three times or more in a row, or a sentence twice. Lower is better.",
     ),
 }
-LOWER_IS_BETTER = ("titles_unknown", "self_bleu", "loops")
+LOWER_IS_BETTER = ("names_invented", "self_bleu", "loops")
 CONDITIONS = {
     "elm": ("the model", "the model and the right vector"),
     "shuffled": (
@@ -90,6 +95,9 @@ CONDITIONS = {
         "reference",
         "the entity's own reference text, written from the facts, not from the vector",
     ),
+    "trie_only": ("names by the LLM", "the model, with names that exist, chosen by the LLM alone"),
+    "knn_names": ("nearest names", "the model, with the names that are most similar to the vector"),
+    "free_names": ("free names", "the model without any constraint on names"),
     "stage1": ("first stage", "the model after the first stage of training"),
     "text_llm": ("LLM with titles", "baseline: a language model that reads titles instead of vectors"),
     "probe": ("values of the probe", "values that the probe reads from the vector, scored without writing a text"),

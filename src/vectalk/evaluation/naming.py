@@ -1,0 +1,94 @@
+"""Conditions of tasks that name entities: other weights of the similarity, and names that are not forced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from vectalk.evaluation.answers import AnswerCache, Answers, Ask, Generator, Progress, Slots
+from vectalk.tasks import Corpus, Task
+from vectalk.tasks.names_weight import ALONE, choose_weights, read_weights, write_weights
+from vectalk.tasks.naming import naming_sources
+
+NAMING: dict[str, dict[str, Any]] = {
+    "trie_only": {"names": "force", "names_weight": 0.0},
+    "knn_names": {"names": "force", "names_weight": ALONE},
+    "free_names": {"names": "off"},
+}
+
+
+class OtherNames:
+    """A generator with other settings of names.
+
+    Args:
+        generator: a generator that takes these settings, such as an `ELM`.
+        settings: `names`, `names_weight`.
+    """
+
+    def __init__(self, generator: Generator, settings: dict[str, Any]) -> None:
+        self.generator, self.spaces, self.settings = generator, generator.spaces, settings
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        slots: Sequence[Slots],
+        *,
+        max_new_tokens: int,
+        progress: Callable[[int, int], None],
+        **settings: Any,
+    ) -> list[str]:
+        """Return one answer for each prompt and the vectors in its slots."""
+        more: dict[str, Any] = {**settings, **self.settings}
+        return self.generator.generate(prompts, slots, max_new_tokens=max_new_tokens, progress=progress, **more)
+
+
+def forces_names(generator: Generator) -> bool:
+    """Return whether a generator takes the settings of names."""
+    return getattr(generator, "naming", None) is not None
+
+
+def asking(generator: Generator, cache: AnswerCache, identity: str, decoding: Mapping[str, Any]) -> dict[str, Ask]:
+    """Return for each condition of names what asks the model; empty for a generator without these settings."""
+    if not forces_names(generator):
+        return {}
+    return {
+        condition: Answers(
+            OtherNames(generator, settings),
+            cache,
+            identity=f"{identity}/{condition}",
+            **decoding,
+        )
+        for condition, settings in NAMING.items()
+    }
+
+
+def ensure_weights(
+    generator: Any, corpus: Corpus, tasks: Sequence[Task], decoding: Mapping[str, Any], progress: Progress
+) -> list[str]:
+    """Choose on validation examples the weights that a run lacks, store them in the run, and use them.
+
+    Args:
+        generator: an `ELM`; any other generator stays as it is.
+        corpus: the corpus of the examples.
+        tasks: the tasks that are evaluated.
+        decoding: settings of decoding, such as `max_new_tokens`.
+        progress: called with a label, the number of finished weights, and the total.
+
+    Returns:
+        Notes for the card of the evaluation.
+    """
+    named = [task for task in tasks if naming_sources(corpus.suite, task)]
+    if not named or not forces_names(generator):
+        return []
+    run, known = generator.run.path, read_weights(generator.run.path)
+    missing = [task for task in named if task.name not in known]
+    notes = []
+    if missing:
+        chosen = choose_weights(generator, corpus, missing, decoding=decoding, progress=progress)
+        generator.naming.weights.update({name: one.weight for name, one in chosen.items()})
+        try:
+            write_weights(run, {**known, **chosen})
+        except OSError as error:
+            notes.append(f"the weights of names are not stored in {run}: {error.strerror}")
+    weights = ", ".join(f"{task.name} {generator.naming.weights.get(task.name, '-')}" for task in named)
+    return [f"weight of the similarity in names, chosen on validation: {weights}", *notes]
