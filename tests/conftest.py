@@ -28,7 +28,7 @@ from vectalk.tasks import Corpus
 from vectalk.training import TrainConfig
 from vectalk.training.base_llm import make_base_llm, texts_of, train_tokenizer
 from vectalk.training.trainer import train
-from worlds import CONFIG, chat_tokenizer, make_islands, save_llm
+from worlds import CONFIG, SHORT, chat_tokenizer, make_islands, save_llm
 
 
 @pytest.fixture(scope="session")
@@ -97,6 +97,13 @@ def run(corpus: Corpus, base_llm: Path, shared: Path) -> Run:
     """A small trained run: it reads its vectors, if not well."""
     settings = TrainConfig.load(None, dict(CONFIG))
     return Run.load(once(shared / "run", lambda out: train(corpus, str(base_llm), out, settings, device="cpu")))
+
+
+@pytest.fixture(scope="session")
+def short_run(corpus: Corpus, random_llm: Path, shared: Path) -> Run:
+    """A run of a few steps on an LLM that has learned nothing: for tests that only need answers."""
+    settings = TrainConfig.load(None, dict(SHORT))
+    return Run.load(once(shared / "short-run", lambda out: train(corpus, str(random_llm), out, settings, device="cpu")))
 
 
 @pytest.fixture(scope="session")

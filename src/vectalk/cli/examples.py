@@ -25,6 +25,8 @@ EXAMPLES = {
     "ask": "vectalk ask runs/films 'Summarise {film}.' --bind film='Alien (1979)'",
     "chat": "vectalk chat runs/films",
     "narrate": "vectalk narrate runs/films film --task summary --out texts",
+    "serve": "vectalk serve runs/films --port 8000",
+    "mcp": "vectalk mcp runs/films",
     "evaluate": "vectalk evaluate runs/films --out runs/films/evaluation",
     "curves": "vectalk curves runs/films --out runs/films/evaluation --kind shift",
     "judge sheet": "vectalk judge sheet runs/films/evaluation --out sheets/films --each 10",

@@ -35,6 +35,8 @@ GROUPS = {
         "ask": "ask about any point of a space",
         "chat": "ask several questions about the same points",
         "narrate": "write one text for each vector of a space",
+        "serve": "answer over HTTP, in the format of OpenAI's API",
+        "mcp": "offer a run to assistants as tools (Model Context Protocol)",
     },
     "Evaluation": {
         "evaluate": "measure answers, compared with controls and baselines",

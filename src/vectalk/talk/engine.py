@@ -176,6 +176,23 @@ class TransformersEngine:
 
     # ---- one row
 
+    @property
+    def shared_loop(self) -> DecodeLoop | None:
+        """The loop that decodes the rows of all callers; None where the model needs transformers' `generate`."""
+        return self._sized_loop()
+
+    def streamed_row(self, question: str, slots: Slots, decoding: Decoding) -> Row:
+        """Return the row of a question for `shared_loop`, which collects its text in pieces.
+
+        Raises:
+            PromptError: the question does not fit its slots, or is too long for the LLM.
+        """
+        return self._row(self.prompt(question, slots), slots, decoding, 0, Tally(), streamed=True)
+
+    def generated(self, row: Row) -> Generated:
+        """Return the complete answer of a row whose decoding has ended."""
+        return self._generated(row)
+
     def _row(
         self, prompt: Prompt, slots: Slots, decoding: Decoding, number: int, tally: Tally, streamed: bool = False
     ) -> Row:
