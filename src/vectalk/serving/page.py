@@ -29,9 +29,14 @@ class Page(StaticFiles):
         return response
 
 
+def is_built(folder: Path = FOLDER) -> bool:
+    """Return whether the page is built."""
+    return (folder / "index.html").is_file()
+
+
 def add_page(app: FastAPI, folder: Path = FOLDER) -> bool:
     """Serve the page at `/` where it is built; return whether it is."""
-    if not (folder / "index.html").is_file():
+    if not is_built(folder):
         return False
     app.mount("/", Page(directory=folder, html=True), name="page")
     return True

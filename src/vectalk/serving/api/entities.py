@@ -9,9 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from fastapi import APIRouter, Query
 
-from vectalk.serving.api.named import entity_of, rows_of, space_of
+from vectalk.serving.api.named import entity_of, part_of, rows_of, space_of
+from vectalk.serving.api.points import point_report
 from vectalk.serving.errors import ApiError, Json
 from vectalk.serving.service import Service
+from vectalk.serving.vectors import encoded
 from vectalk.space import VectorSpace
 from vectalk.space.titles import title_key
 
@@ -71,7 +73,11 @@ def entity_routes(service: Service) -> APIRouter:
             searches[space] = TitleSearch(opened)
         return Json({"entities": [entity_of(opened, int(row)) for row in searches[space](q, limit)]})
 
-    @router.get("/spaces/{space}/entity", summary="The facts of one entity, by id, title or row", response_class=Json)
+    @router.get(
+        "/spaces/{space}/entity",
+        summary="One entity by id, title or row: its facts and its vector",
+        response_class=Json,
+    )
     def entity(
         space: str,
         id: Annotated[str | None, Query(max_length=2_000, description="Id or title.")] = None,
@@ -83,7 +89,10 @@ def entity_routes(service: Service) -> APIRouter:
         if row is not None and not 0 <= row < len(opened):
             raise ApiError(404, f"space {space!r} has rows 0 to {len(opened) - 1}, not {row}", param="row")
         number = row if row is not None else opened.find(id or "")
-        return Json({**entity_of(opened, number), "facts": _plain(opened.metadata(number))})
+        point = opened[number]
+        vector = encoded(point.values)
+        report = {**point_report(service, point), "base64": vector, "part": part_of(point, vector)}
+        return Json({**entity_of(opened, number), "facts": _plain(opened.metadata(number)), "point": report})
 
     return router
 

@@ -67,7 +67,7 @@ class Layout:
             method=self.method,
             seed=self.seed,
             fitted=self.fitted,
-            sha256=_digest(coordinates),
+            sha256=self.digest,
         )
         try:
             with atomic_files(self.space.path) as folder:
@@ -103,6 +103,11 @@ class Layout:
         if _digest(coordinates) != card.sha256:
             raise SpaceError(f"{path} and {CARD} do not belong together; {fix}")
         return cls(space, coordinates, card.method, card.seed, card.fitted)
+
+    @cached_property
+    def digest(self) -> str:
+        """The sha256 of the coordinates."""
+        return _digest(self.coordinates)
 
     # ---- from vectors to places and back
 
