@@ -9,6 +9,10 @@ import { linked, shaded } from "./text";
 const NEIGHBOURS = 10;
 const SLOT = /\{([A-Za-z_]\w*)\}/g;
 
+interface Named extends Entity {
+  space: string;
+}
+
 export interface Ends {
   first: Bound;
   second: Bound;
@@ -32,12 +36,15 @@ export class AnswerPanel {
   private ends: Ends | null = null;
   private space: Space | null = null;
   private fixed = "";
+  /** The space of the map. */
+  private home = "";
   onPick: (space: string, row: number) => void = () => undefined;
   onQuestion: (question: string | null) => void = () => undefined;
 
   constructor(
     private api: Api,
     private model: () => string,
+    private spaces: string[],
   ) {
     const form = el(
       "form",
@@ -114,14 +121,14 @@ export class AnswerPanel {
   }
 
   /** Show a point without asking about it yet. */
-  setPoint(point: Resolved, ends: Ends | null): void {
+  setPoint(point: Resolved, ends: Ends | null, home: string): void {
     this.running?.abort();
-    [this.point, this.ends] = [point, ends];
+    [this.point, this.ends, this.home] = [point, ends, home];
     this.controls.hidden = false;
     fill(this.heading, point.title);
     this.element.dataset.kind = point.kind;
     const verdict = point.support.verdict;
-    const words = point.support.text;
+    const words = point.support.text.split("; a blend of ", 1)[0]!; // the sources are listed below
     fill(this.support, el("span", { class: `dot ${verdict}` }), words.charAt(0).toUpperCase() + words.slice(1) + ".");
   }
 
@@ -143,7 +150,7 @@ export class AnswerPanel {
     }
     const text = await this.stream(question, this.text, this.status, running.signal);
     if (text === null || running.signal.aborted) return;
-    await this.link(text, point, running.signal);
+    await this.link(text, running.signal);
     if (this.compare.checked && !running.signal.aborted) await this.askControl(question, running.signal);
   }
 
@@ -246,7 +253,7 @@ export class AnswerPanel {
   /** Show neighbours, sources and facts of a point. */
   private async ground(point: Resolved, signal: AbortSignal): Promise<void> {
     const facts = point.facts ? this.facts(point.facts) : null;
-    const next = this.entities("Would want next", this.space!.name, point.next);
+    const next = this.entities("Would want next", this.home, point.next);
     const made = this.entities("Made from", point.space, point.kind === "place" ? point.nearest : []);
     const near = el("div", {}, el("p", { class: "quiet" }, "…"));
     const mentions = el("div", { class: "mentions" });
@@ -263,20 +270,22 @@ export class AnswerPanel {
   }
 
   /** Turn the titles that an answer names into links. */
-  private async link(text: string, point: Resolved, signal: AbortSignal): Promise<void> {
-    const space = point.kind === "visitor" ? this.space!.name : point.space;
-    let entities: Entity[] = [];
+  private async link(text: string, signal: AbortSignal): Promise<void> {
+    let named: Named[] = [];
     try {
-      entities = await this.api.mentions(space, text);
+      const lists = await Promise.all(this.spaces.map((space) => this.api.mentions(space, text)));
+      named = lists.flatMap((list, place) => list.map((entity) => ({ ...entity, space: this.spaces[place]! })));
     } catch {
       return; // the answer is complete without its links
     }
-    if (signal.aborted || !entities.length) return;
-    const link = (entity: Entity, words: string) => this.button(space, entity, words);
-    const { nodes, rest } = linked(text, entities, link);
+    if (signal.aborted || !named.length) return;
+    const { nodes, rest } = linked(text, named, (entity, words) => this.button(entity.space, entity, words));
     fill(this.text, ...nodes);
     const place = this.below.querySelector(".mentions");
-    if (place && rest.length) fill(place, this.entities("Names in the answer", space, rest));
+    const lists = this.spaces.map((space) =>
+      this.entities("Names in the answer", space, rest.filter((entity) => entity.space === space)),
+    );
+    if (place) fill(place, ...lists);
   }
 
   private button(space: string, entity: Entity, words = entity.title): HTMLElement {

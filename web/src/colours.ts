@@ -68,7 +68,7 @@ export class Colours {
 
   /** Return the painting of a choice, and show its legend. */
   async paint(colour: Choice["colour"], rows: number): Promise<Painting> {
-    const plain = { codes: new Uint8Array(rows), colours: [styleColour("--point"), styleColour("--point")] };
+    const plain = { codes: new Uint8Array(rows), colours: [styleColour("--point")] };
     const attribute = this.attributes.find((one) => one.name === colour?.attribute);
     this.select.value = attribute?.name ?? "";
     if (!colour || !attribute) {

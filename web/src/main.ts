@@ -27,7 +27,7 @@ class Page {
   private selection = new Selection(api);
   private map = new MapView(api);
   private list = new ListView(api);
-  private answer = new AnswerPanel(api, () => this.model);
+  private answer: AnswerPanel;
   private resolver = new Resolver(api);
   private tools!: Tools;
   private top!: TopBar;
@@ -39,7 +39,9 @@ class Page {
   constructor(
     private root: HTMLElement,
     private spaces: Space[],
-  ) {}
+  ) {
+    this.answer = new AnswerPanel(api, () => this.model, spaces.map((space) => space.name));
+  }
 
   async start(): Promise<void> {
     this.model = await api.models();
@@ -185,7 +187,7 @@ class Page {
       if (!point) return this.answer.setEmpty(emptyWords(choice));
       const asked = point.space === this.space.name ? this.space : this.spaceNamed(point.space);
       this.answer.setSpace(asked, choice.question);
-      this.answer.setPoint(point, ends);
+      this.answer.setPoint(point, ends, choice.space);
       if (sliding) this.askLater();
       else void this.answer.answer();
     } catch (error) {

@@ -49,6 +49,7 @@ export class Plot {
   private coordinates: Float32Array = new Float32Array();
   private lassoed: number[] = [];
   private latest: number[] = [];
+  private active = "";
   onView: () => void = () => undefined;
   onHover: (row: number | null) => void = () => undefined;
   onLasso: (rows: number[]) => void = () => undefined;
@@ -69,7 +70,7 @@ export class Plot {
       cameraDistance: 1.15,
       pointSizeSelected: 1,
       pointOutlineWidth: 0,
-      opacityInactiveScale: 0.7,
+      opacityInactiveScale: 0.55,
     });
     this.scatter.set({ actionKeyMap: { lasso: "shift" } } as never); // the types of the library lack it
     this.scatter.subscribe("view", () => this.onView());
@@ -102,6 +103,8 @@ export class Plot {
     this.scatter.set({
       colorBy: "valueA",
       pointColor: painting.colours,
+      // Lassoed points keep the colour of their attribute; uncoloured ones take the accent.
+      pointColorActive: [this.active, ...painting.colours.slice(1)] as never,
       pointSize: total < 5_000 ? 5 : total < 50_000 ? 3.5 : total < 300_000 ? 2.5 : 1.5,
       opacity: total < 5_000 ? 0.85 : total < 50_000 ? 0.7 : 0.5,
     });
@@ -115,12 +118,8 @@ export class Plot {
   }
 
   setTheme(active: string, background: string): void {
-    this.scatter.set({
-      pointColorActive: active,
-      pointColorHover: active,
-      lassoColor: active,
-      backgroundColor: background,
-    });
+    this.active = active;
+    this.scatter.set({ pointColorHover: active, lassoColor: active, backgroundColor: background });
   }
 
   /** Highlight the points that were lassoed. */

@@ -97,7 +97,7 @@ export class Resolver {
     const report = await this.api.resolve(choice.space, { base64: pack(between(a, b, choice.share)) });
     const key = `${choice.space} path ${JSON.stringify([choice.spot, choice.other])}`;
     const trail = await this.trail(key, choice.space, (share) => between(a, b, share));
-    const title = `${Math.round(100 * choice.share)} % of the way from ${first.title} to ${second.title}`;
+    const title = `${Math.round(100 * choice.share)} % of the way from ${inner(first)} to ${inner(second)}`;
     return { ...basis(report), kind: "path", title, trail: ends(trail, first.at, second.at) };
   }
 
@@ -147,6 +147,11 @@ function remembered<T>(known: Map<string, Promise<T>>, key: string, make: () => 
 function basis(report: PointReport): Omit<Resolved, "kind" | "title"> {
   const { space, entity, at, support, base64 } = report;
   return { space, entity, at, support, base64, facts: null, nearest: [], next: [], trail: [] };
+}
+
+/** Return a title as it stands within a sentence. */
+function inner(point: Resolved): string {
+  return point.kind === "place" ? point.title.replace(/^A /, "a ") : point.title;
 }
 
 /** Let a trail begin and end exactly at two places. */

@@ -5,13 +5,13 @@ import { el } from "./dom";
 import type { Influence } from "./stream";
 
 /** Return a text with links in place of titles, and the entities whose titles it spells in another way. */
-export function linked(
+export function linked<E extends Entity>(
   text: string,
-  entities: Entity[],
-  link: (entity: Entity, words: string) => Node,
-): { nodes: (Node | string)[]; rest: Entity[] } {
-  const spans: { start: number; end: number; entity: Entity }[] = [];
-  const rest: Entity[] = [];
+  entities: E[],
+  link: (entity: E, words: string) => Node,
+): { nodes: (Node | string)[]; rest: E[] } {
+  const spans: { start: number; end: number; entity: E }[] = [];
+  const rest: E[] = [];
   for (const entity of entities) {
     const start = text.indexOf(entity.title);
     const end = start + entity.title.length;

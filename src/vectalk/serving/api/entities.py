@@ -15,7 +15,9 @@ from vectalk.serving.errors import ApiError, Json
 from vectalk.serving.service import Service
 from vectalk.serving.vectors import encoded
 from vectalk.space import VectorSpace
-from vectalk.space.titles import title_key
+from vectalk.space.titles import lookup_key, title_key
+
+MOST_WORDS = 20  # words of a search that are looked for one by one
 
 
 class TitleSearch:
@@ -30,10 +32,12 @@ class TitleSearch:
         titles = space.column("title" if "title" in space.column_names else "id").to_pylist()
         keys = ["" if title is None else title_key(str(title)) for title in titles]
         self._keys = pa.array(keys, pa.large_string())
+        full = ["" if title is None else lookup_key(str(title)) for title in titles]
+        self._full = pa.array(full, pa.large_string())
         self._ids = space.column("id")
 
     def __call__(self, text: str, most: int) -> np.ndarray:
-        """Return the rows of the best matches: the whole title or id, then its beginning, a word of it, any part."""
+        """Return the rows of the best matches: the title or id, its beginning, a word of it, any part, all words."""
         key = title_key(text)
         exact = np.asarray(pc.equal(self._ids, text))
         rank = np.where(exact, 0, 9)
@@ -44,12 +48,20 @@ class TitleSearch:
                     pc.starts_with(self._keys, key),
                     pc.match_substring(self._keys, f" {key}"),
                     pc.match_substring(self._keys, key),
+                    self._holds_all(key.split()),
                 )
             ):
                 rank = np.where((rank == 9) & np.asarray(mask), place, rank)
         rows = np.flatnonzero(rank < 9)
         lengths = np.asarray(pc.utf8_length(self._keys))[rows]
         return rows[np.lexsort((rows, lengths, rank[rows]))][:most]
+
+    def _holds_all(self, words: list[str]) -> pa.Array:
+        """Return whether each title with its year holds all of these words, in any order."""
+        mask = pc.match_substring(self._full, words[0])
+        for word in words[1:MOST_WORDS]:
+            mask = pc.and_(mask, pc.match_substring(self._full, word))
+        return mask
 
 
 def entity_routes(service: Service) -> APIRouter:
