@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -79,9 +79,7 @@ class Browser:
         """Click a pixel of the map, counted from its upper left corner."""
         from selenium.webdriver.common.action_chains import ActionChains
 
-        box = self.js(
-            "(({x, y, width, height}) => ({x, y, width, height}))(document.querySelector('#map canvas').getBoundingClientRect())"
-        )
+        box = self.js("document.querySelector('#map canvas').getBoundingClientRect().toJSON()")
         chain = ActionChains(self.driver)
         chain.w3c_actions.pointer_action.move_to_location(int(box["x"] + x), int(box["y"] + y))
         chain.w3c_actions.pointer_action.click()
@@ -144,10 +142,8 @@ class CuttingProxy:
     def close(self) -> None:
         """End all connections and take no more."""
         for one in (self._listener, *self._sockets):
-            try:
+            with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
             one.close()
 
     def _accept(self) -> None:

@@ -1,8 +1,8 @@
 """The page of the map in a real browser. Skipped, visibly, where there is no chromium."""
 
+import asyncio
 import json
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
@@ -12,7 +12,7 @@ import pytest
 
 import vectalk as vt
 from browser import Browser, CuttingProxy, browser
-from live_server import NAME, Live, eventually, served
+from live_server import Live, served
 from vectalk.concepts import Concept, shelf
 from vectalk.files import write_json
 from vectalk.model.run import Run
@@ -281,9 +281,7 @@ def test_colours_and_a_value(window: Browser, live: Live) -> None:
     window.until(lambda: len(window.texts(".legend .value")) == 2)
     window.click(".legend .value")
     window.until(lambda: chosen(window).get("value") == "Drama")
-    window.js(
-        "(document.querySelector('#colour').value = 'kind', document.querySelector('#colour').dispatchEvent(new Event('change')))"
-    )
+    window.click("#colour option", "kind")
     window.until(lambda: "median" in window.text(".legend"))
     assert chosen(window)["colour"] == "kind"
 
@@ -409,20 +407,13 @@ def test_a_server_that_dies_within_an_answer(window: Browser, live: Live, island
 
 
 def test_a_busy_server(window: Browser, elm: ELM) -> None:
-    with served(elm, Limits(rows=1, waiting=0, max_tokens=8000)) as live:
+    with served(elm, Limits(rows=1, waiting=0, max_tokens=12)) as live:
         show(window, live)
-        question = {"role": "user", "content": "Describe island:'1'."}
-        body = json.dumps({"model": NAME, "messages": [question], "max_tokens": 7000, "stream": True}).encode()
-        head = (
-            f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{live.port}\r\ncontent-type: application/json\r\n"
-        )
-        other = socket.create_connection(("127.0.0.1", live.port))
-        other.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
-        assert eventually(lambda: live.service.gate.active == 1)
+        place = asyncio.run(live.service.gate.enter())  # the only row is taken
         window.click_map(25, 25)
         window.until(lambda: "The server is busy" in window.text(".status"))
-        other.close()
-        assert eventually(lambda: live.service.gate.active == 0)
+        assert "Try again" in window.text(".status button")
+        place.release()
         assert answered(window)  # the page tries again by itself
 
 
