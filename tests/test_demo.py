@@ -157,7 +157,7 @@ def test_whoever_likes_films_is_folded_in_like_a_viewer_of_the_factorisation() -
     normal = settings.unobserved * expected.T @ expected + settings.l2 * np.eye(items.dim)
     normal += (1 - settings.unobserved) * expected[chosen].T @ expected[chosen]
     assert np.allclose(visitor.point.values, np.linalg.solve(normal, expected[chosen].sum(0)), atol=1e-4)
-    with pytest.raises(SpaceError, match="different films"):
+    with pytest.raises(SpaceError, match="different items"):
         likes.fold_in(items, users, ["Alien (1979)", "Alien (1979)"], settings)
 
 

@@ -221,6 +221,8 @@ def test_samples_follow_their_seed(live: Live) -> None:
         ({"bindings": {"island": {"space": "island"}}}, "bindings.island", "exactly one of"),
         ({"bindings": {"island": "(" * 1_500 + "'1'" + ")" * 1_500}}, "bindings.island", "inside each other"),
         ({"bindings": {"island": "'" + "a" * 5_000}}, "bindings.island", "5001 characters; allowed are 4000"),
+        ({"messages": [{"role": "user", "content": "a" * 20_001}]}, "messages", "20001 characters"),
+        ({"messages": [{"role": "user", "content": "a b " * 2_000}], "bindings": {}}, None, "shorten the question"),
         ({"bindings": {}}, None, "has no vector"),
         ({"bindings": {"island": "1", "b": "2"}}, None, "has no slot"),
         ({"temperature": 3}, "temperature", "less than or equal to 2"),

@@ -1,5 +1,6 @@
 """What protects a server: keys, hosts, sizes, waiting requests, clients that go away or read slowly, draining."""
 
+import asyncio
 import json
 import logging
 import socket
@@ -8,14 +9,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 
 import vectalk as vt
 from live_server import NAME, Live, eventually, served
-from vectalk.serving import Limits
+from test_engine import make_engine
+from vectalk.decoding.settings import Decoding
+from vectalk.errors import PromptError
+from vectalk.serving import Limits, Service, create_app
 from vectalk.serving.guard import Hosts, Keys, is_loopback
 from vectalk.serving.inline import split_text
+from vectalk.serving.page import add_page
 from vectalk.serving.trimmed import Trimmed
+from vectalk.serving.writer import LoopWriter, ThreadWriter, writer_for
+from vectalk.space import VectorSpace
 from vectalk.talk import ELM
 from vectalk.tasks import Corpus
 from vectalk.training import TrainConfig
@@ -212,6 +221,33 @@ def test_a_failing_step_is_an_error_and_the_next_answer_comes(
         assert live.ask(messages=[{"role": "user", "content": QUESTION}], **BOUND).status_code == 200
 
 
+@pytest.mark.parametrize("family", ["llama", "mamba"])
+def test_an_engine_without_a_loop_writes_in_threads(family: str, tokenizer, islands: VectorSpace) -> None:
+    engine = make_engine(family, tokenizer, islands)
+    slots = {"island": ("island", np.full(16, 0.5, np.float32))}
+    (expected,) = engine.generate([QUESTION], [slots], Decoding(max_new_tokens=12))
+
+    async def written() -> None:
+        writer = ThreadWriter(engine, 3)
+        writings = [await writer.begin(QUESTION, slots, Decoding(max_new_tokens=12)) for _ in range(3)]
+        for writing in writings:
+            assert "".join([piece async for piece in writing.pieces()]).strip() == expected.text
+            assert writing.generated == expected
+            assert writing.prompt_tokens == len(engine.prompt(QUESTION, slots))
+        with pytest.raises(PromptError, match="has no vector"):
+            await writer.begin(QUESTION, {}, Decoding())
+        failing = await writer.begin(QUESTION, slots, Decoding(beams=2))
+        with pytest.raises(PromptError, match="beams"):
+            [piece async for piece in failing.pieces()]
+        cancelled = await writer.begin(QUESTION, slots, Decoding(max_new_tokens=200))
+        writer.cancel(cancelled)
+        assert cancelled not in writer._stops
+        writer.close()
+
+    asyncio.run(written())
+    assert isinstance(writer_for(engine, 2), LoopWriter if family == "llama" else ThreadWriter)
+
+
 # ---- stopping
 
 
@@ -294,6 +330,23 @@ def test_many_threads_and_the_server_share_one_loop(live: Live, elm: ELM) -> Non
     for thread in threads:
         thread.join(60)
     assert texts == [expected] * 12
+
+
+def test_the_page_has_a_strict_policy(elm: ELM, tmp_path: Path) -> None:
+    app = create_app(Service(elm, NAME), page=False, keys=Keys([KEY]))
+    assert not add_page(app, tmp_path)
+    (tmp_path / "index.html").write_text("<h1>map</h1>")
+    assert add_page(app, tmp_path)
+    client = TestClient(app, base_url="http://localhost")
+    page = client.get("/")
+    assert (page.status_code, page.text) == (200, "<h1>map</h1>")
+    policy = dict(part.strip().split(" ", 1) for part in page.headers["content-security-policy"].split(";"))
+    assert policy["script-src"] == "'self' 'unsafe-eval'"
+    assert policy["worker-src"] == "'self' blob:"
+    assert policy["default-src"] == policy["frame-ancestors"] == "'none'"
+    assert client.get("/nothing.js").status_code == 404
+    assert client.get("/v1/models").status_code == 401
+    assert "default-src 'none'" in client.get("/health").headers["content-security-policy"]
 
 
 def test_no_file_is_named_by_a_client(live: Live, tmp_path: Path) -> None:

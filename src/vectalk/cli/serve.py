@@ -131,8 +131,8 @@ def serve(
 
     def listening(number: int) -> None:
         heartbeat.end()
-        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-        url = f"http://{shown}:{number}"
+        address = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+        url = f"http://{address}:{number}"
         if as_json:
             sys.stdout.write(json.dumps({"url": url, "model": service.name}) + "\n")
             sys.stdout.flush()

@@ -19,6 +19,7 @@ from vectalk.errors import LanguageModelError, PromptError
 from vectalk.tasks.suite import pieces_of, slots_in
 
 IGNORED = -100
+REMEMBERED = 300  # longest text, in characters, whose tokens are remembered: wordings of tasks come again
 # For models without a chat template: plain question and answer, as a template that a server can apply.
 PLAIN_TEMPLATE = (
     "{% for message in messages %}{% if message['role'] == 'assistant' %}"
@@ -215,7 +216,7 @@ class PromptFormat:
                 slots.append(SlotPlace(text, spaces[text], len(ids), length))
                 ids += [self.pad_id] * length
             else:
-                ids += self._text(text)
+                ids += self._text(text) if len(text) <= REMEMBERED else self._tokenise(text)
         ids += self.after
         labels = [IGNORED] * len(ids)
         if target is not None:

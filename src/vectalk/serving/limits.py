@@ -13,6 +13,7 @@ class Limits:
         body_bytes: largest body of a request.
         vectors: most vectors of one request.
         characters: longest expression, title or text of a vector.
+        question: longest question, in characters.
         max_tokens: longest answer, in tokens.
         default_tokens: longest answer where a request names no limit.
         rows: most answers that are decoded at once.
@@ -25,6 +26,7 @@ class Limits:
     body_bytes: int = 2 << 20
     vectors: int = 16
     characters: int = 4_000
+    question: int = 20_000
     max_tokens: int = 1_024
     default_tokens: int = 128
     rows: int = 64

@@ -80,6 +80,8 @@ def read_question(elm: ELM, messages: Sequence[Message], bindings: Mapping[str, 
     content = messages[-1].content
     parts = [TextPart(type="text", text=content)] if isinstance(content, str) else list(content or [])
     text = "".join(part.text for part in parts if isinstance(part, TextPart))
+    if len(text) > limits.question:
+        raise ApiError(400, f"the question has {len(text)} characters; allowed are {limits.question}", param="messages")
     question = Question(notes=[EARLIER] if len(messages) > 1 else [])
     reader = _Reader(elm, question, {*slots_in(text), *bindings}, limits)
     for number, part in enumerate(parts):

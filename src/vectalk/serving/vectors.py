@@ -111,7 +111,8 @@ def expression_point(elm: ELM, space: VectorSpace, text: str, most_characters: i
     try:
         return elm.point(space.name, f"{space.name}:{text}")
     except VectalkError as error:
-        raise ApiError(400, str(error), param=param, code=code_of(error)) from None
+        message = str(error).replace(f" at {space.path}", "")  # clients need not know the folders of the server
+        raise ApiError(400, message, param=param, code=code_of(error)) from None
 
 
 def checked(point: Point, param: str) -> Point:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from vectalk.decoding.loop import DecodeLoop, Row
 from vectalk.decoding.settings import Decoding, Generated
-from vectalk.talk.engine import Engine, Slots, TransformersEngine
+from vectalk.talk.engine import Engine, Slots, TransformersEngine, spaces_of
 
 log = logging.getLogger("vectalk.serve")
 
@@ -197,7 +197,7 @@ class ThreadWriter:
 
     async def begin(self, question: str, slots: Slots, decoding: Decoding) -> Writing:
         """Begin an answer."""
-        writing, stop = Writing(), threading.Event()
+        writing, stop = Writing(await asyncio.to_thread(self._prompt_tokens, question, slots)), threading.Event()
         self._stops[writing] = stop
         self._pool.submit(self._write, writing, stop, question, slots, decoding)
         return writing
@@ -218,6 +218,12 @@ class ThreadWriter:
         for writing in list(self._stops):
             self.cancel(writing)
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _prompt_tokens(self, question: str, slots: Slots) -> int | None:
+        if isinstance(self.engine, TransformersEngine):
+            return len(self.engine.prompt(question, slots))
+        exported = getattr(self.engine, "exported", None)
+        return None if exported is None else len(exported.prompts(question, spaces_of(slots)))
 
     def _write(self, writing: Writing, stop: threading.Event, question: str, slots: Slots, decoding: Decoding) -> None:
         def tell(text: str, generated: Generated | None = None, error: BaseException | None = None) -> None:

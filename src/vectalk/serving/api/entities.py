@@ -32,8 +32,8 @@ class TitleSearch:
         titles = space.column("title" if "title" in space.column_names else "id").to_pylist()
         keys = ["" if title is None else title_key(str(title)) for title in titles]
         self._keys = pa.array(keys, pa.large_string())
-        full = ["" if title is None else lookup_key(str(title)) for title in titles]
-        self._full = pa.array(full, pa.large_string())
+        full = ["" if title is None else f" {lookup_key(str(title)).replace('(', '')}" for title in titles]
+        self._full = pa.array(full, pa.large_string())  # with the year, and a blank before each word
         self._ids = space.column("id")
 
     def __call__(self, text: str, most: int) -> np.ndarray:
@@ -57,10 +57,10 @@ class TitleSearch:
         return rows[np.lexsort((rows, lengths, rank[rows]))][:most]
 
     def _holds_all(self, words: list[str]) -> pa.Array:
-        """Return whether each title with its year holds all of these words, in any order."""
-        mask = pc.match_substring(self._full, words[0])
+        """Return whether words of each title, or its year, begin with all of these, in any order."""
+        mask = pc.match_substring(self._full, f" {words[0]}")
         for word in words[1:MOST_WORDS]:
-            mask = pc.and_(mask, pc.match_substring(self._full, word))
+            mask = pc.and_(mask, pc.match_substring(self._full, f" {word}"))
         return mask
 
 

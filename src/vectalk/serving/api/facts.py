@@ -23,7 +23,7 @@ HIDDEN = frozenset({"id", "title", "split"})
 LISTED = 12  # facts that are told
 FEWEST = 2  # entities of the selection that a fact must hold for
 
-Row = Annotated[int, Field(ge=0)]
+Row = Annotated[int, Field(ge=0, lt=1 << 62)]
 
 
 class Selection(Body):
