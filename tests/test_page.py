@@ -161,6 +161,28 @@ def test_the_page_draws_all_points_and_asks_no_other_host(window: Browser, live:
     assert (FOLDER / "map.js").is_file()
 
 
+def test_points_are_drawn_up_to_the_edges(window: Browser, live: Live, island: VectorSpace) -> None:
+    layout = np.load(island.path / "layout.npy")
+    window.emulate(1600, 1000)
+    assert window.js("screen.availWidth") < 1600  # as where the page is zoomed out
+    for row in (layout[:, 0].argmin(), layout[:, 0].argmax()):
+        x, y = pixel_of(window, live, int(row))
+        pixel = "document.querySelector('#map canvas').getContext('2d').getImageData(arguments[0], arguments[1], 1, 1)"
+        assert window.until(lambda x=x, y=y, pixel=pixel: window.js(f"{pixel}.data[3]", round(x), round(y))) > 100
+
+
+def test_control_and_influence(window: Browser, live: Live) -> None:
+    show(window, live, "#space=island&at=3")
+    answered(window)
+    window.click("#compare")
+    window.click("#shade")
+    window.click("#ask")
+    window.until(lambda: window.text(".control h2").startswith("Control: the same about"))
+    window.until(lambda: window.text(".control .text").strip())
+    tokens = "document.querySelectorAll('#answer span[title^=\"log-likelihood\"]').length"
+    assert window.js(tokens) > 2
+
+
 def test_search_and_an_answer_with_its_grounds(window: Browser, live: Live, island: VectorSpace) -> None:
     show(window, live)
     wanted = island.title(7)

@@ -150,7 +150,7 @@ export class AnswerPanel {
     }
     const text = await this.stream(question, this.text, this.status, running.signal);
     if (text === null || running.signal.aborted) return;
-    await this.link(text, running.signal);
+    if (!this.shade.checked) await this.link(text, running.signal);
     if (this.compare.checked && !running.signal.aborted) await this.askControl(question, running.signal);
   }
 
@@ -195,7 +195,7 @@ export class AnswerPanel {
       if (signal.aborted) return null;
       fill(status, ...this.remarks(ending, text, question.text));
       if (ending.influence) fill(into, ...shaded(ending.influence));
-      return ending.influence ? null : text;
+      return text;
     } catch (error) {
       if (!signal.aborted) this.fail(status, error, () => void this.answer());
       return null;

@@ -73,9 +73,6 @@ const LOST = "No connection to the server. Is `vectalk serve` still running?";
 const KEY = "vectalk-key";
 
 export class Api {
-  /** Called where the server needs a key, or another one. */
-  needKey: () => void = () => undefined;
-
   setKey(key: string): void {
     sessionStorage.setItem(KEY, key);
   }
@@ -107,7 +104,6 @@ export class Api {
     } catch {
       // The status is all there is to tell.
     }
-    if (response.status === 401) this.needKey();
     if (response.status === 429) message = `The server is busy: ${message}.`;
     if (code === "draining") message = "The server is stopping and takes no more questions.";
     return new ServerError(message, response.status, code, wait);

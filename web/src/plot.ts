@@ -1,6 +1,6 @@
 /** The points, drawn with WebGL. Coordinates lie between -1 and 1; rows are those of the space. */
 
-import createScatterplot from "regl-scatterplot";
+import createScatterplot, { createRenderer } from "regl-scatterplot";
 
 /** Colours of the points: a code for each row, and a colour for each code; code 0 is drawn below the others. */
 export interface Painting {
@@ -46,6 +46,8 @@ export class Plot {
   private x = new Scale();
   private y = new Scale();
   private scatter: ReturnType<typeof createScatterplot>;
+  // The library's own renderer is never larger than the screen, which cuts points off where the page is zoomed out.
+  private renderer = createRenderer({ canvas: document.createElement("canvas") });
   private coordinates: Float32Array = new Float32Array();
   private lassoed: number[] = [];
   private latest: number[] = [];
@@ -56,7 +58,9 @@ export class Plot {
 
   constructor(private canvas: HTMLCanvasElement) {
     const { width, height } = canvas.parentElement!.getBoundingClientRect();
+    this.renderer.resize(width, height);
     this.scatter = createScatterplot({
+      renderer: this.renderer,
       canvas,
       width,
       height,
@@ -135,7 +139,9 @@ export class Plot {
 
   resize(): void {
     const { width, height } = this.canvas.parentElement!.getBoundingClientRect();
-    if (width > 0 && height > 0) this.scatter.set({ width, height });
+    if (width <= 0 || height <= 0) return;
+    this.renderer.resize(width, height);
+    this.scatter.set({ width, height });
   }
 
   /** Return the pixel of a place. */

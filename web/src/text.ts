@@ -11,14 +11,16 @@ export function linked<E extends Entity>(
   link: (entity: E, words: string) => Node,
 ): { nodes: (Node | string)[]; rest: E[] } {
   const spans: { start: number; end: number; entity: E }[] = [];
-  const rest: E[] = [];
-  for (const entity of entities) {
-    const start = text.indexOf(entity.title);
-    const end = start + entity.title.length;
-    const free = start >= 0 && spans.every((span) => end <= span.start || start >= span.end);
-    if (free) spans.push({ start, end, entity });
-    else rest.push(entity);
+  // A longer title first: it may hold a shorter one.
+  for (const entity of [...entities].sort((a, b) => b.title.length - a.title.length)) {
+    const { length } = entity.title;
+    if (!length) continue;
+    for (let start = text.indexOf(entity.title); start >= 0; start = text.indexOf(entity.title, start + length)) {
+      const end = start + length;
+      if (spans.every((span) => end <= span.start || start >= span.end)) spans.push({ start, end, entity });
+    }
   }
+  const rest = entities.filter((entity) => spans.every((span) => span.entity !== entity));
   spans.sort((a, b) => a.start - b.start);
   const nodes: (Node | string)[] = [];
   let at = 0;

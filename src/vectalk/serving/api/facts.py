@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 import numpy as np
@@ -22,6 +23,8 @@ MOST_NAMED = 200_000  # entities of a space whose titles are found in texts; an 
 HIDDEN = frozenset({"id", "title", "split"})
 LISTED = 12  # facts that are told
 FEWEST = 2  # entities of the selection that a fact must hold for
+
+_QUOTED = re.compile(r"[“\"«„](.{1,200}?)[”\"»“]")
 
 Row = Annotated[int, Field(ge=0, lt=1 << 62)]
 
@@ -96,9 +99,13 @@ class Catalogue:
             self._rows.setdefault(str(title), row)
 
     def named(self, text: str) -> list[dict[str, Any]]:
-        """Return the entities that a text surely names, in the order of the text."""
-        rows = [self._rows[mention.title] for mention in self._finder.find(text) if mention.sure]
-        return [entity_of(self.space, row) for row in dict.fromkeys(rows)]
+        """Return the entities that a text surely names: those in quotation marks as they are spelled, then all others.
+
+        The finder looks for "The Matrix" where the catalogue has "Matrix, The", so it misses that spelling.
+        """
+        titles = [title for title in _QUOTED.findall(text) if title in self._rows]
+        titles += [mention.title for mention in self._finder.find(text) if mention.sure]
+        return [entity_of(self.space, self._rows[title]) for title in dict.fromkeys(titles)]
 
 
 def facts_of(space: VectorSpace, rows: np.ndarray) -> dict[str, Any]:
