@@ -192,9 +192,9 @@ def test_search_and_an_answer_with_its_grounds(window: Browser, live: Live, isla
     assert answered(window)
     assert window.text(".support").startswith("A real entity")
     near = [island.title(int(row)) for row in island.neighbors(island[7], 10)[0]]
-    assert window.texts(".below .entities li button") == near
+    assert window.texts(".below .entities li .link") == near
     assert "Stored facts" in window.texts(".below h2")
-    window.click(".below .entities li button", near[1])
+    window.click(".below .entities li .link", near[1])
     window.until(lambda: title(window) == near[1])
     assert chosen(window)["at"] == str(island.find(near[1]))
     field = window.one("#search")
@@ -237,7 +237,7 @@ def test_a_path_and_its_slider(window: Browser, live: Live, island: VectorSpace)
     window.one("input#share").send_keys(Keys.ARROW_RIGHT * 10)
     window.until(lambda: title(window).startswith("100 % of the way"))
     near = window.until(
-        lambda: window.texts(".below .entities li button")[:1] == [island.title(9)], "the end of the path"
+        lambda: window.texts(".below .entities li .link")[:1] == [island.title(9)], "the end of the path"
     )
     assert near
     assert chosen(window)["share"] == "1"
@@ -255,7 +255,7 @@ def test_a_concept_moves_the_point(window: Browser, live: Live, island: VectorSp
     window.until(lambda: title(window) == f"{island.title(3)} + 4 sd of east")
     expected = island.point(f"'{island.title(3)}' + 4 * concept('east')", shelf.FUNCTIONS)
     near = [island.title(int(row)) for row in island.neighbors(expected, 10)[0]]
-    window.until(lambda: window.texts(".below .entities li button") == near, "the neighbours of the moved point")
+    window.until(lambda: window.texts(".below .entities li .link") == near, "the neighbours of the moved point")
     assert answered(window)
 
 
@@ -363,7 +363,7 @@ def test_titles_are_text(window: Browser, live: Live) -> None:
     assert search(window, "onerror") == [ODD[1]]
     window.click("#hits li")
     window.until(lambda: title(window) == ODD[1])
-    window.until(lambda: window.texts(".below .entities li button"))
+    window.until(lambda: window.texts(".below .entities li .link"))
     window.driver.execute_script("document.querySelector('#map').focus()")
     window.keys("l")
     window.until(lambda: len(window.texts(".selection .titles li")) == 30)
@@ -375,7 +375,7 @@ def test_users_without_titles_go_by_their_ids(window: Browser, live: Live) -> No
     show(window, live, "#space=user&at=4")
     window.until(lambda: title(window) == "1004")
     assert search(window, "1007") == ["1007"]
-    assert len(window.until(lambda: window.texts(".below .entities li button"))) == 10
+    assert len(window.until(lambda: window.texts(".below .entities li .link"))) == 10
 
 
 def test_a_phone_shows_search_and_answer(window: Browser, live: Live, island: VectorSpace) -> None:

@@ -3,6 +3,7 @@
 import { type Api, type Entity, type Neighbor, ServerError, type Space } from "./api";
 import { el, fill, short } from "./dom";
 import type { Resolved } from "./points";
+import { encode, fresh } from "./state";
 import { ask, type Bound, type Ending } from "./stream";
 import { linked, shaded } from "./text";
 
@@ -279,7 +280,7 @@ export class AnswerPanel {
       return; // the answer is complete without its links
     }
     if (signal.aborted || !named.length) return;
-    const { nodes, rest } = linked(text, named, (entity, words) => this.button(entity.space, entity, words));
+    const { nodes, rest } = linked(text, named, (entity, words) => this.anchor(entity.space, entity, words));
     fill(this.text, ...nodes);
     const place = this.below.querySelector(".mentions");
     const lists = this.spaces.map((space) =>
@@ -288,8 +289,14 @@ export class AnswerPanel {
     if (place) fill(place, ...lists);
   }
 
-  private button(space: string, entity: Entity, words = entity.title): HTMLElement {
-    return el("button", { type: "button", class: "link", onclick: () => this.onPick(space, entity.row) }, words);
+  private anchor(space: string, entity: Entity, words = entity.title): HTMLElement {
+    const href = `#${encode({ ...fresh(space), spot: { row: entity.row } }, "")}`;
+    const pick = (event: MouseEvent) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a tab or window of its own
+      event.preventDefault();
+      this.onPick(space, entity.row);
+    };
+    return el("a", { class: "link", href, onclick: pick }, words);
   }
 
   private entities(title: string, space: string, entities: (Entity | Neighbor)[]): HTMLElement | null {
@@ -298,7 +305,7 @@ export class AnswerPanel {
       el(
         "li",
         {},
-        this.button(space, entity),
+        this.anchor(space, entity),
         "similarity" in entity ? el("span", { class: "quiet" }, entity.similarity.toFixed(2)) : null,
       ),
     );

@@ -73,7 +73,8 @@ function readSpot(text: string | null, rows: number): Spot | null {
 
 /** Return a choice as the part of a link after `#`. */
 export function encode(choice: Choice, fingerprint: string): string {
-  const parts = new URLSearchParams({ space: choice.space, version: fingerprint.slice(0, 8) });
+  const parts = new URLSearchParams({ space: choice.space });
+  if (fingerprint) parts.set("version", fingerprint.slice(0, 8));
   if (choice.spot) parts.set("at", spotText(choice.spot));
   if (choice.tool !== "point") parts.set("tool", choice.tool);
   if (choice.other) parts.set("to", spotText(choice.other));
