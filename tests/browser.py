@@ -85,6 +85,20 @@ class Browser:
         chain.w3c_actions.pointer_action.click()
         chain.perform()
 
+    def drag(self, places: list[tuple[float, float]]) -> None:
+        """Press the mouse at the first of these pixels of the map, move it through the others, and release it."""
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        box = self.js("document.querySelector('#map canvas').getBoundingClientRect().toJSON()")
+        chain = ActionChains(self.driver, duration=40)
+        pointer = chain.w3c_actions.pointer_action
+        for number, (x, y) in enumerate(places):
+            pointer.move_to_location(int(box["x"] + x), int(box["y"] + y))
+            if number == 0:
+                pointer.pointer_down()
+        pointer.pointer_up()
+        chain.perform()
+
     def log(self) -> list[str]:
         """Return what the browser logged since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser")]

@@ -298,6 +298,20 @@ def test_a_lasso_lists_points_with_their_facts(window: Browser, live: Live, isla
     window.until(lambda: window.js("document.querySelector('.selection').hidden"))
 
 
+def test_a_lasso_is_drawn_with_the_mouse(window: Browser, live: Live) -> None:
+    show(window, live)
+    window.click(".maptools button", "Lasso")
+    box = window.js("document.querySelector('#map canvas').getBoundingClientRect().toJSON()")
+    w, h = box["width"] - 4, box["height"] - 60  # the buttons lie below
+    window.drag([(2, 2), (w / 2, 2), (w, 2), (w, h / 2), (w, h), (w / 2, h), (2, h), (2, h / 2), (2, 4)])
+    window.until(lambda: window.text(".selection h2").endswith(" points"))
+    assert int(window.text(".selection h2").split()[0]) > 350
+    window.until(lambda: "more" in "".join(window.texts(".selection .titles li")[-1:]))
+    assert title(window) == "Ask the map"  # drawing a lasso asks nothing
+    window.click_map(25, 25)  # and the next click does
+    window.until(lambda: title(window).startswith("A place near"))
+
+
 def test_colours_and_a_value(window: Browser, live: Live) -> None:
     show(window, live, "#space=film&colour=genres")
     window.until(lambda: len(window.texts(".legend .value")) == 2)

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { defineConfig } from "vite";
@@ -61,9 +62,25 @@ function licences() {
   };
 }
 
+/** Write SOURCE, the sha256 of the sources, by which a test notices that the page was not built again. */
+function source() {
+  return {
+    name: "source",
+    generateBundle() {
+      const folder = import.meta.dirname;
+      const names = ["index.html", "package-lock.json", "vite.config.mjs"];
+      const hash = createHash("sha256");
+      for (const name of [...names, ...readdirSync(join(folder, "src")).map((file) => `src/${file}`)].sort()) {
+        hash.update(`${name}\n`).update(readFileSync(join(folder, name)));
+      }
+      this.emitFile({ type: "asset", fileName: "SOURCE", source: `${hash.digest("hex")}\n` });
+    },
+  };
+}
+
 export default defineConfig({
   base: "./",
-  plugins: [licences()],
+  plugins: [licences(), source()],
   build: {
     outDir: "../src/vectalk/serving/static",
     emptyOutDir: true,

@@ -25,6 +25,7 @@ export class MapView {
   private cross: Place | null = null;
   private lasso = false;
   private pressed: Place = [0, 0];
+  private encircling = false;
   private titles = new Map<string, string>();
   private space = "";
   onPick: (spot: Spot) => void = () => undefined;
@@ -70,10 +71,12 @@ export class MapView {
     [this.plot, this.overlay] = [plot, overlay];
     this.canvas.addEventListener("pointerdown", (event) => {
       this.pressed = [event.clientX, event.clientY];
+      this.encircling = this.lasso || event.shiftKey;
     });
     this.canvas.addEventListener("click", (event) => {
       const still = Math.hypot(event.clientX - this.pressed[0], event.clientY - this.pressed[1]) < 4;
-      if (still && !this.lasso && !event.shiftKey) this.pick([event.offsetX, event.offsetY]);
+      // A lasso may end where it began; it has switched itself off by then.
+      if (still && !this.encircling) this.pick([event.offsetX, event.offsetY]);
     });
     this.canvas.addEventListener("webglcontextlost", () => this.say("The graphics were lost; load the page again."));
     new ResizeObserver(() => {
