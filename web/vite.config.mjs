@@ -15,8 +15,8 @@ function packageOf(file) {
 /** Return the folders of a package's dependencies, which its published file may have taken in. */
 function inside(folder) {
   const { dependencies = {} } = JSON.parse(readFileSync(join(folder, "package.json")));
-  const found = Object.keys(dependencies).map((name) => join(import.meta.dirname, "node_modules", name));
-  return found.flatMap((one) => [one, ...inside(one)]);
+  const folders = Object.keys(dependencies).map((name) => join(import.meta.dirname, "node_modules", name));
+  return folders.flatMap((one) => [one, ...inside(one)]);
 }
 
 /** Sources that regl-scatterplot has copied into its own. */

@@ -40,16 +40,16 @@ def build_layout(
     Raises:
         SpaceError: the method is unknown or not installed, or the space has no training entity.
     """
-    chosen = choose_method(method)
+    name = choose_method(method)
     train = space.rows(TRAIN)
     if not len(train):
         raise SpaceError(f"space {space.name!r} has no entity of the train split to fit a layout on; make it again")
-    most = MOST_FITTED[chosen]
+    most = MOST_FITTED[name]
     sample = np.random.default_rng(seed).choice(train, most, replace=False) if len(train) > most else train
     sample = np.sort(sample)
-    progress(f"fitting {chosen} on {len(sample):,} entities", 0, None)
+    progress(f"fitting {name} on {len(sample):,} entities", 0, None)
     anchors = comparable(space.vectors[sample], space.metric)
-    fitted = fit_coordinates(anchors, chosen, seed)
+    fitted = fit_coordinates(anchors, name, seed)
     coordinates = np.empty((len(space), 2), np.float32)
     coordinates[sample] = fitted
     others = np.setdiff1d(np.arange(len(space)), sample, assume_unique=True)
@@ -57,7 +57,7 @@ def build_layout(
         rows = others[start : start + BLOCK]
         coordinates[rows] = placed(space.vectors[rows], anchors, fitted, space.metric)
         progress("placing the other entities", min(start + BLOCK, len(others)), len(others))
-    return Layout(space, _framed(coordinates), chosen, seed, len(sample))
+    return Layout(space, _framed(coordinates), name, seed, len(sample))
 
 
 def _framed(coordinates: np.ndarray) -> np.ndarray:
