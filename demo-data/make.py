@@ -26,6 +26,7 @@ from vectalk.space.factorization.figures import user_figures
 from vectalk.space.factorization.ratings import Factorization, factorize
 from vectalk.space.factorization.wals import WalsConfig
 from vectalk.space.importing.tables import Columns
+from vectalk.space.layout import build_layout
 from vectalk.space.split import assign_splits
 
 HERE = Path(__file__).parent
@@ -64,7 +65,7 @@ def main() -> None:
         )
         users = viewers(made, Path(work) / "factors" / "ratings_train.parquet")
         for name, space in (("films", films), ("users", users)):
-            space.save(HERE / name, overwrite=True)
+            build_layout(space.save(HERE / name, overwrite=True), method="tsne").save()
             print(f"{name}: {len(space)} x {space.dim}")
         write_json(HERE / "factors.json", asdict(made.factors.config))  # what folds a newcomer in
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,8 @@ from forked import Forked
 from live_server import eventually
 from vectalk.model.run import Run
 from vectalk.serving.service import model_name
+from vectalk.space import VectorSpace
+from vectalk.space.layout import Layout
 from worlds import call
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -24,17 +27,31 @@ ISLANDS = {"SPACE": "island", "POINT": "'1'", "OTHER": "'2'", "VECTALK_API_KEY":
 
 
 @pytest.fixture(scope="module")
-def server(short_run: Run) -> Iterator[tuple[Forked, str]]:
+def space(islands: VectorSpace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the islands, in which the server may leave its layout."""
+    return shutil.copytree(str(islands.path), tmp_path_factory.mktemp("serve") / "islands")
+
+
+@pytest.fixture(scope="module")
+def server(short_run: Run, space: Path) -> Iterator[tuple[Forked, str]]:
     """A server as a process of its own, and its address."""
     process = Forked(
         "serve", str(short_run.path), "--port", "0", "--json", "--api-key-env", "SERVE_TEST_KEY", "--name", "islands",
-        environment={"SERVE_TEST_KEY": KEY},
+        "--space", f"island={space}", environment={"SERVE_TEST_KEY": KEY},
     )  # fmt: skip
     try:
         assert eventually(lambda: process.out.read_text().endswith("\n") or process.poll() is not None, 120)
         yield process, json.loads(process.out.read_text())["url"]
     finally:
         process.kill()
+
+
+def test_the_layout_of_the_map_is_computed_at_the_start(server: tuple[Forked, str], space: Path) -> None:
+    process, url = server
+    assert Layout.load(VectorSpace.load(space)).fitted > 100
+    assert f"the map is at {url}/" in process.err.read_text()
+    with httpx.Client(base_url=url, trust_env=False) as client:
+        assert client.get("/").text.startswith("<!doctype html>")
 
 
 def test_curl_asks(server: tuple[Forked, str]) -> None:

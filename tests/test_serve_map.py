@@ -16,9 +16,11 @@ from vectalk.concepts import Concept, shelf
 from vectalk.files import write_json
 from vectalk.model.run import Run
 from vectalk.serving import Limits
+from vectalk.serving.api.facts import Catalogue
 from vectalk.space import VectorSpace
+from vectalk.space.layout import Layout
 from vectalk.talk import ELM
-from worlds import make_films
+from worlds import make_films, space_of
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +87,7 @@ def test_titles_search_and_facts(live: Live, films: VectorSpace) -> None:
     assert set(rows) == {5, *range(50, 60)}
     assert [one["row"] for one in get(live, "/film/search", q="1007")["entities"]] == [7]
     assert get(live, "/film/search", q="nothing like it")["entities"] == []
+    assert [one["row"] for one in get(live, "/film/search", q="1957 film")["entities"]] == [7]
     facts = get(live, "/film/entity", id="1002")
     assert facts["title"] == "Film 2 (1952)"
     assert facts["facts"]["genres"] == films.metadata(2)["genres"]
@@ -140,31 +143,74 @@ def test_attributes_to_colour_by(live: Live, films: VectorSpace) -> None:
 
 
 def test_a_place_of_the_map_is_a_vector(live: Live, films: VectorSpace) -> None:
-    path = films.path / "layout.npy"
+    coordinates = np.random.default_rng(0).uniform(-0.5, 0.5, (60, 2)).astype(np.float32)
+    coordinates[:2] = [[0.75, 0], [1, 0]]
     with live.http() as client:
         assert client.get("/api/spaces/film/layout").json()["error"]["code"] == "no_layout"
-        assert "layout.npy" in post(live, "film/place", 404, x=0, y=0)["error"]["message"]
-        layout = np.random.default_rng(0).standard_normal((60, 2)).astype(np.float32)
-        layout[:2] = [[100, 0], [102, 0]]
-        np.save(path, layout)
+        assert "vectalk space layout" in post(live, "film/place", 404, x=0, y=0)["error"]["message"]
+        assert post(live, "film/resolve", expression="'1001'")["at"] is None
+        layout = Layout(films, coordinates, "pca", 0, 60)
+        layout.save()
+        card = (films.path / "layout.json").read_text()
+        (films.path / "layout.json").write_text(card.replace(films.fingerprint, "0" * 64))
+        message = post(live, "film/place", 404, x=0, y=0)["error"]["message"]
+        assert "the space has changed" in message
+        assert str(films.path) not in message  # clients learn no path of the server
+        layout.save()
         reply = client.get("/api/spaces/film/layout")
-        assert np.array_equal(np.frombuffer(reply.content, "<f4").reshape(60, 2), layout)
+        assert np.array_equal(np.frombuffer(reply.content, "<f4").reshape(60, 2), coordinates)
         assert (
             client.get("/api/spaces/film/layout", headers={"if-none-match": reply.headers["etag"]}).status_code == 304
         )
-    on_it = post(live, "film/place", x=100, y=0)
+    assert next(one for one in get(live, "")["spaces"] if one["name"] == "film")["layout"]
+    on_it = post(live, "film/place", x=0.75, y=0)
     assert on_it["entity"]["row"] == 0
-    between = post(live, "film/place", x=100.5, y=0, k=2)
+    between = post(live, "film/place", x=0.8125, y=0, k=2)
     expected = 0.75 * films.vectors[0] + 0.25 * films.vectors[1]
     assert np.allclose(unpacked(between["part"]["base64"]), expected, atol=1e-6)
     assert [(one["row"], one["weight"]) for one in between["nearest"]] == [(0, 0.75), (1, 0.25)]
     assert between["support"]["verdict"] in ("real", "far", "central")
-    for wrong in (np.zeros((60, 3), np.float32), np.zeros((60, 2))):
-        np.save(path, wrong)
-        assert "make it again" in post(live, "film/place", 404, x=0, y=0)["error"]["message"]
-    np.save(path, np.array([{"a": 1}] * 60), allow_pickle=True)
-    assert "cannot be read" in post(live, "film/place", 404, x=0, y=0)["error"]["message"]
-    path.unlink()
+    assert between["at"] == [0.8125, 0]
+    assert post(live, "film/resolve", expression="'1001'")["at"] == [1, 0]
+    moved = post(live, "film/resolve", expression="lerp('1003', '1008', 0.5)")
+    point = films.point("lerp('1003', '1008', 0.5)")
+    assert moved["at"] == pytest.approx(layout.locate(point.values).tolist())
+
+
+def test_an_entity_has_its_vector(live: Live, films: VectorSpace) -> None:
+    point = get(live, "/film/entity", row=7)["point"]
+    assert np.array_equal(unpacked(point["base64"]), films.vectors[7])
+    assert point["support"]["entity"]
+
+
+def test_facts_of_a_selection(live: Live, films: VectorSpace) -> None:
+    rows = films.where("genres", "Comedy").tolist()
+    facts = post(live, "film/facts", rows=[*rows, rows[0]])
+    assert facts["count"] == len(rows)
+    first = facts["shares"][0]
+    assert (first["attribute"], first["value"], first["inside"], first["outside"]) == ("genres", "Comedy", 1.0, 0.0)
+    assert {"id", "title", "split"}.isdisjoint(share["attribute"] for share in facts["shares"])
+    kinds = [row % 5 for row in rows]
+    others = [row % 5 for row in range(60) if row not in rows]
+    assert {"attribute": "kind", "inside": np.median(kinds), "outside": np.median(others)} in facts["numbers"]
+    assert post(live, "film/facts", rows=list(range(60))) == {"count": 60, "shares": [], "numbers": []}
+    assert "0 to 59" in post(live, "film/facts", 400, rows=[60])["error"]["message"]
+    for wrong in ([], [-1], [2**70]):
+        assert post(live, "film/facts", 400, rows=wrong)["error"]["param"].startswith("rows")
+
+
+def test_titles_that_a_text_names(live: Live) -> None:
+    text = "It is like “Film 6 (1956)” and Film 3 (1953), unlike Film 999 (1953)."
+    reply = post(live, "film/mentions", text=text)
+    assert reply["searched"]
+    assert [one["row"] for one in reply["mentions"]] == [6, 3]
+
+
+def test_a_title_is_found_as_the_catalogue_spells_it() -> None:
+    catalogue = Catalogue(space_of(title=["Matrix, The (1999)", "Heat (1995)"]))
+    assert [one["row"] for one in catalogue.named("Likes “Matrix, The (1999)” and “Heat (1995)”.")] == [0, 1]
+    assert [one["row"] for one in catalogue.named("Likes The Matrix (1999).")] == [0]
+    assert catalogue.named("In the heat of the matrix.") == []
 
 
 def test_likes_are_folded_in(live: Live, films: VectorSpace) -> None:
@@ -279,7 +325,7 @@ BODIES = st.fixed_dictionaries(
 )
 PATHS = st.sampled_from(
     ["/v1/chat/completions"] * 4 + ["/v1/embeddings", *(f"/api/spaces/film/{name}" for name in (
-        "resolve", "neighbors", "support", "place", "likes"))]
+        "resolve", "neighbors", "support", "place", "likes", "facts", "mentions"))]
 )  # fmt: skip
 
 

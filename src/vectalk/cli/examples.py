@@ -8,6 +8,7 @@ EXAMPLES = {
     "space info": "vectalk space info spaces/film",
     "space neighbors": "vectalk space neighbors spaces/film \"lerp('Alien (1979)', 'Annie Hall (1977)', 0.5)\"",
     "space point": "vectalk space point spaces/film \"'Alien (1979)' + 2 * concept('comedy')\"",
+    "space layout": "vectalk space layout spaces/film",
     "space verify": "vectalk space verify spaces/film",
     "concept fit": "vectalk concept fit spaces/film --where genres=Comedy --name comedy",
     "concept list": "vectalk concept list spaces/film",

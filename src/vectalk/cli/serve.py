@@ -22,9 +22,10 @@ from vectalk.cli.common import (
     note,
     pairs,
 )
-from vectalk.errors import EngineError
+from vectalk.errors import EngineError, SpaceError
 
 if TYPE_CHECKING:
+    from vectalk.serving import Service
     from vectalk.talk import ELM
 
 app = typer.Typer(add_completion=False)
@@ -87,7 +88,9 @@ def serve(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Serve a run over HTTP: chat completions, embeddings and models in OpenAI's format, and the API of the map.
+    """Serve a run over HTTP: chat completions, embeddings and models in OpenAI's format, and a map in the browser.
+
+    A space without a layout for the map gets one when the server starts; `vectalk space layout` makes it beforehand.
 
     With --json, one line with the address goes to stdout once the server takes requests.
     """
@@ -96,6 +99,7 @@ def serve(
     except ImportError as error:
         raise EngineError(f"the server needs {error.name}: pip install 'vectalk[serve]'") from None
     from vectalk.serving.guard import Hosts, Keys, is_loopback
+    from vectalk.serving.page import is_built
     from vectalk.serving.server import make_server
     from vectalk.serving.service import model_name
 
@@ -112,6 +116,8 @@ def serve(
         body_bytes=max_body, vectors=max_vectors, max_tokens=max_tokens, rows=rows, waiting=waiting, seconds=timeout
     )
     service = Service(elm, name or model_name(run), limits)
+    if page and is_built():
+        _lay_out(service, quiet)
     service.warm()
     names = [*(allow_host or []), *([host] if not loopback else []), *([] if loopback else [socket.gethostname()])]
     application = create_app(
@@ -130,12 +136,28 @@ def serve(
         if as_json:
             sys.stdout.write(json.dumps({"url": url, "model": service.name}) + "\n")
             sys.stdout.flush()
-        note(f"{service.name} answers at {url}/v1; {url}/docs explains the addresses; Ctrl-C stops", quiet)
+        shows = f"the map is at {url}/; " if page and is_built() else ""
+        note(f"{shows}{service.name} answers at {url}/v1; {url}/docs explains the addresses; Ctrl-C stops", quiet)
 
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL if quiet else logging.WARNING)
     make_server(
         application, service, host=host, port=port, drain_seconds=drain, listening=listening
     ).run(sockets=[sock])  # fmt: skip
+
+
+def _lay_out(service: "Service", quiet: bool) -> None:
+    """Compute the layouts that the map lacks; where a folder cannot be written, they last as long as the server."""
+    from vectalk.cli.space_layout import computed
+
+    for space in service.elm.spaces.values():
+        if service.layouts.has(space):
+            continue
+        layout = computed(space, "auto", 0, quiet)
+        service.layouts.add(layout)
+        try:
+            layout.save()
+        except SpaceError as error:
+            note(f"{error}; the next start computes it again", quiet)
 
 
 def _keys(variable: str | None) -> list[str]:

@@ -19,6 +19,7 @@ from vectalk.cli.rating_options import (
     Valid,
 )
 from vectalk.cli.space_import import import_
+from vectalk.cli.space_layout import layout
 from vectalk.cli.space_options import (
     Extract,
     IdColumn,
@@ -263,6 +264,9 @@ def point(
         "values": at.values,
     }
     emit(document, Group(*map(Text, lines), _neighbor_table("neighbours", nearest)), as_json)
+
+
+app.command()(layout)
 
 
 @app.command()

@@ -22,8 +22,8 @@ from vectalk.llm.tokenizer import load_tokenizer
 from vectalk.tasks.suite import pieces_of, slots_in
 
 IGNORED = -100
-# For models without a chat template: plain question and answer, as a template that a server can apply.
 REMEMBERED = 300  # longest text, in characters, whose tokens are cached: the wordings of tasks repeat
+# For models without a chat template: plain question and answer, as a template that a server can apply.
 PLAIN_TEMPLATE = (
     "{% for message in messages %}{% if message['role'] == 'assistant' %}"
     "{{ message['content'] }}{{ eos_token }}\n{% else %}Question: {{ message['content'] }}\nAnswer:\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -29,9 +29,27 @@ class Page(StaticFiles):
         return response
 
 
+def is_built(folder: Path = FOLDER) -> bool:
+    """Return whether the page is built."""
+    return (folder / "index.html").is_file()
+
+
 def add_page(app: FastAPI, folder: Path = FOLDER) -> bool:
     """Serve the page at `/` where it is built; return whether it is."""
-    if not (folder / "index.html").is_file():
+    if not is_built(folder):
         return False
-    app.mount("/", Page(directory=folder, html=True), name="page")
+    page = Page(directory=folder)
+
+    def add(address: str, name: str) -> None:
+        async def file(request: Request) -> Response:
+            return await page.get_response(name, request.scope)
+
+        app.add_route(address, file, methods=["GET"], include_in_schema=False)
+
+    # One route for each file: a mount would answer for every other address too, also for those with other methods.
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            name = path.relative_to(folder).as_posix()
+            add(f"/{name}", name)
+    add("/", "index.html")
     return True

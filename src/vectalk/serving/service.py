@@ -10,6 +10,7 @@ from pathlib import Path
 from vectalk.decoding.settings import Decoding
 from vectalk.errors import VectalkError
 from vectalk.serving.gate import Gate
+from vectalk.serving.layouts import Layouts
 from vectalk.serving.limits import Limits
 from vectalk.serving.metrics import Metrics
 from vectalk.serving.texts import TextReader
@@ -29,6 +30,7 @@ class Service:
         limits: the limits of requests.
         created: when the server began, in seconds since 1970.
         ready: whether everything is loaded.
+        layouts: the layouts of the spaces, for the map.
     """
 
     elm: ELM
@@ -36,6 +38,7 @@ class Service:
     limits: Limits = field(default_factory=Limits)
     created: int = field(default_factory=lambda: int(time.time()))
     ready: bool = False
+    layouts: Layouts = field(default_factory=Layouts)
 
     @cached_property
     def writer(self) -> Writer:

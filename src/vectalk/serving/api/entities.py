@@ -9,11 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from fastapi import APIRouter, Query
 
-from vectalk.serving.api.named import entity_of, rows_of, space_of
+from vectalk.serving.api.named import entity_of, part_of, rows_of, space_of
+from vectalk.serving.api.points import point_report
 from vectalk.serving.errors import ApiError, Json
 from vectalk.serving.service import Service
+from vectalk.serving.vectors import encoded
 from vectalk.space import VectorSpace
-from vectalk.space.titles import title_key
+from vectalk.space.titles import lookup_key, title_key
+
+MOST_WORDS = 20  # words of a search that are looked for one by one
 
 
 class TitleSearch:
@@ -28,10 +32,12 @@ class TitleSearch:
         titles = space.column("title" if "title" in space.column_names else "id").to_pylist()
         keys = ["" if title is None else title_key(str(title)) for title in titles]
         self._keys = pa.array(keys, pa.large_string())
+        full = ["" if title is None else f" {lookup_key(str(title)).replace('(', '')}" for title in titles]
+        self._full = pa.array(full, pa.large_string())  # with the year, and a blank before each word
         self._ids = space.column("id")
 
     def __call__(self, text: str, most: int) -> np.ndarray:
-        """Return the rows of the best matches: the whole title or id, then its beginning, a word of it, any part."""
+        """Return the rows of the best matches: the title or id, its beginning, a word of it, any part, all words."""
         key = title_key(text)
         exact = np.asarray(pc.equal(self._ids, text))
         rank = np.where(exact, 0, 9)
@@ -42,12 +48,20 @@ class TitleSearch:
                     pc.starts_with(self._keys, key),
                     pc.match_substring(self._keys, f" {key}"),
                     pc.match_substring(self._keys, key),
+                    self._holds_all(key.split()),
                 )
             ):
                 rank = np.where((rank == 9) & np.asarray(mask), place, rank)
         rows = np.flatnonzero(rank < 9)
         lengths = np.asarray(pc.utf8_length(self._keys))[rows]
         return rows[np.lexsort((rows, lengths, rank[rows]))][:most]
+
+    def _holds_all(self, words: list[str]) -> pa.Array:
+        """Return whether words of each title, or its year, begin with all of these, in any order."""
+        mask = pc.match_substring(self._full, f" {words[0]}")
+        for word in words[1:MOST_WORDS]:
+            mask = pc.and_(mask, pc.match_substring(self._full, f" {word}"))
+        return mask
 
 
 def entity_routes(service: Service) -> APIRouter:
@@ -71,7 +85,11 @@ def entity_routes(service: Service) -> APIRouter:
             searches[space] = TitleSearch(opened)
         return Json({"entities": [entity_of(opened, int(row)) for row in searches[space](q, limit)]})
 
-    @router.get("/spaces/{space}/entity", summary="The facts of one entity, by id, title or row", response_class=Json)
+    @router.get(
+        "/spaces/{space}/entity",
+        summary="One entity by id, title or row: its facts and its vector",
+        response_class=Json,
+    )
     def entity(
         space: str,
         id: Annotated[str | None, Query(max_length=2_000, description="Id or title.")] = None,
@@ -83,7 +101,10 @@ def entity_routes(service: Service) -> APIRouter:
         if row is not None and not 0 <= row < len(opened):
             raise ApiError(404, f"space {space!r} has rows 0 to {len(opened) - 1}, not {row}", param="row")
         number = row if row is not None else opened.find(id or "")
-        return Json({**entity_of(opened, number), "facts": _plain(opened.metadata(number))})
+        point = opened[number]
+        vector = encoded(point.values)
+        report = {**point_report(service, point), "base64": vector, "part": part_of(point, vector)}
+        return Json({**entity_of(opened, number), "facts": _plain(opened.metadata(number)), "point": report})
 
     return router
 

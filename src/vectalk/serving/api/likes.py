@@ -65,7 +65,7 @@ def like_routes(service: Service) -> APIRouter:
         vector = encoded(visitor.point.values)
         return Json(
             {
-                **point_report(visitor.point),
+                **point_report(service, visitor.point),
                 "base64": vector,
                 "part": part_of(visitor.point, vector),
                 "liked": visitor.liked,

@@ -41,7 +41,7 @@ def point_routes(service: Service) -> APIRouter:
         opened = space_of(service, space)
         point = point_of(service.elm, body, characters, "expression", opened)
         vector = encoded(point.values)
-        return Json({**point_report(point), "base64": vector, "part": part_of(point, vector)})
+        return Json({**point_report(service, point), "base64": vector, "part": part_of(point, vector)})
 
     @router.post("/spaces/{space}/neighbors", summary="The nearest entities of a point", response_class=Json)
     def neighbors(space: str, body: NeighborsRequest) -> Json:
@@ -53,21 +53,23 @@ def point_routes(service: Service) -> APIRouter:
     @router.post("/spaces/{space}/support", summary="How near a point lies to real entities", response_class=Json)
     def support(space: str, body: PointRequest) -> Json:
         point = point_of(service.elm, body, characters, "expression", space_of(service, space))
-        return Json({"support": point_report(point)["support"]})
+        return Json({"support": point_report(service, point)["support"]})
 
     return router
 
 
-def point_report(point: Point) -> dict[str, Any]:
-    """Return where a point comes from and what supports it."""
+def point_report(service: Service, point: Point) -> dict[str, Any]:
+    """Return where a point comes from, where it lies on the map (None without a layout), and what supports it."""
     space = VectorSpace.of(point)
     support = space.support(point)
+    at = service.layouts.of(space).at(point).tolist() if service.layouts.has(space) else None
     return {
         "space": space.name,
         "source": point.source,
         "sources": list(point.sources),
         "entity": None if point.row is None else entity_of(space, point.row),
         "notes": list(point.notes),
+        "at": at,
         "support": {**asdict(support), "text": str(support)},
     }
 

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from vectalk.serving.api.attributes import attribute_routes
 from vectalk.serving.api.entities import entity_routes
+from vectalk.serving.api.facts import fact_routes
 from vectalk.serving.api.layout import layout_routes
 from vectalk.serving.api.likes import like_routes
 from vectalk.serving.api.points import point_routes
@@ -16,6 +17,14 @@ from vectalk.serving.service import Service
 def api_routes(service: Service) -> APIRouter:
     """Return the routes of the map's API."""
     router = APIRouter(prefix="/api", tags=["Map"])
-    for routes in (space_routes, entity_routes, attribute_routes, layout_routes, point_routes, like_routes):
+    for routes in (
+        space_routes,
+        entity_routes,
+        attribute_routes,
+        layout_routes,
+        point_routes,
+        like_routes,
+        fact_routes,
+    ):
         router.include_router(routes(service))
     return router

@@ -8,7 +8,6 @@ from typing import Any
 from fastapi import APIRouter
 
 from vectalk.concepts import shelf
-from vectalk.serving.api.layout import layout_path
 from vectalk.serving.api.likes import users_of
 from vectalk.serving.api.named import space_of
 from vectalk.serving.errors import Json
@@ -30,7 +29,7 @@ def space_routes(service: Service) -> APIRouter:
             "fingerprint": space.fingerprint,
             "licence": space.licence,
             "columns": space.column_names,
-            "layout": layout_path(space) is not None,
+            "layout": service.layouts.has(space),
             "concepts": shelf.names(space),
             "texts": name in service.texts,
             "likes": None if users is None else users.name,
