@@ -165,23 +165,27 @@ def test_anchors_pull_the_soft_tokens_back_to_their_start(setup: Setup) -> None:
     assert model.eval()(batch)[0].item() == pytest.approx(plain, rel=1e-4)  # validation measures divergence alone
 
 
-def test_a_distilled_adapter_reaches_the_told_llm(corpus: Corpus, base_llm: Path, tmp_path: Path) -> None:
-    """Where the facts are a function of the vector, the divergence falls to a fraction of a shuffled vector's."""
+def test_a_distilled_adapter_comes_near_the_told_llm(corpus: Corpus, random_llm: Path, tmp_path: Path) -> None:
+    """`kl_kept` is 0 by construction for a model that ignores the vector, and 1 for one that needs no facts."""
+    file = tmp_path / "questions.yaml"
+    file.write_text(json.dumps(["{island}?"]))
     settings = config(
-        adapter__start="words",
-        adapter__soft_tokens=6,
-        stage1__steps=120,
-        stage2__steps=0,
+        distill__questions=str(file),
         distill__answers=300,
-        stage1__lr_adapter=5e-3,
-        eval_every=60,
-        batch_size=16,
+        distill__answer_tokens=4,
         distill__anchor=0.0,
+        adapter__soft_tokens=16,
+        adapter__width=64,
+        stage1__steps=200,
+        stage1__lr_adapter=1e-2,
+        stage2__steps=0,
+        eval_every=50,
+        batch_size=16,
     )
-    run = train(corpus, str(base_llm), tmp_path / "run", settings, device="cpu")
+    run = train(corpus, str(random_llm), tmp_path / "run", settings, device="cpu")
     rows = [row for row in log_of(run.path) if "kl_kept" in row]
     assert rows[-1]["validation_loss"] < 0.5 * rows[0]["validation_loss"]
-    assert rows[-1]["kl_kept"] > 0.5
+    assert rows[-1]["kl_kept"] > 0.2
     assert run.card.llm.trained == "frozen"
 
 

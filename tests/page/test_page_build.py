@@ -8,7 +8,7 @@ import pytest
 
 from vectalk.serving.page import FOLDER, POLICY
 
-WEB = Path(__file__).parents[1] / "web"
+WEB = Path(__file__).parents[2] / "web"
 
 
 def test_the_page_was_built_from_these_sources() -> None:
