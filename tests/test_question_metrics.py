@@ -26,6 +26,7 @@ from vectalk.model.without_lora import without_lora
 from vectalk.space import VectorSpace
 from vectalk.space.normalizer import Normalizer
 from vectalk.talk import ELM
+from vectalk.tasks import Suite, Task
 from vectalk.tasks.teachers.told import in_words
 
 # ---- ratios by hand
@@ -122,6 +123,8 @@ def model(random_llm: Path, tmp_path: Path) -> tuple[ELM, list[str]]:
         versions={},
     )
     run = Run(tmp_path, card)
+    task = Task(name="word", about="film", slots={"film": "film"}, prompts=["Say {film}."])
+    (tmp_path / "tasks.yaml").write_text(Suite(name="words", tasks=[task]).dump())
     return ELM(run, ElmModel(language, {"film": adapter}).eval(), prompts, {"film": space}), words
 
 

@@ -13,6 +13,7 @@ import pytest
 import vectalk as vt
 from live_server import NAME, Live, served
 from offline import fake_transformers
+from vectalk.model.run import Run
 from vectalk.readback.readback import ReadBack
 from vectalk.talk import ELM
 from vectalk.tasks import Corpus
@@ -203,6 +204,32 @@ def test_samples_follow_their_seed(live: Live) -> None:
 
     assert sample(seed=4) == sample(seed=4)
     assert len({sample() for _ in range(5)}) > 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"repetition_penalty": 1.5, "no_repeat_ngram_size": 2}, {"names_weight": 1e6}, {"names": "link"}],
+    ids=["penalties", "weight", "link"],
+)
+def test_settings_of_decoding_are_those_of_ask(live: Live, elm: ELM, settings: dict) -> None:
+    question, bindings = "Who should visit {island}?", {"island": "3"}
+    expected = elm.ask(question, bindings, max_new_tokens=40, **settings)
+    reply = live.ask(**asking(question, bindings=bindings), max_tokens=40, **settings).json()["choices"][0]
+    assert reply["message"]["content"] == expected.text
+    assert {name: reply["vectalk"]["settings"][name] for name in settings} == settings
+
+
+def test_names_are_forced_where_the_model_names_entities(run: Run) -> None:
+    elm = vt.ELM.from_pretrained(run.path, device="cpu")
+    titles = {elm.spaces["island"].title(int(row)) for row in elm.spaces["island"].rows("train")}
+    with served(elm) as live:
+        for row in range(4):
+            question, bindings = "Who should visit {island}?", {"island": str(row)}
+            reply = live.ask(**asking(question, bindings=bindings, stream=False), max_tokens=120).json()["choices"][0]
+            assert reply["message"]["content"] == elm.ask(question, bindings, max_new_tokens=120).text
+            names = [mention["name"] for mention in reply["vectalk"]["mentions"]]
+            assert names
+            assert set(names) <= titles
 
 
 # ---- errors

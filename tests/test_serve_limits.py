@@ -24,8 +24,8 @@ from vectalk.serving.inline import split_text
 from vectalk.serving.page import add_page
 from vectalk.serving.trimmed import Trimmed
 from vectalk.serving.writer import LoopWriter, ThreadWriter, writer_for
-from vectalk.space import VectorSpace
 from vectalk.talk import ELM
+from vectalk.talk.naming import Naming, NamingEngine
 from vectalk.tasks import Corpus
 from vectalk.training import TrainConfig
 from vectalk.training.trainer import train
@@ -222,13 +222,15 @@ def test_a_failing_step_is_an_error_and_the_next_answer_comes(
 
 
 @pytest.mark.parametrize("family", ["llama", "mamba"])
-def test_an_engine_without_a_loop_writes_in_threads(family: str, tokenizer, islands: VectorSpace) -> None:
+def test_an_engine_without_a_loop_writes_in_threads(family: str, tokenizer, corpus: Corpus) -> None:
+    islands = corpus.spaces["island"]
     engine = make_engine(family, tokenizer, islands)
+    naming_engine = NamingEngine(engine, Naming(corpus.suite, {"island": islands}, {}))
     slots = {"island": ("island", np.full(16, 0.5, np.float32))}
     (expected,) = engine.generate([QUESTION], [slots], Decoding(max_new_tokens=12))
 
     async def written() -> None:
-        writer = ThreadWriter(engine, 3)
+        writer = ThreadWriter(naming_engine, 3)
         writings = [await writer.begin(QUESTION, slots, Decoding(max_new_tokens=12)) for _ in range(3)]
         for writing in writings:
             assert "".join([piece async for piece in writing.pieces()]).strip() == expected.text
@@ -245,7 +247,7 @@ def test_an_engine_without_a_loop_writes_in_threads(family: str, tokenizer, isla
         writer.close()
 
     asyncio.run(written())
-    assert isinstance(writer_for(engine, 2), LoopWriter if family == "llama" else ThreadWriter)
+    assert isinstance(writer_for(naming_engine, 2), LoopWriter if family == "llama" else ThreadWriter)
 
 
 # ---- stopping

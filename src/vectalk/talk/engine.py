@@ -233,10 +233,11 @@ class TransformersEngine:
         slots: Sequence[Slots],
         decoding: Decoding,
         progress: Progress,
-        names: Sequence[RowNames | None],
+        names: Sequence[RowNames | None] | None = None,
     ) -> list[Generated]:
         """Answer with transformers' `generate`; a batch has prompts of one length, since padding may change answers."""
         answers: dict[int, Generated] = {}
+        names = names or [None] * len(prompts)
         order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
         while order:
             batch = [i for i in order[: self.batch_size] if len(prompts[i]) == len(prompts[order[0]])]
