@@ -6,6 +6,7 @@ import base64
 import json
 import random
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 from urllib.parse import quote
 
@@ -128,14 +129,14 @@ def damage(body: Any, rng: random.Random) -> None:
     parent, key = rng.choice(places)
     form = rng.random()
     if form < 0.15 and isinstance(parent, dict):
-        parent[rng.choice(("n", "top_k", "tools", "functions", "stop", "stream_options", "x" * 9))] = rng.choice(ODD)
+        parent[rng.choice(("n", "top_k", "tools", "functions", "stop", "stream_options", "x" * 9))] = deepcopy(rng.choice(ODD))
     elif form < 0.3 and isinstance(parent, dict):
         del parent[key]
     elif form < 0.6 and isinstance(parent[key], str) and parent[key]:
         text, place = parent[key], rng.randrange(len(parent[key]))
         parent[key] = text[:place] + str(rng.choice(ODD)) + text[place + rng.randrange(3) :]
     else:
-        parent[key] = rng.choice(ODD)
+        parent[key] = deepcopy(rng.choice(ODD))  # later damage must not change ODD itself
 
 
 def encoded(body: Any) -> bytes:
