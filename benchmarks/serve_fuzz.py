@@ -129,7 +129,8 @@ def damage(body: Any, rng: random.Random) -> None:
     parent, key = rng.choice(places)
     form = rng.random()
     if form < 0.15 and isinstance(parent, dict):
-        parent[rng.choice(("n", "top_k", "tools", "functions", "stop", "stream_options", "x" * 9))] = deepcopy(rng.choice(ODD))
+        name = rng.choice(("n", "top_k", "tools", "functions", "stop", "stream_options", "x" * 9))
+        parent[name] = deepcopy(rng.choice(ODD))
     elif form < 0.3 and isinstance(parent, dict):
         del parent[key]
     elif form < 0.6 and isinstance(parent[key], str) and parent[key]:

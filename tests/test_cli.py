@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -344,20 +343,6 @@ def test_the_version(capsys) -> None:
 # ---- in a process of its own
 
 
-def python(code: str, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, env={**os.environ})
-
-
-def test_importing_is_light() -> None:
-    heavy = "{'torch', 'transformers', 'sklearn', 'pyarrow', 'pydantic', 'typer', 'peft', 'numpy'}"
-    done = python(f"import sys, vectalk; print(sorted({heavy} & set(sys.modules)), vectalk.__version__)")
-    assert done.stdout.startswith("[] "), done.stdout + done.stderr
-    done = python(
-        "import sys, vectalk as vt; vt.VectorSpace, vt.Corpus; print({'torch', 'transformers'} & {*sys.modules})"
-    )
-    assert done.stdout == "set()\n", done.stdout + done.stderr
-
-
 def test_corpora_take_the_options_that_do_something(corpus: Corpus, tmp_path: Path, capsys) -> None:
     for command in (["corpus", "show", str(corpus.path)], building(corpus, tmp_path / "out", SUITE)):
         code, out, err = call([*command, "--quiet", "--seed", "3", "--json"], capsys)
@@ -366,17 +351,6 @@ def test_corpora_take_the_options_that_do_something(corpus: Corpus, tmp_path: Pa
         code, out, err = call([*command, "--device", "cpu"], capsys)
         assert (code, out) == (2, "")
         assert "No such option: --device" in " ".join(err.split())
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["ask", "--help"], ["train", "--help"], ["corpus", "--help"]])
-def test_help_loads_no_torch(arguments: list[str]) -> None:
-    code = (
-        "import atexit, sys\n"
-        "atexit.register(lambda: print({'torch', 'transformers'} & {*sys.modules}))\n"
-        "from vectalk.cli.main import main\nmain(sys.argv[1:])"
-    )
-    done = python(code, *arguments)
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "set()"), done.stderr
 
 
 def test_the_command_itself(asked: list[str]) -> None:
