@@ -124,11 +124,11 @@ class Catalogue:
     @cached_property
     def entities(self) -> dict[str, Entity]:
         """Title -> the first entity with this title."""
-        found: dict[str, Entity] = {}
+        entities: dict[str, Entity] = {}
         for name, named in self._named.items():
             for row, title in zip(named.rows.tolist(), named.titles, strict=True):
-                found.setdefault(title, Entity(name, row))
-        return found
+                entities.setdefault(title, Entity(name, row))
+        return entities
 
     def _space(self, name: str) -> Named:
         if name not in self._named:

@@ -61,13 +61,13 @@ class Linker:
     @cached_property
     def _entities(self) -> dict[str, Entity]:
         """Title -> the first entity with this title, of all splits."""
-        found: dict[str, Entity] = {}
+        entities: dict[str, Entity] = {}
         for name, space in self.spaces.items():
             if "title" in space.column_names and len(space) <= MOST_ENTITIES:
                 for row, title in enumerate(space.column("title").to_pylist()):
                     if title:
-                        found.setdefault(written(str(title)), Entity(name, row))
-        return found
+                        entities.setdefault(written(str(title)), Entity(name, row))
+        return entities
 
     @cached_property
     def _index(self) -> TitleIndex:
