@@ -117,6 +117,17 @@ GOOD: dict[str, Headline] = {
         "The best of 8 answers, chosen by read-back, compared with one greedy answer",
         {"gain in SC": "candidates_8_sc_independent_gain", "times as much computing time": "candidates_8_cost"},
     ),
+    "names": Headline(
+        "Names in answers about viewers, with and without the constraint to titles that exist (the demo's model)",
+        {
+            "invented": "names_user_profile_names_invented_elm",
+            "invented without the constraint": "names_user_profile_names_invented_free_names",
+            "right": "names_user_profile_names_right_elm",
+            "right by the LLM alone": "names_user_profile_names_right_trie_only",
+            "shuffled": "names_user_profile_names_right_shuffled",
+            "time of decoding": "names_user_profile_time",
+        },
+    ),
     "ablation": Headline(
         "Which settings of adapter and training matter: recovery of genres",
         {
@@ -145,6 +156,17 @@ FAST: dict[str, Headline] = {
             "batches of similar length": "paths_grouped_films_stage1",
             "shared prefixes": "paths_shared_films_stage1_8",
             "loss in blocks, 152k tokens": "paths_loss_151936_frozen",
+        },
+    ),
+    "serve": Headline(
+        "The server: 32 streams at once against one after another, delays, fuzzed requests, memory in ten minutes",
+        {
+            "tokens/s of 32 streams over those of one": "ratio_serve_32",
+            "time over that of elm.ask": "serve_over_ask",
+            "first token, one client, ms": "serve_first_ms_1_p50",
+            "first token, 32 clients, ms": "serve_first_ms_32_p50",
+            "status 5xx of 20,000 fuzzed requests": "fuzz_5xx",
+            "growth of memory": "soak_growth",
         },
     ),
     "memory": Headline(

@@ -125,7 +125,8 @@ def check_range(numbers: np.ndarray, space: VectorSpace, param: str) -> None:
     """Raise an ApiError where a number is so far from the mean of its space that arithmetic overflows."""
     scale = np.maximum(np.asarray(space.normalizer.scale, np.float64), 1e-12)
     numbers = np.asarray(numbers, np.float64)  # 32 bits overflow
-    deviations = float(np.max(np.abs(numbers - space.normalizer.mean) / scale, initial=0.0))
+    with np.errstate(over="ignore"):  # infinitely many are too many, too
+        deviations = float(np.max(np.abs(numbers - space.normalizer.mean) / scale, initial=0.0))
     largest = float(np.max(np.abs(numbers), initial=0.0))
     if deviations > MOST_DEVIATIONS and largest > MOST_DEVIATIONS * float(np.median(scale)):
         raise ApiError(
