@@ -1,7 +1,10 @@
 """Curves of a trained run, kept as a result: walks between entities, shifts along concepts, users hardly known.
 
     python benchmarks/curves_of.py runs/movielens/own-all/run-base-llm-0 --name own
+    python benchmarks/curves_of.py RUN --name own-told --kind interpolation --text-llm hf:LLM --pairs 50
 
+The second command is the paper's comparison with a text-only LLM: it is told two titles and their shares ("something that
+is 30 % X and 70 % Y"; condition `text_llm`), and also the facts of both (`told_llm`), at the same points as the model.
 What is finished is not measured again; `--fresh` starts anew.
 """
 
@@ -28,6 +31,7 @@ SIZES = {
     "concepts": "5",
     "users": "60",
 }
+OPTIONAL = ("kind", "text-llm", "max-new-tokens")
 Row = dict[str, Any]
 
 
@@ -38,17 +42,24 @@ def main() -> None:
     arguments.add_argument("--name", required=True, help="of the result: curves-NAME.json")
     for name, value in SIZES.items():
         arguments.add_argument(f"--{name}", default=value)
+    arguments.add_argument("--kind", help="one of interpolation, shift, cold_start; all when omitted")
+    arguments.add_argument("--text-llm", help="text-only LLM for interpolations: hf:FOLDER, or openai:MODEL")
+    arguments.add_argument("--max-new-tokens", help="longest answer, in tokens")
+    arguments.add_argument("--out", type=Path, help="folder of the curves; RUN/curves when omitted")
     arguments.add_argument("--fresh", action="store_true")
     given = arguments.parse_args()
-    measure(given.run, given.name, sizes(given), fresh=given.fresh)
+    measure(given.run, given.name, sizes(given), out=given.out, fresh=given.fresh)
 
 
 def sizes(given: argparse.Namespace) -> list[str]:
     """Return the options of `vectalk curves` that say how much is measured, and how."""
-    return [part for name in SIZES for part in (f"--{name}", getattr(given, name.replace("-", "_")))]
+    values = {name: getattr(given, name.replace("-", "_"), None) for name in (*SIZES, *OPTIONAL)}
+    return [part for name, value in values.items() if value is not None for part in (f"--{name}", value)]
 
 
-def measure(run: Path, name: str, options: list[str], *, steps: Sequence[str] = (), fresh: bool = False) -> None:
+def measure(
+    run: Path, name: str, options: list[str], *, steps: Sequence[str] = (), out: Path | None = None, fresh: bool = False
+) -> None:
     """Measure the curves of a run, unless they are there, and write the result `curves-NAME`.
 
     Args:
@@ -56,9 +67,10 @@ def measure(run: Path, name: str, options: list[str], *, steps: Sequence[str] = 
         name: of the result.
         options: of `vectalk curves`.
         steps: commands that came before.
+        out: folder of the curves; RUN/curves when omitted.
         fresh: measure again.
     """
-    out = run / "curves"
+    out = out or run / "curves"
     command = ["curves", str(run), *options, "--out", str(out)]
     if fresh or not (out / "curves.jsonl").is_file():
         subprocess.run([str(Path(sys.executable).with_name("vectalk")), *command], check=True)

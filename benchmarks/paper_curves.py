@@ -12,7 +12,7 @@ def walks(name: str, result: Result) -> str:
     for space in dict.fromkeys(r["space"] for r in rows):
         mine = [r for r in rows if r["space"] == space]
         lines = []
-        for condition in ("elm", "copy_text", "probe_text", "own_text", "text_llm"):
+        for condition in ("elm", "copy_text", "probe_text", "own_text", "text_llm", "told_llm"):
             cells = [row_at(mine, "sc", condition, x) for x in (0, 0.3, 0.5, 0.7, 1)]
             middle, ends = (row_at(mine, metric, condition, 0.5) for metric in ("sc_middle", "sc_ends"))
             if middle is not None or ends is not None:

@@ -49,9 +49,11 @@ class Live:
 
 
 @contextmanager
-def served(elm: ELM, limits: Limits | None = None, drain_seconds: int = 20, **options: Any) -> Iterator[Live]:
+def served(
+    elm: ELM, limits: Limits | None = None, drain_seconds: int = 20, history: bool | None = None, **options: Any
+) -> Iterator[Live]:
     """Serve a model."""
-    service = Service(elm, NAME, limits or Limits())
+    service = Service(elm, NAME, limits or Limits(), history=history)
     sock = socket.create_server(("127.0.0.1", 0))
     port = sock.getsockname()[1]
     up = threading.Event()

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from vectalk.evaluation.metrics.bootstrap import whole
 from vectalk.evaluation.ratings import Pairs, Ratings
 from vectalk.space.factorization.ratings import factorize
 from vectalk.space.factorization.wals import WalsConfig
+from vectalk.tasks.teachers.told import FactPhrases, told
 
 SMALL = {"pairs": 30, "entities": 25, "concepts": 1}
 
@@ -200,13 +202,35 @@ def test_an_llm_is_told_both_titles_and_their_shares(corpus, tmp_path) -> None:
         return ["Comedy of the 1990s."] * len(conversations)
 
     rows = curves(Blind(corpus), corpus, tmp_path, kinds=["interpolation"], pairs=3, chat=chat)
-    assert len(values(rows, metric="sc", condition="text_llm")) == len(ALPHAS)
-    assert len(heard) == 3 * len(ALPHAS)
+    for condition in ("text_llm", "told_llm"):
+        assert len(values(rows, metric="sc", condition=condition)) == len(ALPHAS)
+        assert pick(rows, metric=f"sc_middle_minus_{condition}", condition="elm")
+    assert len(heard) == 2 * 3 * len(ALPHAS)
     assert all("“Film" in question and "{" not in question for question in heard)
-    assert sum("70 % “Film" in q and "30 % “Film" in q for q in heard) == 2 * 3
+    assert sum("70 % “Film" in q and "30 % “Film" in q for q in heard) == 2 * 2 * 3
     assert not pick(rows, curve="shift")
     rows = curves(Blind(corpus), corpus, tmp_path, kinds=["interpolation"], pairs=2, encoder="tfidf")
     assert not pick(rows, condition="text_llm")
+    assert not pick(rows, condition="told_llm")
+
+
+def test_an_llm_is_also_told_the_facts_of_both(corpus, tmp_path) -> None:
+    heard = []
+
+    def chat(conversations):
+        heard.extend(conversations)
+        return ["Comedy of the 1990s."] * len(conversations)
+
+    curves(Blind(corpus), corpus, tmp_path, kinds=["interpolation"], pairs=3, chat=chat)
+    space = corpus.spaces["film"]
+    phrases, titles = FactPhrases.of(corpus.suite, "film", space), {space.title(row): row for row in range(len(space))}
+    told_too = [c for c in heard if "” (" in c[-1]["content"]]
+    assert len(told_too) == len(heard) / 2
+    for conversation in told_too:
+        for turn in conversation[::2]:  # the examples have the same form
+            named = re.findall("“(.*?)”", turn["content"])
+            assert named
+            assert all(f"“{title}” ({told(phrases, titles[title])})" in turn["content"] for title in named)
 
 
 def test_other_kinds_of_the_same_run_stay(corpus, tmp_path) -> None:

@@ -84,6 +84,21 @@ def test_every_recipe_is_valid_and_described() -> None:
     assert "stage2.llm=lora" in text
 
 
+def test_an_objective_has_a_recipe_whatever_the_llm_is(random_llm: Path, chat_llm: Path) -> None:
+    for llm in (random_llm, chat_llm):
+        alone, both = (
+            TrainConfig.load(None, None, choose_recipe(str(llm), objective=name)) for name in ("distill", "both")
+        )
+        assert (alone.recipe, both.recipe) == ("distilled", "distilled with targets")
+        assert alone.stage1.objective == both.stage1.objective == "distill"
+        assert (alone.stage1.mix, alone.stage2.steps, both.stage2.steps) == (0, 0, 0)
+        assert 0 < both.stage1.mix < 1
+        assert alone.adapter == both.adapter == TrainConfig.load(None, {"recipe": "pretrained"}).adapter
+    recipe = choose_recipe(str(random_llm), objective="distill")
+    assert str(recipe).startswith("recipe 'distilled', because the objective is distill: ")
+    assert choose_recipe(str(random_llm), objective="targets") == choose_recipe(str(random_llm))
+
+
 def test_merging_leaves_both_arguments_alone() -> None:
     defaults, changes = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 4}, "e": 5}
     assert merged(defaults, changes) == {"a": {"b": 4, "c": 2}, "d": 3, "e": 5}
@@ -130,6 +145,28 @@ def test_dry_run_of_the_command_line(
     assert json.loads(text)["estimate"]["examples"] == corpus.card["counts"]["train"]
     assert json.loads(text)["config"]["recipe"] == "from scratch"
     assert not out.exists()
+
+
+def test_the_command_line_takes_an_objective_in_place_of_a_file(
+    corpus: Corpus, random_llm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own.yaml").write_text("batch_size: 3\n")
+    sizes = ("distill.answers=16", "distill.validation=4", "distill.answer_tokens=4", "stage1.steps=1")
+    sets = [part for size in sizes for part in ("--set", size)]
+    command = ["train", str(corpus.path), "--llm", str(random_llm), "--out", str(tmp_path / "run"), "--device", "cpu"]
+    code, text, err = call([*command, "--objective", "both", *sets, "--dry-run", "--json"], capsys)
+    assert code == 0, err
+    config = json.loads(text)["config"]
+    assert config["recipe"] == "distilled with targets"
+    assert (config["stage1"]["objective"], config["stage1"]["steps"]) == ("distill", 1)
+    for words, message in (
+        (["--objective", "all"], "allowed are targets, distill, both"),
+        (["--objective", "distill", "--config", str(tmp_path / "own.yaml")], "write `recipe: distilled` in the file"),
+        (["--objective", "distill", "--lora"], "--lora trains the LLM in stage 2"),
+    ):
+        code, _, err = call([*command, *words], capsys)
+        assert code == 2
+        assert message in " ".join(err.split())
 
 
 def test_unknown_and_missing_trackers_are_named(corpus: Corpus, random_llm: Path, tmp_path: Path) -> None:

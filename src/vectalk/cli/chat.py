@@ -8,6 +8,7 @@ import typer
 from vectalk.cli.common import (
     Bind,
     Device,
+    History,
     Json,
     MaxNewTokens,
     MovedLlm,
@@ -56,6 +57,7 @@ def chat(
     no_repeat_ngram_size: NoRepeatNgramSize = None,
     names: Names = "force",
     names_weight: NamesWeight = None,
+    history: History = None,
     trust_encoder: TrustEncoder = False,
     seed: Seed = 0,
     device: Device = "auto",
@@ -86,12 +88,15 @@ def chat(
         run, spaces=pairs(space or [], "--space"), llm=llm, device=device, trust_encoder=trust_encoder
     )
     elm.decoding(**settings)  # raises an error for a wrong setting
-    talk = Chat(elm, settings)
+    talk = Chat(elm, settings, history=history)
     for slot, value in pairs(bind or [], "--bind").items():
         _say(talk, f"/bind {slot} = {value}", quiet, as_json)
     if not quiet:
+        reads = "reads the earlier turns" if talk.history else "reads each question alone"
         err.print(
-            "Bind a point and ask about it; /help explains how, /quit ends the chat.", style="dim", highlight=False
+            f"Bind a point and ask about it; /help explains how, /quit ends the chat. The LLM {reads}.",
+            style="dim",
+            highlight=False,
         )
     _completion(talk)
     heartbeat.end()  # from here on, the prompt shows that the chat is ready

@@ -68,6 +68,15 @@ ChatTemplateFile = Annotated[
     ),
 ]
 MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", help="Longest answer, in tokens.")]
+History = Annotated[
+    bool | None,
+    typer.Option(
+        "--history/--no-history",
+        help="Whether the LLM reads the earlier turns of a conversation. Default: as the run says (yes if it was "
+        "distilled).",
+        show_default=False,
+    ),
+]
 Bind = Annotated[
     list[str] | None,
     typer.Option(

@@ -71,7 +71,9 @@ def curves(
     text_llm: Annotated[
         str | None,
         typer.Option(
-            "--text-llm", help=f"Baseline: an LLM that gets both titles of an interpolation, not the vector: {FORMS}."
+            "--text-llm",
+            help="Baselines: an LLM that gets both titles of an interpolation and their shares, without and with the "
+            f"facts of both, but no vector: {FORMS}.",
         ),
     ] = None,
     encoder: Annotated[

@@ -12,6 +12,7 @@ import typer
 
 from vectalk.cli.common import (
     Device,
+    History,
     Json,
     MovedLlm,
     MovedSpaces,
@@ -81,6 +82,7 @@ def serve(
     drain: Annotated[
         int, typer.Option("--drain", min=0, help="Seconds that answers in progress have after SIGTERM.")
     ] = 30,
+    history: History = None,
     space: MovedSpaces = None,
     llm: MovedLlm = None,
     trust_encoder: TrustEncoder = False,
@@ -115,7 +117,9 @@ def serve(
     limits = Limits(
         body_bytes=max_body, vectors=max_vectors, max_tokens=max_tokens, rows=rows, waiting=waiting, seconds=timeout
     )
-    service = Service(elm, name or model_name(run), limits)
+    if history and engine != "transformers":
+        raise typer.BadParameter(f"--history needs the LLM in this process; --engine is {engine}")
+    service = Service(elm, name or model_name(run), limits, history=history)
     if page and is_built():
         _lay_out(service, quiet)
     service.warm()

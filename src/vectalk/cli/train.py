@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
 import typer
 from rich.progress import Progress, TaskID
@@ -62,6 +62,14 @@ def train(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A training setting, e.g. stage2.steps=500; may be repeated.")
     ] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            "--objective",
+            help="What to learn, without a config file: `targets` (the texts of the corpus), `distill` (to answer any "
+            "question as the LLM would that knows the facts; see docs/training.md), or `both`. Default: targets.",
+        ),
+    ] = None,
     lora: Annotated[
         bool, typer.Option("--lora", help="Train a low-rank update (LoRA) in stage 2 instead of full fine-tuning.")
     ] = False,
@@ -103,7 +111,7 @@ def train(
     from vectalk.tasks import Corpus
     from vectalk.training import TrainConfig, make_trainer
     from vectalk.training.folder import base_of
-    from vectalk.training.recipe import choose_recipe
+    from vectalk.training.recipe import BY_OBJECTIVE, Objective, choose_recipe
     from vectalk.training.rehearsal import rehearse
     from vectalk.training.setup import Setup
     from vectalk.training.start import llm_of
@@ -114,6 +122,15 @@ def train(
             overrides[name] = parse_yaml(value)
         except YamlError:
             raise typer.BadParameter(f"--set {name}: {value!r} is not a valid YAML value") from None
+    if objective is not None and objective not in get_args(Objective):
+        raise typer.BadParameter(f"--objective is {objective!r}; allowed are {', '.join(get_args(Objective))}")
+    if objective is not None and (resume or config is not None):
+        raise typer.BadParameter(
+            "--objective chooses a recipe, and the settings come from a file here; leave out --objective, and write "
+            f"`recipe: {BY_OBJECTIVE.get(cast(Objective, objective), 'pretrained')}` in the file of a new run"
+        )
+    if lora and objective in BY_OBJECTIVE:
+        raise typer.BadParameter(f"--lora trains the LLM in stage 2, which --objective {objective} leaves out")
     if lora:
         overrides["stage2.llm"] = "lora"
     if seed is not None:
@@ -128,7 +145,7 @@ def train(
     base = llm or llm_of(before)  # type: ignore[arg-type] # one of the two is given
     if report_to:
         overrides["report_to"] = report_to
-    recipe = None if resume else choose_recipe(base, revision)
+    recipe = None if resume else choose_recipe(base, revision, cast(Objective, objective or "targets"))
     settings = TrainConfig.load(config, overrides, recipe)
     first = os.environ.get("RANK", "0") == "0"  # only the first process prints
     if not first:

@@ -1,4 +1,4 @@
-"""The baseline `text_llm`: an LLM that reads the titles of entities instead of their vectors."""
+"""The baselines `text_llm` and `told_llm`: an LLM that reads titles, and also facts, instead of vectors."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from vectalk.evaluation.probes.facts import NotRunError
 from vectalk.llm import ChatClient
 from vectalk.tasks import Corpus, Example, Task
 from vectalk.tasks.suite import pieces_of
+from vectalk.tasks.teachers.told import FactPhrases, told
 
 SHOTS = 3  # training examples in the prompt, which show the length and style of an answer
 Messages = list[dict[str, str]]
@@ -78,10 +79,16 @@ class TextLLM:
         chat: the LLM.
         corpus: the corpus, whose spaces hold the titles.
         cache: stores the answers.
+        facts: whether each title is followed by the entity's facts in words.
+
+    Attributes:
+        condition: `text_llm`, or `told_llm` with facts.
     """
 
-    def __init__(self, chat: Chat, corpus: Corpus, cache: AnswerCache) -> None:
+    def __init__(self, chat: Chat, corpus: Corpus, cache: AnswerCache, facts: bool = False) -> None:
         self.chat, self.corpus, self.cache, self.identity = chat, corpus, cache, identity_of(chat)
+        self.facts, self.condition = facts, "told_llm" if facts else "text_llm"
+        self._phrases: dict[str, FactPhrases] = {}
 
     def __call__(self, task: Task, examples: Sequence[Example], references: Sequence[Example]) -> list[str]:
         """Return a text for each example.
@@ -92,7 +99,7 @@ class TextLLM:
         return self._ask(task, [self._turn(example) for example in examples], references)
 
     def mixed(self, task: Task, slot: str, ends: np.ndarray, share: float, references: Sequence[Example]) -> list[str]:
-        """Return a text about the mix of each pair of entities; the prompt names both titles and their shares.
+        """Return a text about the mix of each pair of entities; the prompt names both entities and their shares.
 
         Args:
             task: a task about one entity.
@@ -104,10 +111,10 @@ class TextLLM:
         Raises:
             NotRunError: the space has no titles.
         """
-        space, first = self.corpus.spaces[task.slots[slot]], round(100 * (1 - share))
+        space, first = task.slots[slot], round(100 * (1 - share))
         turns = []
         for a, b in ends:
-            whole, other = (f"“{space.title(int(row))}”" for row in (a, b))
+            whole, other = (self._words(space, int(row)) for row in (a, b))
             mix = f"something that is {first} % {whole} and {100 - first} % {other}"
             turns.append(
                 self._message(task.prompts[0], {slot: whole if first == 100 else other if first == 0 else mix})
@@ -127,11 +134,20 @@ class TextLLM:
         def answer(places: list[int], progress: Callable[[int, int], None]) -> Sequence[str]:
             return self.chat([conversations[i] for i in places])
 
-        return self.cache(keys, f"{task.name}: text_llm", answer)
+        return self.cache(keys, f"{task.name}: {self.condition}", answer)
 
     def _turn(self, example: Example) -> dict[str, str]:
-        titles = {slot: f"“{self.corpus.spaces[space].title(row)}”" for slot, (space, row) in example.slots.items()}
-        return self._message(example.prompt, titles)
+        return self._message(example.prompt, {slot: self._words(*entity) for slot, entity in example.slots.items()})
+
+    def _words(self, space: str, row: int) -> str:
+        """Return what the LLM reads in place of a vector: the title, and with `facts` the facts in brackets."""
+        opened = self.corpus.spaces[space]
+        title = f"“{opened.title(row)}”"
+        if not self.facts:
+            return title
+        if space not in self._phrases:
+            self._phrases[space] = FactPhrases.of(self.corpus.suite, space, opened)
+        return f"{title} ({told(self._phrases[space], row)})"
 
     def _message(self, prompt: str, names: dict[str, str]) -> dict[str, str]:
         text = "".join(names[piece] if is_slot else piece for piece, is_slot in pieces_of(prompt))

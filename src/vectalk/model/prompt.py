@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from vectalk.errors import LanguageModelError, PromptError
 from vectalk.llm.chat_template import PLAIN, ChatTemplate, ChatTemplateError, Form, read_template
 from vectalk.llm.tokenizer import load_tokenizer
+from vectalk.model.conversation import EarlierTurn, name_in_turn
 from vectalk.tasks.suite import pieces_of, slots_in
 
 IGNORED = -100
@@ -30,6 +31,7 @@ PLAIN_TEMPLATE = (
     "{% endif %}{% endfor %}"
 )
 _USER, _ANSWER = "@@vectalk-question@@", "@@vectalk-answer@@"
+_MARK = re.compile(r"@@vectalk-turn-\d+@@")
 _QUESTION, _REPLY = {"role": "user", "content": _USER}, {"role": "assistant", "content": _ANSWER}
 
 
@@ -105,6 +107,7 @@ class PromptFormat:
         added = sorted((str(token) for token in tokenizer.get_added_vocab()), key=len, reverse=True)
         self._added = re.compile("|".join(map(re.escape, added))) if added else None
         self._text = lru_cache(maxsize=65_536)(self._tokenise)
+        self._joints = lru_cache(maxsize=64)(self._rendered_joints)
 
     @property
     def template_hash(self) -> str:
@@ -203,26 +206,30 @@ class PromptFormat:
         unnamed = {i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}
         return unnamed | set(self.tokenizer.all_special_ids)
 
-    def __call__(self, question: str, spaces: dict[str, str], target: str | None = None) -> Prompt:
+    def __call__(
+        self, question: str, spaces: dict[str, str], target: str | None = None, earlier: Sequence[EarlierTurn] = ()
+    ) -> Prompt:
         """Tokenise a question.
 
         Args:
             question: text with slots, such as `Summarise {film}.`; `{{film}}` is plain text.
             spaces: slot name -> space.
             target: the answer to learn; None: the prompt ends where the answer begins.
+            earlier: the turns of the conversation before the question; their slots are named by `name_in_turn`.
 
         Raises:
             PromptError: a slot is not bound, a binding has no slot, or the target is empty.
+            LanguageModelError: the chat template accepts no earlier turns.
         """
         check_slots(question, spaces)
-        ids, slots = list(self.before), []
-        for text, is_slot in pieces_of(question):
-            if is_slot:
-                length = self.soft_tokens[spaces[text]]
-                slots.append(SlotPlace(text, spaces[text], len(ids), length))
-                ids += [self.pad_id] * length
-            else:
-                ids += self._text(text) if len(text) <= REMEMBERED else self._tokenise(text)
+        ids, slots = list(self.before), list[SlotPlace]()
+        joints = self._joints(len(earlier)) if earlier else ()
+        for number, (turn, (after_question, after_answer)) in enumerate(zip(earlier, joints, strict=True)):
+            check_slots(turn.question, turn.slots)
+            names = {slot: (name_in_turn(number, slot), space) for slot, (space, _) in turn.slots.items()}
+            self._append(ids, slots, turn.question, names)
+            ids += (*after_question, *self._tokenise(turn.answer), *after_answer)
+        self._append(ids, slots, question, {slot: (slot, space) for slot, space in spaces.items()})
         ids += self.after
         labels = [IGNORED] * len(ids)
         if target is not None:
@@ -232,6 +239,32 @@ class PromptFormat:
             ids += answer
             labels += answer
         return Prompt(tuple(ids), tuple(slots), tuple(labels))
+
+    def _append(
+        self, ids: list[int], slots: list[SlotPlace], question: str, names: Mapping[str, tuple[str, str]]
+    ) -> None:
+        """Append the tokens and slots of a question; `names` maps a slot to its name in the prompt and its space."""
+        for text, is_slot in pieces_of(question):
+            if is_slot:
+                name, space = names[text]
+                length = self.soft_tokens[space]
+                slots.append(SlotPlace(name, space, len(ids), length))
+                ids += [self.pad_id] * length
+            else:
+                ids += self._text(text) if len(text) <= REMEMBERED else self._tokenise(text)
+
+    def _rendered_joints(self, turns: int) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
+        """Return for each earlier turn the ids that the template writes after its question, and after its answer."""
+        roles = ["user" if n % 2 == 0 else "assistant" for n in range(2 * turns + 1)]
+        marked = [{"role": role, "content": f"@@vectalk-turn-{n}@@"} for n, role in enumerate(roles)]
+        text, _ = self._chat.accept(marked, generate=True)
+        pieces = _MARK.split(text)
+        if len(pieces) != len(marked) + 1:
+            raise LanguageModelError(
+                f"{self._chat.name} writes a message of a conversation more than once; ask without the history"
+            )
+        joints = [self._inside(piece) for piece in pieces[1:-1]]
+        return tuple(zip(joints[::2], joints[1::2], strict=True))
 
     def show(self, prompt: Prompt) -> str:
         """Return a prompt as text for people: slots in braces, supervised tokens between »« marks."""

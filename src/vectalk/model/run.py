@@ -148,6 +148,18 @@ class Run:
         return values
 
     @property
+    def reads_history(self) -> bool:
+        """Whether the LLM reads the earlier turns of a conversation, by default: as the run's setting `history` says.
+
+        Without the setting, it does if a stage of training distilled; training on target texts knows questions alone.
+        """
+        config = self.config
+        if isinstance(config.get("history"), bool):
+            return bool(config["history"])
+        stages = [config.get(name) for name in ("stage1", "stage2")]
+        return any(isinstance(s, dict) and s.get("objective") == "distill" and bool(s.get("steps")) for s in stages)
+
+    @property
     def corpus_path(self) -> Path:
         """The path of the corpus at training time."""
         return (self.path / self.card.corpus).resolve()

@@ -26,11 +26,16 @@ from vectalk.serving.writer import Writing
 from vectalk.talk.answer import Answer
 from vectalk.talk.draft import Draft
 from vectalk.talk.engine import TransformersEngine
+from vectalk.talk.history import dropped_note
 from vectalk.version import __version__
 
 DESCRIPTION = """
-Answers one question about vectors. The last message is the question; earlier messages are not read, since the model was
-trained on questions alone, and a system message is refused.
+Answers one question about vectors. The last message is the question. Earlier messages are read if the server reads the
+history: by default, if the run was distilled. Otherwise the model was trained on questions alone; then earlier messages
+are not read, and `vectalk.notes` says so. A system message is refused.
+
+An earlier message may hold vectors as the question does; `bindings` also fill the slots of earlier messages. Where the
+LLM's context has no room, the oldest turns are dropped, and `vectalk.notes` says so.
 
 **Vectors** come in one of four ways:
 
@@ -114,22 +119,27 @@ class _Completion:
         """Read the question and bind its vectors; this computes, so it runs in a thread."""
         body, service = self.body, self.service
         settings = body.decoding(service.limits)
-        question = read_question(service.elm, body.messages, body.bindings, service.limits)
-        self.notes = question.notes
-        return Draft.of(
+        question = read_question(service.elm, body.messages, body.bindings, service.limits, bool(service.history))
+        draft = Draft.of(
             service.elm,
             question.text,
             question.points,
             neighbors=body.neighbors,
             strict=body.strict,
             influence=body.influence,
+            history=question.earlier,
             **settings,
         )
+        dropped = question.dropped + draft.history.dropped
+        self.notes = [*question.notes, *([dropped_note(dropped)] if dropped else [])]
+        return draft
 
     @asynccontextmanager
     async def _writing(self, draft: Draft, place: Place) -> AsyncIterator[Writing]:
         """Write the text; the row is free as soon as it is complete, or nobody wants it any more."""
-        writing = await self.service.writer.begin(draft.answer.question, draft.slots, draft.decoding)
+        writing = await self.service.writer.begin(
+            draft.answer.question, draft.slots, draft.decoding, draft.history.turns
+        )
         writing.when_ended = place.release  # a slow reader does not hold the row
         try:
             yield writing

@@ -16,6 +16,7 @@ from vectalk.serving.limits import Limits
 from vectalk.serving.vectors import TextPart, VectorPart, VectorValue, expression_point, point_of
 from vectalk.space import Point
 from vectalk.talk import ELM
+from vectalk.talk.history import Exchange
 from vectalk.tasks.suite import slots_in
 
 EARLIER = "earlier messages were not read: the model answers each question alone"
@@ -44,7 +45,7 @@ class Message(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    role: str = Field(description="`user`; earlier messages may be of the `assistant` and are not read.")
+    role: str = Field(description="`user`; earlier messages may be of the `assistant`.")
     content: Content | None = Field(None, description="Text with slots, or a list of text and vector parts.")
 
 
@@ -56,14 +57,20 @@ class Question:
         text: text with slots.
         points: slot -> point.
         notes: what the client should know about how its messages were read.
+        earlier: the earlier turns of the conversation.
+        dropped: number of older turns that were not read, since the request exceeds a limit of the server.
     """
 
     text: str = ""
     points: dict[str, Point] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    earlier: list[Exchange] = field(default_factory=list)
+    dropped: int = 0
 
 
-def read_question(elm: ELM, messages: Sequence[Message], bindings: Mapping[str, Binding], limits: Limits) -> Question:
+def read_question(
+    elm: ELM, messages: Sequence[Message], bindings: Mapping[str, Binding], limits: Limits, history: bool = False
+) -> Question:
     """Read the question of a conversation.
 
     Args:
@@ -71,24 +78,64 @@ def read_question(elm: ELM, messages: Sequence[Message], bindings: Mapping[str, 
         messages: the conversation; the last message is the question.
         bindings: slot -> vector, for slots in the text.
         limits: how many vectors there may be, and how long their expressions.
+        history: read the earlier messages too.
 
     Raises:
         ApiError: a message cannot be answered, or a vector is malformed.
         VectalkError: an expression is malformed, or names nothing.
     """
-    _check_roles(messages)
-    content = messages[-1].content
+    _check_roles(messages, history)
+    earlier = [slots_in(_text(message)) for message in messages[:-1] if history and message.role == "user"]
+    slots = set(slots_in(_text(messages[-1])))
+    own = {slot: value for slot, value in bindings.items() if slot in slots or not any(slot in e for e in earlier)}
+    question = _read_message(elm, messages[-1], len(messages) - 1, own, limits)
+    if len(messages) > 1 and not history:
+        question.notes.append(EARLIER)
+    elif history:
+        _read_earlier(elm, question, messages, bindings, limits)
+    return question
+
+
+def _read_earlier(
+    elm: ELM, question: Question, messages: Sequence[Message], bindings: Mapping[str, Binding], limits: Limits
+) -> None:
+    """Read the turns before a question, from the latest on, as long as the request stays within the limits."""
+    numbers = [n for n, message in enumerate(messages[:-1]) if message.role == "user"]
+    vectors, characters = len(question.points), len(question.text)
+    for place, number in reversed(list(enumerate(numbers))):
+        answer = next(_text(message) for message in messages[number + 1 :] if message.role == "assistant")
+        text = _text(messages[number])
+        characters += len(text) + len(answer)
+        own = {slot: bindings[slot] for slot in slots_in(text) if slot in bindings}
+        if characters <= limits.question:
+            turn = _read_message(elm, messages[number], number, own, limits)
+            vectors += len(turn.points)
+        if characters > limits.question or vectors > limits.vectors:
+            question.dropped = place + 1
+            return
+        question.earlier.insert(0, Exchange(turn.text, turn.points, answer))
+
+
+def _text(message: Message) -> str:
+    """Return the text of a message, without its vectors."""
+    if isinstance(message.content, str):
+        return message.content
+    return "".join(part.text for part in message.content or [] if isinstance(part, TextPart))
+
+
+def _read_message(elm: ELM, message: Message, place: int, bindings: Mapping[str, Binding], limits: Limits) -> Question:
+    """Read the text and the vectors of one message."""
+    content, text = message.content, _text(message)
     parts = [TextPart(type="text", text=content)] if isinstance(content, str) else list(content or [])
-    text = "".join(part.text for part in parts if isinstance(part, TextPart))
     if len(text) > limits.question:
         raise ApiError(400, f"the question has {len(text)} characters; allowed are {limits.question}", param="messages")
-    question = Question(notes=[EARLIER] if len(messages) > 1 else [])
+    question = Question()
     reader = _Reader(elm, question, {*slots_in(text), *bindings}, limits)
     for number, part in enumerate(parts):
         if isinstance(part, TextPart):
             reader.text(part.text)
         else:
-            reader.vector(part, f"messages.{len(messages) - 1}.content.{number}", set(slots_in(text)), bindings)
+            reader.vector(part, f"messages.{place}.content.{number}", set(slots_in(text)), bindings)
     if not question.text.strip():
         raise ApiError(400, "the question is empty", param="messages", code="empty_question")
     for slot, value in bindings.items():
@@ -167,7 +214,7 @@ class _Reader:
         self.question.text += f"{{{free}}}"
 
 
-def _check_roles(messages: Sequence[Message]) -> None:
+def _check_roles(messages: Sequence[Message], history: bool) -> None:
     if not messages:
         raise ApiError(400, "messages is empty", param="messages", code="empty_question")
     for number, message in enumerate(messages):
@@ -189,4 +236,10 @@ def _check_roles(messages: Sequence[Message]) -> None:
         raise ApiError(
             400, "the last message must be of the user", param=f"messages.{len(messages) - 1}.role",
             code="unsupported_message",
+        )  # fmt: skip
+    roles = [message.role for message in messages if message.role in ("user", "assistant")]
+    if history and roles != ["user" if n % 2 == 0 else "assistant" for n in range(len(roles))]:
+        raise ApiError(
+            400, "the messages of user and assistant must alternate, beginning and ending with the user",
+            param="messages", code="unsupported_message",
         )  # fmt: skip

@@ -31,6 +31,7 @@ class Service:
         created: when the server began, in seconds since 1970.
         ready: whether everything is loaded.
         layouts: the layouts of the spaces, for the map.
+        history: whether the LLM reads the earlier messages of a request; when omitted, as the run says.
     """
 
     elm: ELM
@@ -39,6 +40,11 @@ class Service:
     created: int = field(default_factory=lambda: int(time.time()))
     ready: bool = False
     layouts: Layouts = field(default_factory=Layouts)
+    history: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.history is None:
+            self.history = self.elm.reads_history
 
     @cached_property
     def writer(self) -> Writer:

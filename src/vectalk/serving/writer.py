@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from vectalk.decoding.loop import DecodeLoop, Row
 from vectalk.decoding.settings import Decoding, Generated
+from vectalk.model.conversation import EarlierTurn
 from vectalk.talk.engine import Slots, TransformersEngine, spaces_of
 from vectalk.talk.naming import NamingEngine
 
@@ -64,8 +65,10 @@ class Writing:
 class Writer(Protocol):
     """Writes answers for an event loop."""
 
-    async def begin(self, question: str, slots: Slots, decoding: Decoding) -> Writing:
-        """Begin an answer; raises a VectalkError where the question cannot be answered."""
+    async def begin(
+        self, question: str, slots: Slots, decoding: Decoding, earlier: Sequence[EarlierTurn] = ()
+    ) -> Writing:
+        """Begin an answer, after earlier turns; raises a VectalkError where the question cannot be answered."""
         ...
 
     def cancel(self, writing: Writing) -> None:
@@ -107,9 +110,11 @@ class LoopWriter:
         self._thread = threading.Thread(target=self._run, name="vectalk-decode", daemon=True)
         self._thread.start()
 
-    async def begin(self, question: str, slots: Slots, decoding: Decoding) -> Writing:
+    async def begin(
+        self, question: str, slots: Slots, decoding: Decoding, earlier: Sequence[EarlierTurn] = ()
+    ) -> Writing:
         """Begin an answer."""
-        row = await asyncio.to_thread(self._row, question, slots, decoding)
+        row = await asyncio.to_thread(self._row, question, slots, decoding, earlier)
         writing = Writing(len(row.prompt))
         self._decoding_loop.submit([row], urgent=True)
         with self._changed:
@@ -117,9 +122,9 @@ class LoopWriter:
             self._changed.notify()
         return writing
 
-    def _row(self, question: str, slots: Slots, decoding: Decoding) -> Row:
+    def _row(self, question: str, slots: Slots, decoding: Decoding, earlier: Sequence[EarlierTurn]) -> Row:
         (names,) = self._naming_engine.rows([question], [slots], decoding)
-        return self.engine.streamed_row(question, slots, decoding, names)
+        return self.engine.streamed_row(question, slots, decoding, names, earlier)
 
     def cancel(self, writing: Writing) -> None:
         """Free the row of an answer; the next step of the loop runs without it."""
@@ -202,11 +207,14 @@ class ThreadWriter:
         self._pool = ThreadPoolExecutor(rows, "vectalk-answer")
         self._stops: dict[Writing, threading.Event] = {}
 
-    async def begin(self, question: str, slots: Slots, decoding: Decoding) -> Writing:
+    async def begin(
+        self, question: str, slots: Slots, decoding: Decoding, earlier: Sequence[EarlierTurn] = ()
+    ) -> Writing:
         """Begin an answer."""
-        writing, stop = Writing(await asyncio.to_thread(self._prompt_tokens, question, slots)), threading.Event()
+        tokens = await asyncio.to_thread(self._prompt_tokens, question, slots, earlier)
+        writing, stop = Writing(tokens), threading.Event()
         self._stops[writing] = stop
-        self._pool.submit(self._write, writing, stop, question, slots, decoding)
+        self._pool.submit(self._write, writing, stop, question, slots, decoding, earlier)
         return writing
 
     def cancel(self, writing: Writing) -> None:
@@ -226,19 +234,27 @@ class ThreadWriter:
             self.cancel(writing)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _prompt_tokens(self, question: str, slots: Slots) -> int | None:
+    def _prompt_tokens(self, question: str, slots: Slots, earlier: Sequence[EarlierTurn]) -> int | None:
         engine = self._naming_engine.engine
         if isinstance(engine, TransformersEngine):
-            return len(engine.prompt(question, slots))
+            return len(engine.prompt(question, slots, earlier))
         exported = getattr(engine, "exported", None)
         return None if exported is None else len(exported.prompts(question, spaces_of(slots)))
 
-    def _write(self, writing: Writing, stop: threading.Event, question: str, slots: Slots, decoding: Decoding) -> None:
+    def _write(
+        self,
+        writing: Writing,
+        stop: threading.Event,
+        question: str,
+        slots: Slots,
+        decoding: Decoding,
+        earlier: Sequence[EarlierTurn],
+    ) -> None:
         def tell(text: str, generated: Generated | None = None, error: BaseException | None = None) -> None:
             if not stop.is_set() and not writing.loop.is_closed():
                 writing.loop.call_soon_threadsafe(writing.feed, text, generated, error)
 
-        stream = self._naming_engine.stream(question, slots, decoding)
+        stream = self._naming_engine.stream(question, slots, decoding, earlier)
         try:
             while not stop.is_set():
                 tell(next(stream))

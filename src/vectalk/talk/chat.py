@@ -1,7 +1,8 @@
 """`Chat`: a conversation about points; any front end may read the lines.
 
-The model sees each question alone, as in its training. The chat keeps the bindings, the settings and the history from
-turn to turn.
+The chat keeps the bindings, the settings and the turns. With `history`, the LLM reads the earlier turns before each
+question, with the vectors that were bound to them. Without it, the LLM reads each question alone, as in a training on
+target texts.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from vectalk.files import write_text
 from vectalk.space import Point, VectorSpace
 from vectalk.talk.answer import Answer, report
 from vectalk.talk.elm import ELM
+from vectalk.talk.history import DROPPED, Exchange, dropped_note
 from vectalk.tasks.suite import slots_in
 
 MOST_OFFERS = 20  # most completions or wordings that are offered
@@ -35,11 +37,13 @@ class Turn:
         answer: the answer to the question.
         points: slot -> the point that the question is about.
         settings: the decoding settings of the answer.
+        earlier: the turns that were given to the LLM before the question.
     """
 
     answer: Answer
     points: dict[str, Point]
     settings: dict[str, Any]
+    earlier: tuple[Exchange, ...] = ()
 
 
 @dataclass
@@ -51,6 +55,8 @@ class Chat:
         settings: decoding settings; the number of the turn is added to the seed.
         points: slot -> the point that is bound to it.
         turns: the questions and answers so far.
+        history: whether the LLM reads the earlier turns; None for the default of the run.
+        start: the first turn that the LLM reads; `/new` sets it.
         ended: whether the user ended the conversation.
     """
 
@@ -58,7 +64,13 @@ class Chat:
     settings: dict[str, Any] = field(default_factory=dict)
     points: dict[str, Point] = field(default_factory=dict)
     turns: list[Turn] = field(default_factory=list)
+    history: bool | None = None
+    start: int = 0
     ended: bool = False
+
+    def __post_init__(self) -> None:
+        if self.history is None:
+            self.history = self.elm.reads_history
 
     def hear(self, line: str) -> Iterator[str | Answer]:
         """Process a line: a question, or a command that begins with a slash.
@@ -110,10 +122,24 @@ class Chat:
                 )
         points = {slot: self.points[slot] for slot in slots}
         settings = {**self.settings, "seed": self.settings.get("seed", 0) + len(self.turns)}
-        for piece in self.elm.stream(question, points, **settings):
+        earlier = self._earlier(len(self.turns))
+        for piece in self.elm.stream(question, points, history=earlier, **settings):
             if isinstance(piece, Answer):
-                self.turns.append(Turn(piece, points, settings))
+                self.turns.append(Turn(piece, points, settings, earlier))
             yield piece
+        dropped = self.turns[-1].answer.settings.get(DROPPED, 0)
+        if dropped:
+            yield f"\n({dropped_note(dropped)}; /new begins a new conversation)"
+
+    def _earlier(self, end: int) -> tuple[Exchange, ...]:
+        """Return the turns that the LLM reads before turn `end`; turns without an answer are left out."""
+        turns = self.turns[self.start : end] if self.history else []
+        return tuple(Exchange(t.answer.question, t.points, t.answer.text) for t in turns if t.answer.text)
+
+    def _new(self, rest: str) -> Iterator[str]:
+        """`/new`: begin a new conversation: the LLM no longer reads the turns so far; the bindings stay."""
+        self.start = len(self.turns)
+        yield "a new conversation" if self.history else "the LLM reads each question alone"
 
     def _bind(self, rest: str) -> Iterator[str]:
         """`/bind film = lerp('A', 'B', 0.4)`: bind a point to a slot; without arguments, list the bindings."""
@@ -154,7 +180,7 @@ class Chat:
         if not self.turns:
             raise PromptError("nothing was asked yet")
         turn = self.turns[-1]
-        yield self.elm.ask(turn.answer.question, turn.points, influence=True, **turn.settings)
+        yield self.elm.ask(turn.answer.question, turn.points, influence=True, history=turn.earlier, **turn.settings)
 
     def _set(self, rest: str) -> Iterator[str]:
         """`/set temperature 0.7`: change a decoding setting; without arguments, list the changed settings."""
@@ -230,6 +256,7 @@ COMMANDS: dict[str, Command] = {
     "why": Chat._why,
     "set": Chat._set,
     "history": Chat._history,
+    "new": Chat._new,
     "save": Chat._save,
     "help": Chat._ask_help,
     "quit": Chat._quit,

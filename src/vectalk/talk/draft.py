@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vectalk.decoding.settings import Decoding, Generated
 from vectalk.space import Point
 from vectalk.talk.answer import Answer
-from vectalk.talk.elm import ELM, Bindings, as_slots
+from vectalk.talk.elm import ELM, Bindings
 from vectalk.talk.engine import Slots
+from vectalk.talk.history import NONE, History, as_slots
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Draft:
         decoding: how the text is decoded.
         answer: the answer without its text; `abstained` says why there will be none.
         influence: whether the complete answer reports the influence of its vectors.
+        history: the earlier turns that the LLM reads.
     """
 
     elm: ELM
@@ -29,6 +32,7 @@ class Draft:
     decoding: Decoding
     answer: Answer
     influence: bool = False
+    history: History = NONE
 
     @classmethod
     def of(
@@ -40,6 +44,7 @@ class Draft:
         neighbors: int = 5,
         strict: bool = False,
         influence: bool = False,
+        history: Sequence[Any] = (),
         **settings: Any,
     ) -> Draft:
         """Bind the vectors of a question and report on them; the arguments are those of `ELM.ask`.
@@ -49,7 +54,9 @@ class Draft:
         """
         decoding = elm.decoding(**settings)
         points = elm.bind(question, bindings)
-        return cls(elm, points, decoding, elm._empty(question, points, decoding, neighbors, strict), influence)
+        earlier = elm._history(history, question, points, decoding)
+        answer = elm._empty(question, points, decoding, neighbors, strict, earlier)
+        return cls(elm, points, decoding, answer, influence, earlier)
 
     @property
     def slots(self) -> Slots:
@@ -58,4 +65,4 @@ class Draft:
 
     def complete(self, generated: Generated) -> Answer:
         """Return the answer with its text."""
-        return self.elm._filled(self.answer, self.points, generated, self.influence)
+        return self.elm._filled(self.answer, self.points, generated, self.influence, self.history)

@@ -25,6 +25,7 @@ from vectalk.talk.answer import Answer, report
 from vectalk.talk.binding import Binder, Bindings
 from vectalk.talk.candidates import Reranker, generate_candidates, keep_nearest, task_of
 from vectalk.talk.engine import Engine, TransformersEngine
+from vectalk.talk.history import NONE, History, as_slots
 from vectalk.talk.influence import influence as influence_of
 from vectalk.talk.mentions import Linker, Mention
 from vectalk.talk.naming import Naming, NamingEngine
@@ -140,6 +141,11 @@ class ELM(Binder):
         return Naming(self.suite, self.spaces, weights)
 
     @property
+    def reads_history(self) -> bool:
+        """Whether the LLM reads the earlier turns of a conversation, unless the caller says otherwise."""
+        return isinstance(self.engine, TransformersEngine) and self.run.reads_history
+
+    @property
     def writer(self) -> NamingEngine:
         """The engine, with the constraint on names; see `Decoding.names`."""
         return NamingEngine(self.engine, self.naming)
@@ -182,6 +188,7 @@ class ELM(Binder):
         influence: bool = False,
         candidates: int = 1,
         encoder: str = "minilm",
+        history: Sequence[Any] = (),
         progress: Callable[[int, int], None] = lambda done, total: None,
         **settings: Any,
     ) -> Answer | list[Answer]:
@@ -196,6 +203,9 @@ class ELM(Binder):
             candidates: number of answers to each question, of which the one whose read-back is nearest to the vector
                 is returned; the first candidate is the answer that `candidates=1` gives.
             encoder: text encoder of the read-back: `minilm`, `tfidf`, or a sentence transformer.
+            history: the earlier turns of the conversation, which the LLM reads before the question: an `Exchange`, or
+                a tuple (question, bindings, answer), for each turn; a list of such lists for a list of questions. The
+                oldest turns are dropped where the LLM's context has no room (`answer.settings["dropped_turns"]`).
             progress: called with the number of finished answers and the total.
             settings: `sample=True` for the sampling that the LLM recommends, and fields of `Decoding`.
 
@@ -215,13 +225,23 @@ class ELM(Binder):
         decoding = self.decoding(**settings)
         if not 1 <= candidates <= 1024:
             raise PromptError(f"candidates is {candidates}; allowed is 1 to 1024")
+        exchanges = [history] if single else list(history or [()] * len(questions))
+        if len(exchanges) != len(questions):
+            raise PromptError(f"{len(questions)} questions but {len(exchanges)} histories; give one for each question")
+        if candidates > 1 and any(exchanges):
+            raise PromptError(f"candidates is {candidates}; with a history there is one answer; leave one out")
         points = [self.bind(q, b) for q, b in zip(questions, bindings_list, strict=True)]
-        answers = [self._empty(q, p, decoding, neighbors, strict) for q, p in zip(questions, points, strict=True)]
+        histories = [self._history(*one, decoding) for one in zip(exchanges, questions, points, strict=True)]
+        answers = [
+            self._empty(q, p, decoding, neighbors, strict, h)
+            for q, p, h in zip(questions, points, histories, strict=True)
+        ]
         answered = [i for i, answer in enumerate(answers) if answer.abstained is None]
         texts, slots = [questions[i] for i in answered], [as_slots(points[i]) for i in answered]
         if candidates == 1:
-            for i, text in zip(answered, self.writer.generate(texts, slots, decoding, progress), strict=True):
-                answers[i] = self._filled(answers[i], points[i], text, influence)
+            earlier = [histories[i].turns for i in answered]
+            for i, text in zip(answered, self.writer.generate(texts, slots, decoding, progress, earlier), strict=True):
+                answers[i] = self._filled(answers[i], points[i], text, influence, histories[i])
             return answers[0] if single else answers
         rerankers = [
             self.reranker(question, encoder) for question in texts
@@ -273,15 +293,17 @@ class ELM(Binder):
         neighbors: int = 5,
         strict: bool = False,
         influence: bool = False,
+        history: Sequence[Any] = (),
         **settings: Any,
     ) -> Iterator[str | Answer]:
         """Ask one question: yield pieces of text as the model writes them, then the Answer."""
         decoding = self.decoding(**settings)
         points = self.bind(question, bindings or {})
-        answer = self._empty(question, points, decoding, neighbors, strict)
+        earlier = self._history(history, question, points, decoding)
+        answer = self._empty(question, points, decoding, neighbors, strict, earlier)
         if answer.abstained is None:
-            text = yield from self.writer.stream(question, as_slots(points), decoding)
-            answer = self._filled(answer, points, text, influence)
+            text = yield from self.writer.stream(question, as_slots(points), decoding, earlier.turns)
+            answer = self._filled(answer, points, text, influence, earlier)
         yield answer
 
     def generate(
@@ -298,8 +320,19 @@ class ELM(Binder):
         answers = self.writer.generate(prompts, slots, decoding, progress)
         return [answer.text for answer in answers]
 
+    def _history(
+        self, exchanges: Sequence[Any], question: str, points: Mapping[str, Point], decoding: Decoding
+    ) -> History:
+        return History.of(self, self.engine, exchanges, question, as_slots(points), decoding.max_new_tokens)
+
     def _empty(
-        self, question: str, points: dict[str, Point], decoding: Decoding, neighbors: int, strict: bool
+        self,
+        question: str,
+        points: dict[str, Point],
+        decoding: Decoding,
+        neighbors: int,
+        strict: bool,
+        history: History = NONE,
     ) -> Answer:
         """Return the answer without its text; it abstains where `strict` is set and a vector is out of distribution."""
         settings = {
@@ -308,15 +341,24 @@ class ELM(Binder):
             "llm": self.run.card.llm.name,
             "trained": self.run.card.llm.trained,
             **self.naming.settings(self.engine, question, decoding),
+            **history.settings(),
         }
         slots = {slot: report(point, neighbors) for slot, point in points.items()}
         far = [f"{{{name}}} = {slot.source}: {slot.support}" for name, slot in slots.items() if slot.support.far]
         return Answer("", question, slots, settings, abstained="; ".join(far) if strict and far else None)
 
-    def _filled(self, answer: Answer, points: dict[str, Point], generated: Generated, influence: bool) -> Answer:
+    def _filled(
+        self,
+        answer: Answer,
+        points: dict[str, Point],
+        generated: Generated,
+        influence: bool,
+        history: History = NONE,
+    ) -> Answer:
         token_influence = None
         if influence:
-            token_influence = influence_of(self.model, self.prompts, answer.question, points, generated.ids)
+            arguments = (answer.question, points, generated.ids)
+            token_influence = influence_of(self.model, self.prompts, *arguments, earlier=history.turns)
         reached = len(generated.ids) >= answer.settings["max_new_tokens"]
         cut: Literal["max_new_tokens", "context"] | None = None
         if not generated.finished:
@@ -329,8 +371,3 @@ class ELM(Binder):
             return ()
         catalogue = self.naming.catalogue(answer.question)
         return self._linker.mentions(answer.text, as_slots(points), catalogue, generated.replaced)
-
-
-def as_slots(points: Mapping[str, Point]) -> dict[str, tuple[str, np.ndarray]]:
-    """Return the points in the form that engines take: slot -> (space, vector [D])."""
-    return {slot: (point.space.name, point.values) for slot, point in points.items()}

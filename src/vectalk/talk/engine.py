@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from vectalk.decoding.settings import Decoding, Generated
 from vectalk.decoding.text_stream import TextStream
 from vectalk.errors import PromptError
 from vectalk.model import ElmModel, Prompt, PromptFormat, check_adapter, collate
+from vectalk.model.conversation import EarlierTurn, earlier_slots
 
 URGENT = 4  # a call with at most this many questions starts at once, beside the running batch
 
@@ -95,21 +97,39 @@ class TransformersEngine:
         """The decoder that runs the LLM step by step."""
         return Decoder(self.model, self.prompts.pad_id)
 
-    def prompt(self, question: str, slots: Slots) -> Prompt:
-        """Tokenise a question.
+    def prompt(self, question: str, slots: Slots, earlier: Sequence[EarlierTurn] = ()) -> Prompt:
+        """Tokenise a question, after the earlier turns of its conversation.
 
         Raises:
             PromptError: the question does not fit its slots, or is too long for the LLM.
         """
-        for slot, (space, _) in slots.items():
+        for slot, (space, _) in {**earlier_slots(earlier), **slots}.items():
             check_adapter(space, self.dims, slot)
-        prompt = self.prompts(question, spaces_of(slots))
+        prompt = self.prompts(question, spaces_of(slots), earlier=earlier)
         context = self.model.language.context
         if context is not None and len(prompt) >= context:
             raise PromptError(
                 f"the question has {len(prompt)} tokens; the LLM takes fewer than {context}: shorten the question"
             )
         return prompt
+
+    def turns_with_room(self, question: str, slots: Slots, earlier: Sequence[EarlierTurn], answer_tokens: int) -> int:
+        """Return how many of the latest turns fit into the LLM's context, with the question and its answer.
+
+        Args:
+            question: the next question.
+            slots: slot -> (space, vector [D]) of the next question.
+            earlier: the turns before it, the oldest first.
+            answer_tokens: number of tokens to leave free for the answer.
+        """
+        context = self.model.language.context
+        if context is None:
+            return len(earlier)
+
+        def length(count: int) -> int:
+            return len(self.prompts(question, spaces_of(slots), earlier=earlier[len(earlier) - count :]))
+
+        return bisect_right(range(1, len(earlier) + 1), context - answer_tokens, key=length)
 
     def generate(
         self,
@@ -118,6 +138,7 @@ class TransformersEngine:
         decoding: Decoding,
         progress: Progress = lambda done, total: None,
         names: Sequence[RowNames | None] | None = None,
+        earlier: Sequence[Sequence[EarlierTurn]] | None = None,
     ) -> list[Generated]:
         """Answer questions.
 
@@ -127,11 +148,14 @@ class TransformersEngine:
             decoding: the settings of decoding.
             progress: called with the number of finished answers and the total.
             names: for each question the titles that its answer may name; None for all without a constraint.
+            earlier: for each question the turns of its conversation; None for all without a history.
 
         Returns:
             For each question: the text, whether the model ended it, and its tokens.
         """
-        prompts = [self.prompt(question, bindings) for question, bindings in zip(questions, slots, strict=True)]
+        turns = list(earlier or [()] * len(questions))
+        prompts = [self.prompt(*one) for one in zip(questions, slots, turns, strict=True)]
+        slots = [{**earlier_slots(own), **bindings} for own, bindings in zip(turns, slots, strict=True)]
         names = list(names or [None] * len(prompts))
         loop = self._sized_loop() if decoding.beams == 1 else None
         if loop is None:
@@ -155,14 +179,20 @@ class TransformersEngine:
         return [self._generated(row) for row in rows]
 
     def stream(
-        self, question: str, slots: Slots, decoding: Decoding, names: RowNames | None = None
+        self,
+        question: str,
+        slots: Slots,
+        decoding: Decoding,
+        names: RowNames | None = None,
+        earlier: Sequence[EarlierTurn] = (),
     ) -> Generator[str, None, Generated]:
         """Answer one question: yield the pieces of its text, then return the complete answer."""
         if decoding.beams > 1:
             raise PromptError(
                 f"beams is {decoding.beams}, but streaming takes beams=1: beam search knows its text only at the end"
             )
-        prompt, loop = self.prompt(question, slots), self._sized_loop()
+        prompt, loop = self.prompt(question, slots, earlier), self._sized_loop()
+        slots = {**earlier_slots(earlier), **slots}
         if loop is None:
             (answer,) = self._by_length([prompt], [slots], decoding, lambda done, total: None, [names])
             yield answer.text
@@ -188,13 +218,21 @@ class TransformersEngine:
         """The loop that decodes the rows of all callers; None where the model needs transformers' `generate`."""
         return self._sized_loop()
 
-    def streamed_row(self, question: str, slots: Slots, decoding: Decoding, names: RowNames | None = None) -> Row:
+    def streamed_row(
+        self,
+        question: str,
+        slots: Slots,
+        decoding: Decoding,
+        names: RowNames | None = None,
+        earlier: Sequence[EarlierTurn] = (),
+    ) -> Row:
         """Return the row of a question for `shared_loop`, which collects its text in pieces.
 
         Raises:
             PromptError: the question does not fit its slots, or is too long for the LLM.
         """
-        return self._row(self.prompt(question, slots), slots, decoding, 0, Tally(), names, streamed=True)
+        prompt = self.prompt(question, slots, earlier)
+        return self._row(prompt, {**earlier_slots(earlier), **slots}, decoding, 0, Tally(), names, streamed=True)
 
     def generated(self, row: Row) -> Generated:
         """Return the complete answer of a row whose decoding has ended."""

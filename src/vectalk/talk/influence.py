@@ -9,6 +9,7 @@ import torch
 
 from vectalk.decoding.text_stream import TextStream
 from vectalk.model import ElmModel, Prompt, PromptFormat, collate
+from vectalk.model.conversation import EarlierTurn, earlier_slots
 from vectalk.space import Point, VectorSpace
 from vectalk.space.split import TRAIN
 from vectalk.talk.answer import Influence
@@ -24,6 +25,7 @@ def influence(
     points: Mapping[str, Point],
     ids: Sequence[int],
     seed: int = 0,
+    earlier: Sequence[EarlierTurn] = (),
 ) -> Influence:
     """Score the tokens of an answer with its vectors and with random training vectors in their place, in one batch.
 
@@ -34,12 +36,15 @@ def influence(
         points: slot -> the point bound to it.
         ids: the answer's tokens [T].
         seed: seed for the choice of the random vectors.
+        earlier: the turns of the conversation before the question; their vectors stay.
     """
     if not ids or not points:
         return Influence((), dict.fromkeys(points, ()))
-    question_prompt = prompts(question, {slot: point.space.name for slot, point in points.items()})
+    spaces = {slot: point.space.name for slot, point in points.items()}
+    question_prompt = prompts(question, spaces, earlier=earlier)
     prompt = Prompt((*question_prompt.ids, *ids), question_prompt.slots, (*question_prompt.labels, *ids))
-    own = {slot: point.values for slot, point in points.items()}
+    own = {slot: vector for slot, (_, vector) in earlier_slots(earlier).items()}
+    own |= {slot: point.values for slot, point in points.items()}
     rows = [own, *({**own, slot: other} for slot, point in points.items() for other in _others(point, seed))]
     dims = {space: model.adapter(space).config.vector_dim for space in model.adapters}
     batch = collate([prompt] * len(rows), rows, dims, prompts.pad_id).to(model.device)

@@ -10,6 +10,7 @@ import numpy as np
 
 from vectalk.decoding.names import RowNames, TitleNames, TokenBytes
 from vectalk.decoding.settings import Decoding, Generated
+from vectalk.model.conversation import EarlierTurn
 from vectalk.space import VectorSpace
 from vectalk.space.split import TRAIN
 from vectalk.space.titles import closest
@@ -153,26 +154,30 @@ class NamingEngine:
         slots: Sequence[Slots],
         decoding: Decoding,
         progress: Progress = lambda done, total: None,
+        earlier: Sequence[Sequence[EarlierTurn]] | None = None,
     ) -> list[Generated]:
-        """Answer questions, each with its own vectors."""
-        rows = self.rows(questions, slots, decoding)
-        if any(row is not None for row in rows) and isinstance(self.engine, TransformersEngine):
-            answers = self.engine.generate(questions, slots, decoding, progress, rows)
+        """Answer questions, each with its own vectors, and after its own earlier turns where the engine takes them."""
+        if isinstance(self.engine, TransformersEngine):
+            rows = self.rows(questions, slots, decoding)
+            answers = self.engine.generate(questions, slots, decoding, progress, rows, earlier)
         else:
             answers = self.engine.generate(questions, slots, decoding, progress)
         return [self._finished(*one, decoding) for one in zip(questions, slots, answers, strict=True)]
 
-    def stream(self, question: str, slots: Slots, decoding: Decoding) -> Generator[str, None, Generated]:
+    def stream(
+        self, question: str, slots: Slots, decoding: Decoding, earlier: Sequence[EarlierTurn] = ()
+    ) -> Generator[str, None, Generated]:
         """Answer one question: yield the pieces of its text, then return the complete answer.
 
         A text whose names are mended comes in one piece.
         """
-        (row,) = self.rows([question], [slots], decoding)
-        if row is not None and isinstance(self.engine, TransformersEngine):
-            return (yield from self.engine.stream(question, slots, decoding, row))
-        if self.naming.how(self.engine, question, decoding) != "mend":
+        mends = self.naming.how(self.engine, question, decoding) == "mend"
+        if not mends and isinstance(self.engine, TransformersEngine):
+            (row,) = self.rows([question], [slots], decoding)
+            return (yield from self.engine.stream(question, slots, decoding, row, earlier))
+        if not mends:
             return (yield from self.engine.stream(question, slots, decoding))
-        (answer,) = self.generate([question], [slots], decoding)
+        (answer,) = self.generate([question], [slots], decoding, earlier=[earlier])
         yield answer.text
         return answer
 

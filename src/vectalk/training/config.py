@@ -184,6 +184,8 @@ class TrainConfig(BaseModel):
             shuffled vectors, to log semantic consistency; only for spaces of a text encoder. 0 turns it off.
         choose_decoding: after training, compare a few penalties on repetition on validation examples, and store the
             best as the default of the run (see `decoding_choice`). For pretrained LLMs, whose answers may loop.
+        history: whether a chat with the run gives the earlier turns of the conversation to the LLM by default; when
+            omitted, it does if a stage distills.
         save_every: optimiser steps between checkpoints.
         keep: number of checkpoints to keep; older ones are deleted.
         seed: seed of all random choices.
@@ -216,6 +218,7 @@ class TrainConfig(BaseModel):
     eval_examples: int = Field(512, ge=2)
     eval_answers: int = Field(0, ge=0)
     choose_decoding: bool = False
+    history: bool | None = None
     save_every: int = Field(500, ge=1)
     keep: int = Field(2, ge=1)
     seed: int = Field(0, ge=0)

@@ -1,4 +1,4 @@
-"""Recipes: the settings that suit an LLM, chosen by what the LLM is."""
+"""Recipes: the settings that suit an LLM, chosen by what the LLM is and by what the run shall learn."""
 
 from __future__ import annotations
 
@@ -10,11 +10,23 @@ from transformers import AutoModelForCausalLM
 
 from vectalk.llm.tokenizer import load_config, load_tokenizer
 
-RecipeName = Literal["from scratch", "pretrained"]
+RecipeName = Literal["from scratch", "pretrained", "distilled", "distilled with targets"]
+Objective = Literal["targets", "distill", "both"]
 PRETRAINED_FROM = 100_000_000  # parameters
 
 # What each recipe changes in the defaults of `TrainConfig`, which suit a tiny LLM that was trained from scratch.
 # How the pretrained recipe was chosen: benchmarks/log.md, 2026-11-29.
+# The recipes of distillation keep the adapter of the pretrained recipe, and train the adapter alone. A step also runs
+# the LLM that reads the facts, so its batch is half as large.
+_DISTILLED: dict[str, Any] = {
+    "adapter": {"soft_tokens": 8, "start": "words"},
+    "stage1": {"steps": 1000, "llm": "frozen", "objective": "distill", "lr_adapter": 1e-3, "patience": 4},
+    "stage2": {"steps": 0},
+    "batch_size": 8,
+    "eval_every": 100,
+    "eval_examples": 128,
+    "vector_noise": 0.1,
+}
 RECIPES: dict[RecipeName, dict[str, Any]] = {
     "from scratch": {},
     "pretrained": {
@@ -27,7 +39,11 @@ RECIPES: dict[RecipeName, dict[str, Any]] = {
         "vector_noise": 0.1,
         "choose_decoding": True,
     },
+    "distilled": _DISTILLED,
+    "distilled with targets": {**_DISTILLED, "stage1": {**_DISTILLED["stage1"], "mix": 0.5}, "choose_decoding": True},
 }
+# Recipes of the objectives that do not depend on the LLM.
+BY_OBJECTIVE: dict[Objective, RecipeName] = {"distill": "distilled", "both": "distilled with targets"}
 
 
 @dataclass(frozen=True)
@@ -35,8 +51,8 @@ class Recipe:
     """A set of settings, and why it was chosen.
 
     Attributes:
-        name: `pretrained` or `from scratch`.
-        reason: what of the LLM decided it.
+        name: a key of `RECIPES`.
+        reason: what decided it: the LLM, or the objective.
     """
 
     name: RecipeName
@@ -53,16 +69,20 @@ class Recipe:
         return f"recipe '{self.name}', because {self.reason}: {changes}"
 
 
-def choose_recipe(llm: str, revision: str | None = None) -> Recipe:
+def choose_recipe(llm: str, revision: str | None = None, objective: Objective = "targets") -> Recipe:
     """Choose the recipe for an LLM from its configuration and its tokenizer, without loading its weights.
 
     Args:
         llm: hub name or folder.
         revision: branch, tag or commit of a hub model.
+        objective: what the run learns: the target texts of the corpus; what the LLM, told facts in words, answers to
+            free questions (`distill`); or both.
 
     Raises:
         LanguageModelError: there is no such LLM.
     """
+    if objective in BY_OBJECTIVE:
+        return Recipe(BY_OBJECTIVE[objective], f"the objective is {objective}")
     if load_tokenizer(llm, revision=revision).chat_template:
         return Recipe("pretrained", "the LLM has a chat template")
     count = count_parameters(load_config(llm, revision=revision))

@@ -71,7 +71,8 @@ def curves(
             the task states.
         users: number of test users for `cold_start`; only for a space of users that comes from a factorisation.
         ratings: path of the held-out ratings (see `find_ratings`).
-        chat: an LLM that reads the titles of both ends of a walk instead of vectors.
+        chat: an LLM that reads the titles of both ends of a walk and their shares instead of a vector (`text_llm`), and
+            also the facts of both in words (`told_llm`).
         encoder: text encoder of the read-back. None means the encoder that created the vectors of the spaces if a text
             encoder did, else `tfidf`.
         trust_encoder: also load the encoder that the spaces name if vectalk does not know that encoder.
@@ -98,17 +99,20 @@ def curves(
     identity, unfinished = run_identity(generator), out / "curves.partial.jsonl"
     cache = AnswerCache(unfinished, progress)
     answers = Answers(generator, cache, identity=identity, max_new_tokens=max_new_tokens)
-    text_llm = None if chat is None else TextLLM(chat, corpus, cache)
+    text_llms = [] if chat is None else [TextLLM(chat, corpus, cache, facts) for facts in (False, True)]
     held_out = find_ratings(corpus.spaces, ratings, seed) if "cold_start" in kinds else None
     facts = Facts(corpus, seed, progress)
     rows: list[Row] = []
     answer_rows: list[Row] = []
-    notes = [] if chat is not None else ["interpolation, text_llm: not run (no LLM was given that could read titles)"]
+    notes = []
+    if chat is None:
+        reason = "not run (no LLM was given that could read titles)"
+        notes = [f"interpolation, {condition}: {reason}" for condition in ("text_llm", "told_llm")]
     for task in curve_tasks:
         one = Subject.of(corpus, task, facts, answers, encode, same, readback_texts, seed)
         results: list[tuple[list[Row], list[str]]] = []
         if "interpolation" in kinds:
-            results.append(interpolations(one, pairs, text_llm))
+            results.append(interpolations(one, pairs, text_llms))
         if "shift" in kinds:
             results.append(shifts(one, concepts, entities))
         folds = RatingsOf.space(one.space) if "cold_start" in kinds else None

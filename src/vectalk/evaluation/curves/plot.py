@@ -26,6 +26,7 @@ NAMES = {
     "probe_text": "probe",
     "own_text": "reference",
     "text_llm": "LLM with titles",
+    "told_llm": "LLM with titles and facts",
     "random": "random concept",
     "vector": "vector",
 }

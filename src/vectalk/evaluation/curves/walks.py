@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from vectalk.errors import EvaluationError
@@ -15,7 +17,7 @@ ALPHAS = tuple(round(0.1 * i, 1) for i in range(11))
 MIDDLE = (0.3, 0.7)  # alphas closer to the middle of the walk than to its ends
 
 
-def interpolations(one: Subject, pairs: int, text_llm: TextLLM | None = None) -> tuple[list[Row], list[str]]:
+def interpolations(one: Subject, pairs: int, text_llms: Sequence[TextLLM] = ()) -> tuple[list[Row], list[str]]:
     """Ask about points between random pairs of test entities a and b.
 
     Metrics: `sc` is the consistency of the answer with the point. `states_a/x` is the share of the values of attribute
@@ -26,7 +28,7 @@ def interpolations(one: Subject, pairs: int, text_llm: TextLLM | None = None) ->
 
     The model is compared with the text of the nearest training entity (`copy_text`), with texts of the values that
     probes read at the point (`probe_text`), at the ends with the entities' own reference texts (`own_text`), and with
-    an LLM that reads both titles and their shares (`text_llm`).
+    LLMs that read both titles and their shares (`text_llm`), and also the facts of both (`told_llm`).
 
     Returns:
         The rows of the curves, and notes on conditions that were not run.
@@ -53,12 +55,11 @@ def interpolations(one: Subject, pairs: int, text_llm: TextLLM | None = None) ->
             texts["probe_text"] = one.facts.spell_at(one.task, points)
         if alpha in (0.0, 1.0) and (own := one.own(ends[:, int(alpha)])) is not None:
             texts["own_text"] = own
-        if text_llm is not None:
+        for text_llm in text_llms:
             try:
-                texts["text_llm"] = text_llm.mixed(one.task, one.slot, ends, alpha, one.references)
+                texts[text_llm.condition] = text_llm.mixed(one.task, one.slot, ends, alpha, one.references)
             except NotRunError as error:
-                notes.append(f"interpolation, text_llm: not run ({error})")
-                text_llm = None
+                notes.append(f"interpolation, {text_llm.condition}: not run ({error})")
         rows += one.supported("interpolation", "elm", alpha, points, None)
         for condition, answers in texts.items():
             sc = one.consistency(answers, points)
@@ -71,7 +72,7 @@ def interpolations(one: Subject, pairs: int, text_llm: TextLLM | None = None) ->
                     shares = [_share(s, pair[mine] - pair[other]) for s, pair in zip(stated, sides, strict=True)]
                     metric = f"states_{side}/{name}"
                     rows.append(one.row("interpolation", metric, condition, alpha, np.array(shares)))
-    return rows + _parts(one, consistency), notes
+    return rows + _parts(one, consistency), list(dict.fromkeys(notes))
 
 
 def _parts(one: Subject, consistency: dict[str, dict[float, np.ndarray]]) -> list[Row]:

@@ -9,7 +9,7 @@ from vectalk.evaluation.report.words import CONDITIONS, LOWER_IS_BETTER, METRICS
 
 View = dict[str, Any]
 CHANCE = 0.1  # share of tasks that may be above by chance; 2.5 % of independent tasks are expected
-MARKED = ("shuffled", "copy_text", "probe_text", "own_text", "popularity", "factors", "text_llm", "stage1")
+MARKED = ("shuffled", "copy_text", "probe_text", "own_text", "popularity", "factors", "text_llm", "told_llm", "stage1")
 
 
 def cards(figures: Figures) -> list[View]:

@@ -100,6 +100,10 @@ CONDITIONS = {
     "free_names": ("free names", "the model without any constraint on names"),
     "stage1": ("first stage", "the model after the first stage of training"),
     "text_llm": ("LLM with titles", "baseline: a language model that reads titles instead of vectors"),
+    "told_llm": (
+        "LLM with titles and facts",
+        "baseline: a language model that reads titles and facts in words instead of vectors",
+    ),
     "probe": ("values of the probe", "values that the probe reads from the vector, scored without writing a text"),
     "popularity": ("popularity", "baseline: the number of ratings of each item, the same for all users"),
     "factors": ("the vector itself", "ceiling: the metric computed from the vector, without a text"),

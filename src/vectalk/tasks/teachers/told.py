@@ -11,7 +11,7 @@ from typing import Any
 from vectalk.space import VectorSpace
 from vectalk.tasks.attributes import UNREAD, AttributeReader
 from vectalk.tasks.nouns import label_of, noun_of, with_article
-from vectalk.tasks.suite import Suite, pieces_of
+from vectalk.tasks.suite import Suite, pieces_of, slots_in
 from vectalk.tasks.surroundings import bind
 from vectalk.tasks.teachers import grammar
 
@@ -73,9 +73,15 @@ def told(space_reader: FactPhrases, row: int) -> str:
     return f"{noun} ({'; '.join(facts)})" if facts else noun
 
 
-def in_words(question: str, words: str) -> str:
-    """Return a question with words in the place of its slots; braces in the words stay plain text."""
-    plain = "".join(words if is_slot else text for text, is_slot in pieces_of(question))
+def in_words(question: str, words: str | Mapping[str, str]) -> str:
+    """Return a question with words in the place of its slots; braces in the words stay plain text.
+
+    Args:
+        question: text with slots.
+        words: the words for all slots, or slot -> words.
+    """
+    phrases = {text: words if isinstance(words, str) else words[text] for text in slots_in(question)}
+    plain = "".join(phrases[text] if is_slot else text for text, is_slot in pieces_of(question))
     return re.sub(r"\{(\w+)\}", r"{{\1}}", plain)
 
 

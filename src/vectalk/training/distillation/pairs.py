@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ import numpy as np
 from vectalk.errors import TrainingError
 from vectalk.space import VectorSpace
 from vectalk.tasks.questions.free_question import FreeQuestion
-from vectalk.tasks.suite import pieces_of
+from vectalk.tasks.teachers.told import in_words
 
 Told = Callable[[str, int], str | None]
 """(space, row) -> the facts of an entity in words, to stand in the place of its slot; None where there are none."""
@@ -63,10 +62,9 @@ def choose_pairs(
         order = order or rng.permutation(len(questions)).tolist()
         question = questions[order.pop()]
         slots = {slot: (space, int(rng.choice(rows[space]))) for slot, space in question.slots.items()}
-        words = {slot: told(space, row) for slot, (space, row) in slots.items()}
-        if all(words.values()) and len(set(slots.values())) == len(slots):
-            text = "".join(str(words[piece]) if is_slot else piece for piece, is_slot in pieces_of(question.text))
-            pairs.append(Pair(question.text, slots, re.sub(r"\{(\w+)\}", r"{{\1}}", text)))
+        words = {slot: phrase for slot, (space, row) in slots.items() if (phrase := told(space, row))}
+        if len(words) == len(slots) == len(set(slots.values())):
+            pairs.append(Pair(question.text, slots, in_words(question.text, words)))
     if not pairs:
         raise TrainingError(
             f"distillation: no entity of the split {split!r} has facts that can be told in words; give the spaces "
