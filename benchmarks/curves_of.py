@@ -3,8 +3,9 @@
     python benchmarks/curves_of.py runs/movielens/own-all/run-base-llm-0 --name own
     python benchmarks/curves_of.py RUN --name own-told --kind interpolation --text-llm hf:LLM --pairs 50
 
-The second command is the paper's comparison with a text-only LLM: it is told two titles and their shares ("something that
-is 30 % X and 70 % Y"; condition `text_llm`), and also the facts of both (`told_llm`), at the same points as the model.
+The second command is the paper's comparison with a text-only LLM: it is told two titles and their shares ("something
+that is 30 % X and 70 % Y"; condition `text_llm`), and also the facts of both (`told_llm`), at the same points as the
+model.
 What is finished is not measured again; `--fresh` starts anew.
 """
 
