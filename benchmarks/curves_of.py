@@ -4,8 +4,8 @@
     python benchmarks/curves_of.py RUN --name own-told --kind interpolation --text-llm hf:LLM --pairs 50
 
 The second command is the paper's comparison with a text-only LLM: it is told two titles and their shares ("something
-that is 30 % X and 70 % Y"; condition `text_llm`), and also the facts of both (`told_llm`), at the same points as the
-model.
+that is 30 % X and 70 % Y"; condition `text_llm`), and also the facts of both (`told_llm`), at the points of the model.
+
 What is finished is not measured again; `--fresh` starts anew.
 """
 
@@ -32,7 +32,7 @@ SIZES = {
     "concepts": "5",
     "users": "60",
 }
-OPTIONAL = ("kind", "text-llm", "max-new-tokens")
+OPTIONAL = ("kind", "text-llm", "max-new-tokens", "max-reply-tokens")
 Row = dict[str, Any]
 
 
@@ -46,6 +46,7 @@ def main() -> None:
     arguments.add_argument("--kind", help="one of interpolation, shift, cold_start; all when omitted")
     arguments.add_argument("--text-llm", help="text-only LLM for interpolations: hf:FOLDER, or openai:MODEL")
     arguments.add_argument("--max-new-tokens", help="longest answer, in tokens")
+    arguments.add_argument("--max-reply-tokens", help="longest answer of the text-only LLM, in tokens")
     arguments.add_argument("--out", type=Path, help="folder of the curves; RUN/curves when omitted")
     arguments.add_argument("--fresh", action="store_true")
     given = arguments.parse_args()

@@ -56,6 +56,14 @@ def _recovery(question: str, prefix: str) -> Headline:
     )
 
 
+def _distilled(question: str, prefix: str) -> Headline:
+    """Return the line of a comparison of target texts, distillation, and both."""
+    names = {"targets": "target texts", "distill": "distillation", "both": "both"}
+    ratios = {f"unseen ratio, {name}": f"{prefix}_{key}_questions_unseen_ratio_genres" for key, name in names.items()}
+    kept = {f"KL kept, {names[key]}": f"{prefix}_{key}_questions_kl_kept" for key in ("distill", "both")}
+    return Headline(question, ratios | kept)
+
+
 _STAGES = {
     "times as fast as the public loop, stage 1": "ratio_public_stage1",
     "stage 2": "ratio_public_stage2",
@@ -97,6 +105,8 @@ GOOD: dict[str, Headline] = {
     "curves-semantic": _curves("Interpolations and concept shifts, embeddings of paragraphs", "curves_semantic_film"),
     "curves-own-more": _curves("Interpolations between users, after more training on profiles", "curves_own-more_user"),
     "curves-semantic-more": _curves("Concept shifts of paragraphs, after more training", "curves_semantic-more_film"),
+    "distill-foreign": _distilled("A real LLM, distilled or not: free questions, foreign vectors", "distill_foreign"),
+    "distill-own": _distilled("The same, on our own factors", "distill_own"),
     "concepts": Headline(
         "Concept directions: how well they separate held-out films",
         {

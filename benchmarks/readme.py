@@ -111,6 +111,12 @@ def section(name: str, result: dict[str, Any]) -> str:
         lines += [seeds + LEGEND, tables(result["tables"][0])]
     if "rows" in result:
         lines += [plain_table(result["columns"], result["rows"]), ""]
+    for sample in result.get("answers", []):
+        lines += [f"- **{sample['question']}** ({sample['entity']}: {sample['facts']})"]
+        texts = {name: text for name, text in sample.items() if name not in ("question", "entity", "facts")}
+        lines += [f"  - {name}: {' '.join(text.split())}" for name, text in texts.items()]
+    if "answers" in result:
+        lines.append("")
     if "plot" in result:
         lines += [f"![{name}]({result['plot']})", ""]
     listed = result.get("listed", result["figures"])  # a table of rows shows the other figures

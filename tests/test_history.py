@@ -1,5 +1,7 @@
 """A conversation with history: the LLM reads the earlier turns, with the vectors that were bound to them."""
 
+import io
+import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,6 +21,7 @@ from vectalk.talk.chat import Chat
 from vectalk.talk.engine import TransformersEngine
 from vectalk.talk.history import Exchange
 from vectalk.talk.vllm_engine import VllmHttpEngine
+from worlds import call
 
 QUESTION, MORE = "Describe {island}.", "And what else?"
 ZERO = np.zeros(2, np.float32)
@@ -289,3 +292,23 @@ def test_messages_that_do_not_alternate_are_refused(live: Live, roles: tuple[str
     response = live.ask(messages=[{"role": role, "content": "Hello"} for role in roles])
     assert response.status_code == 400
     assert "must alternate" in response.json()["error"]["message"]
+
+
+# ---- on the command line
+
+
+@pytest.mark.parametrize(("option", "turns"), [("--history", 1), ("--no-history", None)])
+def test_the_command_line_turns_history_on_and_off(
+    short_run: Run,
+    option: str,
+    turns: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{QUESTION}\n{MORE}\n"))
+    words = ["chat", str(short_run.path), "--device", "cpu", "--bind", "island=3", "--max-new-tokens", "4"]
+    code, text, _ = call([*words, option, "--json", "--quiet"], capsys)
+    assert code == 0
+    first, second = (json.loads(line) for line in text.splitlines())
+    assert "earlier_turns" not in first["settings"]
+    assert second["settings"].get("earlier_turns") == turns

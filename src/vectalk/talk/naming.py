@@ -157,8 +157,9 @@ class NamingEngine:
         earlier: Sequence[Sequence[EarlierTurn]] | None = None,
     ) -> list[Generated]:
         """Answer questions, each with its own vectors, and after its own earlier turns where the engine takes them."""
-        if isinstance(self.engine, TransformersEngine):
-            rows = self.rows(questions, slots, decoding)
+        rows = self.rows(questions, slots, decoding)
+        constrained = any(row is not None for row in rows) or any(earlier or ())
+        if constrained and isinstance(self.engine, TransformersEngine):
             answers = self.engine.generate(questions, slots, decoding, progress, rows, earlier)
         else:
             answers = self.engine.generate(questions, slots, decoding, progress)
