@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import PlainTextResponse, Response
@@ -20,13 +22,17 @@ def health_routes(service: Service) -> APIRouter:
         return Json({"status": "ok"})
 
     @router.get(
-        "/ready", summary="Can it answer? 503 while it loads or stops", response_class=Json, response_model=ReadyReply
+        "/ready",
+        summary="Can it answer? 503 while it loads or stops, or while its vLLM server is away",
+        response_class=Json,
+        response_model=ReadyReply,
     )
     async def ready() -> Json:
         if service.gate.draining:
             raise ApiError(503, "the server is stopping", code="draining")
         if not service.ready:
             raise ApiError(503, "the server is loading", code="loading")
+        await asyncio.to_thread(service.check_engine)
         return Json({"status": "ready", "model": service.name})
 
     @router.get("/metrics", summary="Figures in Prometheus' format", response_class=PlainTextResponse)

@@ -84,7 +84,7 @@ class ChatRequest(Body):
     names_weight: float | None = Field(
         None,
         ge=0,
-        description="With `force`, weight of the similarity to the vector when a name is chosen. Default: that of the run.",
+        description="With `force`, weight of similarity to the vector when a name is chosen. Default: that of the run.",
     )
     seed: int | None = Field(None, ge=0, lt=1 << 63, description="Seed of the sampling; drawn where omitted.")
     stop: str | list[str] | None = Field(None, description="At most 4 texts that end the answer.")
