@@ -264,5 +264,5 @@ def test_vllm_in_process_says_what_transformers_says(vllm_python: str, run: Run,
     command = [vllm_python, "-c", INSIDE, str(exported), str(place)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    found = [Generated(text, finished, tuple(ids)) for text, finished, ids in json.loads(place.read_text())]
+    found = [Generated(text, finished, tuple(ids)) for text, finished, ids, _ in json.loads(place.read_text())]
     assert found == expected

@@ -19,6 +19,7 @@ from vectalk.serving.health import health_routes
 from vectalk.serving.models import model_routes
 from vectalk.serving.observe import Observe
 from vectalk.serving.page import add_page
+from vectalk.serving.schema import Described
 from vectalk.serving.service import Service
 from vectalk.version import __version__
 
@@ -52,7 +53,7 @@ def create_app(
         yield
         service.writer.close()
 
-    app = FastAPI(
+    app = Described(
         title="vectalk",
         summary=SUMMARY,
         version=__version__,

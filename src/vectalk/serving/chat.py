@@ -20,6 +20,7 @@ from vectalk.serving.grounds import finish_reason, grounds
 from vectalk.serving.models import check_model
 from vectalk.serving.parameters import ChatRequest
 from vectalk.serving.question import read_question
+from vectalk.serving.replies import ChatReply
 from vectalk.serving.service import Service
 from vectalk.serving.trimmed import Trimmed
 from vectalk.serving.writer import Writing
@@ -55,6 +56,11 @@ Parameters that would change the answer and are not supported are refused with s
 for nothing are ignored. `temperature` is 0 unless the request says otherwise.
 """
 
+STREAMED: dict[str, Any] = {
+    "description": "The answer; with `stream: true`, events that each hold a `chat.completion.chunk`, then `[DONE]`.",
+    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+}
+
 
 def chat_routes(service: Service) -> APIRouter:
     """Return the route of chat completions."""
@@ -65,6 +71,8 @@ def chat_routes(service: Service) -> APIRouter:
         summary="Ask about vectors",
         description=DESCRIPTION,
         response_class=Json,
+        response_model=ChatReply,
+        responses={200: STREAMED},
         openapi_extra={"x-vectalk-example": _EXAMPLE},
     )
     async def completions(body: ChatRequest) -> Answering:

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field
 from vectalk.serving.body import Body
 from vectalk.serving.errors import ApiError, Json
 from vectalk.serving.models import check_model, embedding_models
+from vectalk.serving.replies import EmbeddingsReply
 from vectalk.serving.service import Service
 from vectalk.serving.vectors import encoded
 
@@ -32,7 +33,10 @@ class EmbeddingsRequest(Body):
     model_config = ConfigDict(extra="ignore")
 
     model: str = Field(description="RUN:SPACE, as GET /v1/models lists it.")
-    input: Any = Field(description="A text, or a list of texts. Lists of token ids are refused.")
+    input: Any = Field(
+        description="A text, or a list of texts. Lists of token ids are refused.",
+        json_schema_extra={"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+    )
     encoding_format: Literal["float", "base64"] = Field("float", description="base64: little-endian float32.")
     dimensions: int | None = Field(None, ge=1, description="May only be the dimension of the space.")
 
@@ -41,7 +45,13 @@ def embedding_routes(service: Service) -> APIRouter:
     """Return the route of embeddings."""
     router = APIRouter(tags=["OpenAI"])
 
-    @router.post("/v1/embeddings", summary="Embed texts", description=DESCRIPTION, response_class=Json)
+    @router.post(
+        "/v1/embeddings",
+        summary="Embed texts",
+        description=DESCRIPTION,
+        response_class=Json,
+        response_model=EmbeddingsReply,
+    )
     async def embeddings(body: EmbeddingsRequest) -> Json:
         service.gate.check()
         check_model(service, body.model, chat=False)

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from vectalk.errors import EngineError, VectalkError
 
@@ -56,7 +56,7 @@ class ApiError(Exception):
         return {"error": {"message": message, "type": kind, "param": self.param, "code": self.code}}
 
 
-class Json(Response):
+class Json(JSONResponse):
     """A response of JSON. It keeps every text as it is, and writes numbers that are not finite as null."""
 
     media_type = "application/json"

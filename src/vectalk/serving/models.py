@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from vectalk.serving.errors import ApiError, Json
+from vectalk.serving.replies import ModelReply, ModelsReply
 from vectalk.serving.service import Service
 from vectalk.space.titles import closest
 
@@ -54,11 +55,11 @@ def model_routes(service: Service) -> APIRouter:
             models.append(_entry(service, name, {"kind": "embedding", "space": space}))
         return models
 
-    @router.get("/v1/models", summary="List the models", response_class=Json)
+    @router.get("/v1/models", summary="List the models", response_class=Json, response_model=ModelsReply)
     def list_models() -> Json:
         return Json({"object": "list", "data": entries()})
 
-    @router.get("/v1/models/{name:path}", summary="Describe one model", response_class=Json)
+    @router.get("/v1/models/{name:path}", summary="Describe one model", response_class=Json, response_model=ModelReply)
     def one_model(name: str) -> Json:
         for entry in entries():
             if entry["id"] == name:

@@ -60,13 +60,32 @@ class ChatRequest(Body):
     max_tokens: int | None = Field(None, ge=1, description="Longest answer, in tokens.")
     max_completion_tokens: int | None = Field(None, ge=1, description="The same; takes precedence.")
     temperature: float | None = Field(None, ge=0, le=2, description="0 (default) takes the most likely token.")
-    top_p: float | None = Field(None, gt=0, le=1)
+    top_p: float | None = Field(
+        None, gt=0, le=1, description="Sample from the likeliest tokens that together have this probability."
+    )
     top_k: int | None = Field(None, ge=-1, description="Sample from so many likeliest tokens; 0 or -1 for all.")
-    min_p: float | None = Field(None, ge=0, le=1)
-    repetition_penalty: float | None = Field(None, gt=0, le=100, description="1 is none; default: that of the run.")
-    no_repeat_ngram_size: int | None = Field(None, ge=0, description="0 is no limit; default: that of the run.")
-    names: Literal["force", "link", "off"] | None = Field(None, description="Whether names must exist.")
-    names_weight: float | None = Field(None, ge=0, description="Weight of the vector when a name is chosen.")
+    min_p: float | None = Field(
+        None, ge=0, le=1, description="Sample from tokens with at least this share of the highest probability."
+    )
+    repetition_penalty: float | None = Field(
+        None,
+        gt=0,
+        le=100,
+        description="Above 1, tokens of the answer become less likely; 1 is none. Default: that of the run.",
+    )
+    no_repeat_ngram_size: int | None = Field(
+        None, ge=0, description="No sequence of so many tokens occurs twice; 0 is no limit. Default: that of the run."
+    )
+    names: Literal["force", "link", "off"] | None = Field(
+        None,
+        description="`force`: answers name only entities that exist; `link`: names are linked to entities afterwards; "
+        "`off`: neither. Default: `force`.",
+    )
+    names_weight: float | None = Field(
+        None,
+        ge=0,
+        description="With `force`, weight of similarity to the vector when a name is chosen. Default: that of the run.",
+    )
     seed: int | None = Field(None, ge=0, lt=1 << 63, description="Seed of the sampling; drawn where omitted.")
     stop: str | list[str] | None = Field(None, description="At most 4 texts that end the answer.")
     stream: bool | None = False

@@ -17,7 +17,7 @@ from vectalk.serving.texts import TextReader
 from vectalk.serving.writer import Writer, writer_for
 from vectalk.talk import ELM
 from vectalk.talk.elm import report
-from vectalk.talk.engine import TransformersEngine
+from vectalk.talk.engine import RemoteEngine, TransformersEngine
 
 
 @dataclass
@@ -84,6 +84,11 @@ class Service:
             self.elm.engine.generate(["Hello"], [{}], Decoding(max_new_tokens=2))
         _ = self.writer, self.texts
         self.ready = True
+
+    def check_engine(self) -> None:
+        """Raise an EngineError where the answers depend on another server that is not ready."""
+        if isinstance(self.elm.engine, RemoteEngine):
+            self.elm.engine.check()
 
 
 def model_name(run: str | Path) -> str:

@@ -6,7 +6,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -53,6 +53,15 @@ class Engine(Protocol):
 
     def stream(self, question: str, slots: Slots, decoding: Decoding) -> Generator[str, None, Generated]:
         """Answer one question: yield the pieces of its text, then return the complete answer."""
+        ...
+
+
+@runtime_checkable
+class RemoteEngine(Protocol):
+    """An engine that depends on a server."""
+
+    def check(self) -> None:
+        """Raise an EngineError unless the server is ready to answer."""
         ...
 
 

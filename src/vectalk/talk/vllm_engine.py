@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import base64
 import io
-import json
-import urllib.error
-import urllib.request
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -34,10 +31,10 @@ from vectalk.model.adapter import open_adapter
 from vectalk.model.export import MARKER, ExportCard
 from vectalk.model.prompt import Frame
 from vectalk.talk.engine import Progress, Slots, spaces_of
+from vectalk.talk.vllm_server import VllmServer
 from vectalk.tasks.suite import pieces_of
 
 TOGETHER = 64  # concurrent requests
-PATIENCE = 600.0  # longest wait for an answer, in seconds
 
 
 class Exported:
@@ -199,7 +196,7 @@ class VllmHttpEngine:
         together: int = TOGETHER,
         as_text: bool = False,
     ) -> None:
-        self.exported, self.url, self.together = Exported(folder), url.rstrip("/"), together
+        self.exported, self.server, self.together = Exported(folder), VllmServer(url), together
         self.recommended = self.exported.report.recommended
         self.as_text = as_text
         if as_text and not self.exported.report.ids_equal:
@@ -212,7 +209,7 @@ class VllmHttpEngine:
                 f"the LLM in {folder} does more than look its words up, so words cannot be sent as embeddings; pass "
                 "as_text=True, or use VllmEngine, which sends ids"
             )
-        self.model = model or self._get("/v1/models")["data"][0]["id"]
+        self.model = model or self.server.first_model()
 
     def generate(
         self,
@@ -234,10 +231,8 @@ class VllmHttpEngine:
     def stream(self, question: str, slots: Slots, decoding: Decoding) -> Generator[str, None, Generated]:
         """Answer one question: yield the pieces of its text, then return the complete answer."""
         check_decoding(decoding)
-        body = {**self._body(question, slots, decoding, 0), "stream": True}
         text, finished, ids = "", False, list[int]()
-        for event in self._events(body):
-            choice = event["choices"][0] if event.get("choices") else {}
+        for choice in self.server.choices(self._body(question, slots, decoding, 0)):
             piece = (choice.get("delta") or {}).get("content") or ""
             finished = choice.get("finish_reason") == "stop" or finished
             text += piece
@@ -245,6 +240,10 @@ class VllmHttpEngine:
             if piece:
                 yield piece
         return self._generated(text, finished, ids)
+
+    def check(self) -> None:
+        """Raise an EngineError unless the server is ready to answer."""
+        self.server.check()
 
     # ---- requests
 
@@ -269,36 +268,12 @@ class VllmHttpEngine:
         }
 
     def _answer(self, body: dict[str, Any]) -> Generated:
-        with self._open("/v1/chat/completions", body) as reply:
-            choice = json.load(reply)["choices"][0]
+        choice = self.server.choice(body)
         finished = choice["finish_reason"] == "stop"
         return self._generated(choice["message"]["content"] or "", finished, choice.get("token_ids"))
 
     def _generated(self, text: str, finished: bool, ids: Sequence[int] | None) -> Generated:
         return Generated(text.strip(), finished, self.exported.without_end(ids or ()))
-
-    def _events(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        with self._open("/v1/chat/completions", body) as reply:
-            for line in reply:
-                data = line.decode().strip().removeprefix("data:").strip()
-                if data and data != "[DONE]":
-                    yield json.loads(data)
-
-    def _get(self, path: str) -> Any:
-        with self._open(path) as reply:
-            return json.load(reply)
-
-    def _open(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})
-        try:
-            return urllib.request.urlopen(request, timeout=PATIENCE)
-        except urllib.error.HTTPError as error:
-            reply = error.read().decode(errors="replace")[:300]
-            raise EngineError(f"{self.url}{path} refuses the request ({error.code}): {reply}") from None
-        except (urllib.error.URLError, TimeoutError) as error:
-            reason = getattr(error, "reason", error)
-            raise EngineError(f"no vLLM server answers at {self.url}: {reason}; start one with `vllm serve`") from None
 
 
 def check_decoding(decoding: Decoding) -> None:

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from vectalk.serving.api.named import space_of
+from vectalk.serving.api.replies import BINARY, AttributesReply
 from vectalk.serving.errors import ApiError, Json
 from vectalk.serving.service import Service
 from vectalk.space import VectorSpace
@@ -115,7 +116,10 @@ def attribute_routes(service: Service) -> APIRouter:
         return attributes[space_name, name]
 
     @router.get(
-        "/spaces/{space}/attributes", summary="The attributes with their kinds, values and ranges", response_class=Json
+        "/spaces/{space}/attributes",
+        summary="The attributes with their kinds, values and ranges",
+        response_class=Json,
+        response_model=AttributesReply,
     )
     def listed(space: str) -> Json:
         names = [column for column in space_of(service, space).column_names if column not in NAMES]
@@ -126,7 +130,7 @@ def attribute_routes(service: Service) -> APIRouter:
         summary="One number for each entity, to colour it by",
         description=DESCRIPTION,
         response_class=Response,
-        responses={200: {"content": {"application/octet-stream": {}}}},
+        responses={200: BINARY},
     )
     def one(
         space: str,

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query
 
 from vectalk.serving.api.named import entity_of, part_of, rows_of, space_of
 from vectalk.serving.api.points import point_report
+from vectalk.serving.api.replies import EntitiesReply, EntityFacts
 from vectalk.serving.errors import ApiError, Json
 from vectalk.serving.service import Service
 from vectalk.serving.vectors import encoded
@@ -69,12 +70,19 @@ def entity_routes(service: Service) -> APIRouter:
     router = APIRouter()
     searches: dict[str, TitleSearch] = {}
 
-    @router.get("/spaces/{space}/titles", summary="Titles and ids of rows", response_class=Json)
+    @router.get(
+        "/spaces/{space}/titles", summary="Titles and ids of rows", response_class=Json, response_model=EntitiesReply
+    )
     def titles(space: str, rows: Annotated[str, Query(description="Row numbers, such as 0,17,3.")]) -> Json:
         opened = space_of(service, space)
         return Json({"entities": [entity_of(opened, row) for row in rows_of(rows, opened, service.limits.listed)]})
 
-    @router.get("/spaces/{space}/search", summary="Entities whose title contains a text", response_class=Json)
+    @router.get(
+        "/spaces/{space}/search",
+        summary="Entities whose title contains a text",
+        response_class=Json,
+        response_model=EntitiesReply,
+    )
     def search(
         space: str,
         q: Annotated[str, Query(max_length=500, description="Part of a title, or an id.")],
@@ -89,6 +97,7 @@ def entity_routes(service: Service) -> APIRouter:
         "/spaces/{space}/entity",
         summary="One entity by id, title or row: its facts and its vector",
         response_class=Json,
+        response_model=EntityFacts,
     )
     def entity(
         space: str,

@@ -12,6 +12,7 @@ from fastapi import APIRouter
 from pydantic import ConfigDict, Field
 
 from vectalk.serving.api.named import entity_of, space_of
+from vectalk.serving.api.replies import FactsReply, NamedReply
 from vectalk.serving.body import Body
 from vectalk.serving.errors import ApiError, Json
 from vectalk.serving.service import Service
@@ -58,6 +59,7 @@ def fact_routes(service: Service) -> APIRouter:
             "the largest z score of the difference first. `numbers`: medians of numeric attributes."
         ),
         response_class=Json,
+        response_model=FactsReply,
     )
     def facts(space: str, body: Selection) -> Json:
         opened = space_of(service, space)
@@ -71,6 +73,7 @@ def fact_routes(service: Service) -> APIRouter:
         summary="The entities whose titles a text names",
         description=f"`searched` is false where the space has no titles, or more than {MOST_NAMED:,} entities.",
         response_class=Json,
+        response_model=NamedReply,
     )
     def mentions(space: str, body: Text) -> Json:
         opened = space_of(service, space)

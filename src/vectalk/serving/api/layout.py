@@ -9,6 +9,7 @@ from starlette.responses import Response
 from vectalk.serving.api.attributes import binary
 from vectalk.serving.api.named import entity_of, part_of, space_of
 from vectalk.serving.api.points import point_report
+from vectalk.serving.api.replies import BINARY, PlaceReply
 from vectalk.serving.body import Body
 from vectalk.serving.errors import Json
 from vectalk.serving.service import Service
@@ -37,7 +38,7 @@ def layout_routes(service: Service) -> APIRouter:
             "stored: `vectalk space layout DIR` makes one."
         ),
         response_class=Response,
-        responses={200: {"content": {"application/octet-stream": {}}}},
+        responses={200: BINARY, 304: {"description": "The layout is the one of `If-None-Match`."}},
     )
     def layout(space: str, request: Request) -> Response:
         stored = service.layouts.of(space_of(service, space))
@@ -58,6 +59,7 @@ def layout_routes(service: Service) -> APIRouter:
             "part with which a chat completion takes the vector."
         ),
         response_class=Json,
+        response_model=PlaceReply,
     )
     def place(space: str, body: Place) -> Json:
         opened = space_of(service, space)

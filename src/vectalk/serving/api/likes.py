@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 
 from vectalk.serving.api.named import entity_of, part_of, space_of
 from vectalk.serving.api.points import point_report
+from vectalk.serving.api.replies import LikesReply
 from vectalk.serving.body import Body
 from vectalk.serving.errors import ApiError, Json
 from vectalk.serving.service import Service
@@ -47,6 +48,7 @@ def like_routes(service: Service) -> APIRouter:
             "next. `part` is the content part with which a chat completion takes the vector."
         ),
         response_class=Json,
+        response_model=LikesReply,
     )
     def likes(space: str, body: Likes) -> Json:
         items = space_of(service, space)

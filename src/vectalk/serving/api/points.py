@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from vectalk.serving.api.named import PointRequest, entity_of, part_of, space_of
+from vectalk.serving.api.replies import NeighborsReply, PointReply, SupportOnly
 from vectalk.serving.errors import Json
 from vectalk.serving.service import Service
 from vectalk.serving.vectors import encoded, point_of
@@ -36,6 +37,7 @@ def point_routes(service: Service) -> APIRouter:
             "the content part with which a chat completion takes the vector."
         ),
         response_class=Json,
+        response_model=PointReply,
     )
     def resolve(space: str, body: PointRequest) -> Json:
         opened = space_of(service, space)
@@ -43,14 +45,24 @@ def point_routes(service: Service) -> APIRouter:
         vector = encoded(point.values)
         return Json({**point_report(service, point), "base64": vector, "part": part_of(point, vector)})
 
-    @router.post("/spaces/{space}/neighbors", summary="The nearest entities of a point", response_class=Json)
+    @router.post(
+        "/spaces/{space}/neighbors",
+        summary="The nearest entities of a point",
+        response_class=Json,
+        response_model=NeighborsReply,
+    )
     def neighbors(space: str, body: NeighborsRequest) -> Json:
         opened = space_of(service, space)
         point = point_of(service.elm, body, characters, "expression", opened)
         rows, scores = opened.neighbors(point, body.k, split_name=body.split)
         return Json({"neighbors": _listed(opened, rows, scores)})
 
-    @router.post("/spaces/{space}/support", summary="How near a point lies to real entities", response_class=Json)
+    @router.post(
+        "/spaces/{space}/support",
+        summary="How near a point lies to real entities",
+        response_class=Json,
+        response_model=SupportOnly,
+    )
     def support(space: str, body: PointRequest) -> Json:
         point = point_of(service.elm, body, characters, "expression", space_of(service, space))
         return Json({"support": point_report(service, point)["support"]})

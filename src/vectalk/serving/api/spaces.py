@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from vectalk.concepts import shelf
 from vectalk.serving.api.likes import users_of
 from vectalk.serving.api.named import space_of
+from vectalk.serving.api.replies import ConceptsReply, SpacesReply
 from vectalk.serving.errors import Json
 from vectalk.serving.service import Service
 from vectalk.space import VectorSpace
@@ -36,7 +37,9 @@ def space_routes(service: Service) -> APIRouter:
             "wordings": [t.prompts[0] for t in service.elm.suite.tasks if set(t.slots.values()) == {name}],
         }
 
-    @router.get("/spaces", summary="List the spaces, with what each has", response_class=Json)
+    @router.get(
+        "/spaces", summary="List the spaces, with what each has", response_class=Json, response_model=SpacesReply
+    )
     def spaces() -> Json:
         return Json({"spaces": [described(name, space) for name, space in service.elm.spaces.items()]})
 
@@ -45,6 +48,7 @@ def space_routes(service: Service) -> APIRouter:
         summary="List the concepts of a space with their statistics",
         description="One step of a concept is one standard deviation: `'A' + 2 * concept('comedy')`.",
         response_class=Json,
+        response_model=ConceptsReply,
     )
     def concepts(space: str) -> Json:
         opened = shelf.load_all(space_of(service, space))
