@@ -9,6 +9,7 @@ from vectalk.cli.common import (
     Bind,
     Device,
     Json,
+    LoadIn,
     MaxNewTokens,
     MovedLlm,
     MovedSpaces,
@@ -45,6 +46,7 @@ def ask(
     bind: Bind = None,
     space: MovedSpaces = None,
     llm: MovedLlm = None,
+    load_in: LoadIn = None,
     max_new_tokens: MaxNewTokens = 128,
     sample: Sample = False,
     temperature: Temperature = None,
@@ -91,7 +93,12 @@ def ask(
     from vectalk.talk import ELM, Answer
 
     elm = ELM.from_pretrained(
-        run, spaces=pairs(space or [], "--space"), llm=llm, device=device, trust_encoder=trust_encoder
+        run,
+        spaces=pairs(space or [], "--space"),
+        llm=llm,
+        device=device,
+        trust_encoder=trust_encoder,
+        load_in=load_in,  # type: ignore[arg-type] # checked by the option
     )
     bindings = dict(pairs(bind or [], "--bind"))
     settings: dict[str, Any] = {

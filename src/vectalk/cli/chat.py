@@ -10,6 +10,7 @@ from vectalk.cli.common import (
     Device,
     History,
     Json,
+    LoadIn,
     MaxNewTokens,
     MovedLlm,
     MovedSpaces,
@@ -47,6 +48,7 @@ def chat(
     bind: Bind = None,
     space: MovedSpaces = None,
     llm: MovedLlm = None,
+    load_in: LoadIn = None,
     max_new_tokens: MaxNewTokens = 128,
     sample: Sample = False,
     temperature: Temperature = None,
@@ -85,7 +87,12 @@ def chat(
         seed=seed,
     )
     elm = ELM.from_pretrained(
-        run, spaces=pairs(space or [], "--space"), llm=llm, device=device, trust_encoder=trust_encoder
+        run,
+        spaces=pairs(space or [], "--space"),
+        llm=llm,
+        device=device,
+        trust_encoder=trust_encoder,
+        load_in=load_in,  # type: ignore[arg-type] # checked by the option
     )
     elm.decoding(**settings)  # raises an error for a wrong setting
     talk = Chat(elm, settings, history=history)

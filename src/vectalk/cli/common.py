@@ -53,6 +53,25 @@ MovedLlm = Annotated[
     str | None,
     typer.Option("--llm", help="New place of the base LLM, if it was moved: a folder, or owner/name on the hub."),
 ]
+
+
+def _known_packing(value: str | None) -> str | None:
+    """Refuse an unknown value of --load-in."""
+    if value not in (None, "4bit", "8bit", "none"):
+        raise typer.BadParameter(f"--load-in is 4bit, 8bit or none, not {value!r}")
+    return value
+
+
+LoadIn = Annotated[
+    str | None,
+    typer.Option(
+        "--load-in",
+        metavar="4bit|8bit|none",
+        help="Pack the weights of the base LLM in 4 or 8 bits (needs vectalk[quantized]), or not. Default: as in "
+        "training.",
+        callback=_known_packing,
+    ),
+]
 TrustEncoder = Annotated[
     bool,
     typer.Option(

@@ -60,6 +60,15 @@ def demo(
             "--llm", help="Base LLM: a folder, or owner/name on the hub. The tiny LLM of the demo when omitted."
         ),
     ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            "--minutes",
+            min=0.1,
+            help="Train for at most this time, in minutes. With --llm, the default is the adapter stored for this LLM; "
+            "if there is none, 10 minutes.",
+        ),
+    ] = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     device: Device = "auto",
@@ -70,7 +79,7 @@ def demo(
     from vectalk.demo.data import WHERE, has_demo_data
 
     if world is None:
-        about_films = has_demo_data() or likes or full or llm
+        about_films = has_demo_data() or likes or full or llm or minutes
         world = "films" if about_films else "islands"
         if not about_films:
             note(f"using an invented world of islands: {WHERE}", quiet)
@@ -83,8 +92,8 @@ def demo(
     if likes and world != "films":
         raise typer.BadParameter("--likes works only with films; omit --world")
     if world == "islands":
-        if full or llm:
-            raise typer.BadParameter("--full and --llm work only with films; omit --world")
+        if full or llm or minutes:
+            raise typer.BadParameter("--full, --llm and --minutes work only with films; omit --world")
         _islands(out_folder, quick, seed, overwrite, device, as_json, quiet)
         return
     titles = [*(likes or []), *(more or [])]
@@ -93,7 +102,7 @@ def demo(
     if not titles or not (out_folder / "run" / "elm.json").is_file():
         if titles:
             note(f"{out_folder} has no run yet; training it first (only this time)", quiet)
-        rows, samples = _films(out_folder, full, quick, llm, seed, overwrite, device, quiet)
+        rows, samples = _films(out_folder, full, quick, llm, minutes, seed, overwrite, device, quiet)
         if not titles:
             _show_films(out_folder, rows, samples, quick, as_json, quiet)
             return
@@ -117,7 +126,15 @@ def _reporters(quiet: bool) -> Any:
 
 
 def _films(
-    folder: Path, full: bool, quick: bool, llm: str | None, seed: int, overwrite: bool, device: str, quiet: bool
+    folder: Path,
+    full: bool,
+    quick: bool,
+    llm: str | None,
+    minutes: float | None,
+    seed: int,
+    overwrite: bool,
+    device: str,
+    quiet: bool,
 ) -> tuple["Evaluation", list[Any]]:
     from vectalk.demo.films import FULL, QUICK, USUAL, run_demo
 
@@ -127,6 +144,7 @@ def _films(
             folder,
             size=size,
             llm=llm,
+            minutes=minutes,
             seed=seed,
             overwrite=overwrite,
             device=device,

@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from vectalk.cli.common import (
     Device,
     History,
     Json,
+    LoadIn,
     MovedLlm,
     MovedSpaces,
     Quiet,
@@ -85,6 +86,7 @@ def serve(
     history: History = None,
     space: MovedSpaces = None,
     llm: MovedLlm = None,
+    load_in: LoadIn = None,
     trust_encoder: TrustEncoder = False,
     device: Device = "auto",
     as_json: Json = False,
@@ -113,7 +115,8 @@ def serve(
             "--insecure"
         )
     sock = _listen(host, port)
-    elm = _elm(run, engine, export, vllm_url, pairs(space or [], "--space"), llm, device, trust_encoder)
+    own = {"llm": llm, "device": device, "load_in": load_in}
+    elm = _elm(run, engine, export, vllm_url, pairs(space or [], "--space"), own, trust_encoder)
     limits = Limits(
         body_bytes=max_body, vectors=max_vectors, max_tokens=max_tokens, rows=rows, waiting=waiting, seconds=timeout
     )
@@ -192,16 +195,18 @@ def _elm(
     export: Path | None,
     vllm_url: str,
     spaces: dict[str, str],
-    llm: str | None,
-    device: str,
+    own: dict[str, Any],
     trust_encoder: bool,
 ) -> "ELM":
+    """Load the run; `own` holds the arguments that only an LLM in this process takes."""
     from vectalk.talk import ELM
 
     if engine == "transformers":
-        return ELM.from_pretrained(run, spaces=spaces, llm=llm, device=device, trust_encoder=trust_encoder)
+        return ELM.from_pretrained(run, spaces=spaces, trust_encoder=trust_encoder, **own)
     if engine != "vllm-http":
         raise typer.BadParameter(f"--engine is transformers or vllm-http, not {engine!r}")
+    if own["load_in"] is not None:
+        raise typer.BadParameter("--load-in works only with --engine transformers; vLLM has options of its own")
     if export is None:
         raise typer.BadParameter(
             "--engine vllm-http needs --export DIR, which `vectalk export RUN --merged DIR` writes"

@@ -11,6 +11,7 @@ from vectalk.cli.common import (
     ChatTemplateFile,
     Device,
     Json,
+    LoadIn,
     Quiet,
     TrustEncoder,
     emit,
@@ -73,6 +74,16 @@ def train(
     lora: Annotated[
         bool, typer.Option("--lora", help="Train a low-rank update (LoRA) in stage 2 instead of full fine-tuning.")
     ] = False,
+    load_in: LoadIn = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            "--minutes",
+            min=0.1,
+            help="Longest time of the whole training, in minutes. The numbers of steps are lowered to fit. No limit "
+            "when omitted.",
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the interrupted run in --out from its last checkpoint.")
     ] = False,
@@ -110,6 +121,7 @@ def train(
     from vectalk.reading.yaml_text import YamlError, parse_yaml
     from vectalk.tasks import Corpus
     from vectalk.training import TrainConfig, make_trainer
+    from vectalk.training.budget import Budget
     from vectalk.training.folder import base_of
     from vectalk.training.recipe import BY_OBJECTIVE, Objective, choose_recipe
     from vectalk.training.rehearsal import rehearse
@@ -133,6 +145,10 @@ def train(
         raise typer.BadParameter(f"--lora trains the LLM in stage 2, which --objective {objective} leaves out")
     if lora:
         overrides["stage2.llm"] = "lora"
+    if load_in is not None:
+        overrides["load_in"] = None if load_in == "none" else load_in
+    if minutes is not None:
+        overrides["minutes"] = minutes
     if seed is not None:
         overrides["seed"] = seed
     if resume and config is None and (out / "config.yaml").is_file():
@@ -164,6 +180,9 @@ def train(
             setup = Setup.make(opened, base, out, settings, claim=False, progress=reporter.work, **options)
             _report_recipe(setup, recipe)
             estimate = rehearse(setup, reporter)
+            if settings.minutes is not None:
+                budget = Budget.fit(estimate, settings, 60 * settings.minutes)
+                note(f"in {settings.minutes:g} minutes, training would make at most {budget}", quiet)
         else:
             trainer = make_trainer(
                 opened, base, out, settings, reporter=reporter, trust_encoder=trust_encoder, **options

@@ -6,12 +6,14 @@ ratings. The base LLM in this folder was trained on texts about training films a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from vectalk.demo.data import demo_data
 from vectalk.demo.showcase import Sample, showcase
+from vectalk.demo.stored import StoredRun, find_stored, use_stored
 from vectalk.evaluation import Evaluation, evaluate
 from vectalk.evaluation.probes.facts import Facts
 from vectalk.files import new_folder, write_json
@@ -19,8 +21,10 @@ from vectalk.space import VectorSpace
 from vectalk.talk import ELM
 from vectalk.tasks import FactsTeacher, Suite, build_corpus, load_suite
 from vectalk.training import TrainConfig, train
+from vectalk.training.recipe import Recipe, choose_recipe
 from vectalk.training.reporter import Reporter
 
+log = logging.getLogger("vectalk")
 SIX = ["summary", "movie_to_viewer", "positive_review", "negative_review", "similarities", "interpolation"]
 PROFILE = "user_profile"
 
@@ -42,6 +46,7 @@ class Size:
     stage1: int
     stage2: int
     test: int
+    measured: tuple[str, ...] = ()  # tasks of the evaluation; all when empty
 
 
 USUAL = Size((*SIX, PROFILE), variants=4, stage1=80, stage2=900, test=150)
@@ -69,6 +74,36 @@ def config_for(size: Size, seed: int = 0) -> TrainConfig:
     )
 
 
+# With a pretrained LLM: its answers take a second each on two cores, so the evaluation asks about few test films.
+PRETRAINED = replace(USUAL, test=16, measured=("summary", PROFILE))
+MINUTES = 10.0  # longest training with `--llm`
+CHOICE_FROM = 20.0  # minutes from which choosing decoding settings is worth its time
+
+
+def pretrained_config(minutes: float, recipe: Recipe, seed: int = 0) -> TrainConfig:
+    """Return the training settings of the demo for a pretrained LLM; adapter and update fit into 12 MB of float16.
+
+    Args:
+        minutes: longest time of the whole training.
+        recipe: the recipe of the LLM.
+        seed: seed of all random choices.
+    """
+    return TrainConfig.load(
+        None,
+        {
+            "adapter.width": 256,
+            "lora.rank": 8,
+            "lora.alpha": 16,
+            "minutes": minutes,
+            "eval_examples": 96,
+            "choose_decoding": minutes >= CHOICE_FROM,
+            "save_every": 50,
+            "seed": seed,
+        },
+        recipe,
+    )
+
+
 def film_suite(size: Size) -> Suite:
     """Return the suite of the demo."""
     suite = Suite.join([load_suite("movies"), load_suite("users")])
@@ -80,6 +115,7 @@ def run_demo(
     *,
     size: Size = USUAL,
     llm: str | None = None,
+    minutes: float | None = None,
     seed: int = 0,
     overwrite: bool = False,
     device: str = "auto",
@@ -91,7 +127,9 @@ def run_demo(
     Args:
         out: folder of the corpus, the run and the evaluation.
         size: size of the demo.
-        llm: base LLM; the small LLM of the demo data when omitted.
+        llm: base LLM; the small LLM of the demo data when omitted. With a pretrained LLM, the demo uses the adapter
+            stored for it, if there is one and `minutes` is omitted.
+        minutes: longest time of training, in minutes; 10 with `llm` when omitted, else no limit.
         seed: seed of all random choices.
         overwrite: replace the folder if it exists. If the demo fails, the old folder is restored.
         device: device for training and answers.
@@ -103,7 +141,11 @@ def run_demo(
     """
     data = demo_data()
     with new_folder(out, "demo.json", overwrite=overwrite) as place:
-        write_json(place / "demo.json", {"world": "films", "size": asdict(size), "seed": seed, "llm": llm})
+        recipe = None if llm is None else choose_recipe(llm)
+        if recipe is not None and recipe.name == "pretrained" and size is USUAL:
+            size = PRETRAINED
+        card = {"world": "films", "size": asdict(size), "seed": seed, "llm": llm, "minutes": minutes}
+        write_json(place / "demo.json", card)
         spaces = {"film": VectorSpace.load(data / "films"), "user": VectorSpace.load(data / "users")}
         suite = film_suite(size)
         corpus = build_corpus(
@@ -115,10 +157,46 @@ def run_demo(
             seed=seed,
             progress=progress,
         )
-        base = llm or str(data / "base-llm")
-        train(corpus, base, place / "run", config_for(size, seed), device=device, reporter=reporter)
+        stored = find_stored(llm, data) if llm is not None and minutes is None and size is PRETRAINED else None
+        if stored is not None and llm is not None:
+            _report_stored(stored)
+            use_stored(stored.run, place / "run", llm, corpus.path)
+        else:
+            config = _config(size, recipe, minutes, seed)
+            if config.minutes is not None:
+                why = f"{data} has no adapter for the LLM {llm}; " if minutes is None and size is PRETRAINED else ""
+                log.info(f"{why}training one, for at most {config.minutes:g} minutes (--minutes)")
+            base = llm or str(data / "base-llm")
+            train(corpus, base, place / "run", config, device=device, reporter=reporter)
         elm, facts = ELM.from_pretrained(place / "run", device=device), Facts(corpus, seed, progress)
-        rows = evaluate(elm, corpus, place / "evaluation", limit=size.test, seed=seed, facts=facts, progress=progress)
+        rows = evaluate(
+            elm,
+            corpus,
+            place / "evaluation",
+            tasks=size.measured or None,
+            limit=size.test,
+            seed=seed,
+            facts=facts,
+            progress=progress,
+        )
         samples = showcase(elm, facts, seed)
         write_json(place / "samples.json", [sample.to_dict() for sample in samples])
     return rows, samples
+
+
+def _config(size: Size, recipe: Recipe | None, minutes: float | None, seed: int) -> TrainConfig:
+    """Return the training settings for a size, the recipe of an LLM of the user, and a time."""
+    longest = MINUTES if minutes is None and recipe is not None else minutes
+    if recipe is not None and recipe.name == "pretrained" and longest is not None:
+        return pretrained_config(longest, recipe, seed)
+    return config_for(size, seed).model_copy(update={"minutes": longest})
+
+
+def _report_stored(stored: StoredRun) -> None:
+    """Log which stored adapter is used."""
+    log.info(f"using the adapter stored in {stored.run.path}, so nothing is trained; --minutes trains a new one")
+    if not stored.exact:
+        log.warning(
+            f"the weights of this LLM differ a little from those that the adapter was trained with "
+            f"({stored.run.card.llm.name}, perhaps rounded); the evaluation shows how well the adapter works with them"
+        )

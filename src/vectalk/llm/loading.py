@@ -14,6 +14,7 @@ from vectalk.errors import LanguageModelError
 from vectalk.llm.failures import failures_of, first_line, incomplete, unloadable
 from vectalk.llm.fingerprint import fingerprint
 from vectalk.llm.location import Located, locate_llm
+from vectalk.llm.quantisation import LoadIn, is_quantised, keep_trainable, packing
 from vectalk.llm.quiet import hushed
 from vectalk.llm.tokenizer import config_of, tokenizer_of
 
@@ -82,7 +83,14 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
-def load_llm(name: str, *, revision: str | None = None, device: str = "auto", dtype: str = "auto") -> LanguageModel:
+def load_llm(
+    name: str,
+    *,
+    revision: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    load_in: LoadIn | None = None,
+) -> LanguageModel:
     """Load an LLM by hub name, folder or GGUF file, and check that it accepts embeddings in place of token ids.
 
     Weights are read from safetensors or a GGUF file; a pickle is never opened.
@@ -92,6 +100,7 @@ def load_llm(name: str, *, revision: str | None = None, device: str = "auto", dt
         revision: branch, tag or commit of a hub model.
         device: `auto`, `cpu`, `cuda`, ...
         dtype: data type of the weights; `auto` is float32 on a CPU and the type of the checkpoint elsewhere.
+        load_in: pack the weights of linear layers in `4bit` or `8bit` (see `packing`); None: do not.
 
     Raises:
         LanguageModelError: the LLM cannot be loaded, has no tokenizer, or gives other logits from embeddings.
@@ -103,10 +112,13 @@ def load_llm(name: str, *, revision: str | None = None, device: str = "auto", dt
     weight_type: Any = torch.float32 if dtype == "auto" and place.type == "cpu" else dtype
     source = locate_llm(name, revision)
     tokenizer = tokenizer_of(source)
-    model = load_weights(source, weight_type)
+    saved = config_of(source)
+    packed = {} if load_in is None else packing(load_in, name, saved, place, weight_type, source.gguf)
+    model = load_weights(source, weight_type, **packed)
+    keep_trainable(model)
     model.name_or_path = source.name  # PEFT saves this name; the path of a cache folder would be useless there
     try:
-        model = torch.nn.Module.to(model, place).eval()
+        model = (model if packed else torch.nn.Module.to(model, place)).eval()
         language = wrap(model, tokenizer, source.name, source.commit)
     except torch.OutOfMemoryError as error:
         millions = sum(p.numel() for p in model.parameters()) / 1e6
@@ -115,17 +127,17 @@ def load_llm(name: str, *, revision: str | None = None, device: str = "auto", dt
             f"{place}; take a smaller LLM, another device, or, without full fine-tuning, dtype=bfloat16"
         ) from error
     language.fingerprint = fingerprint(str(source.place))
-    saved = config_of(source).dtype
-    language.own_dtype = None if saved is None else str(saved).removeprefix("torch.")
+    language.own_dtype = None if saved.dtype is None else str(saved.dtype).removeprefix("torch.")
     return language
 
 
-def load_weights(source: Located, dtype: Any = "auto") -> PreTrainedModel:
+def load_weights(source: Located, dtype: Any = "auto", **options: Any) -> PreTrainedModel:
     """Load a located causal LLM with all its weights, without running code from its folder.
 
     Args:
         source: where the LLM is.
         dtype: data type of torch; `auto` is the type of the checkpoint.
+        options: further arguments of `from_pretrained`, such as those of `packing`.
 
     Raises:
         LanguageModelError: the LLM cannot be loaded, or lacks weights.
@@ -140,6 +152,7 @@ def load_weights(source: Located, dtype: Any = "auto") -> PreTrainedModel:
                 trust_remote_code=False,
                 **source.options,
                 **({} if source.gguf is None else _unpacked()),
+                **options,
             )
     except failures_of(source.gguf) as error:
         raise unloadable(source.name, error, source.place) from None
@@ -194,11 +207,6 @@ def wrap(
     return LanguageModel(model, tokenizer, name, revision, plain_head, rms, recommended=recommended)
 
 
-def is_quantised(model: PreTrainedModel) -> bool:
-    """Return whether the weights of a loaded model are packed in fewer bits, so that they cannot be trained."""
-    return bool(getattr(model, "is_quantized", False))
-
-
 @torch.no_grad()
 def check_embeddings(model: PreTrainedModel, name: str) -> bool:
     """Check that a model gives the same logits from embeddings as from ids, and that it does not look ahead.
@@ -237,8 +245,8 @@ def check_embeddings(model: PreTrainedModel, name: str) -> bool:
             f"LLM {name!r} gives other logits from embeddings than from ids (largest gap {gap:.3g}): it uses ids "
             "beyond the first layer, so it cannot read a vector as a word; take another model"
         )
-    # Rounding depends on which tokens the experts of a mixture process together.
-    slack = 1e-4 if model.dtype == torch.float32 else 0.05
+    # Rounding depends on which tokens the experts of a mixture, or the products of packed weights, process together.
+    slack = 1e-4 if model.dtype == torch.float32 and not is_quantised(model) else 0.05
     if (from_ids[:, :-1] - before).abs().max() > slack * from_ids.abs().max():
         raise LanguageModelError(
             f"LLM {name!r} looks ahead: its output at a word depends on the words after it, as in encoders; "

@@ -99,9 +99,7 @@ def export_merged(
                 model.llm.to(getattr(torch, run.card.llm.dtype))
             model.llm.save_pretrained(folder)
             tokenizer = prompts.tokenizer
-            # Some templates read content only as a list of parts.
-            content = "[{'type': 'text', 'text': said.text}]" if prompts.form.parts else "said.text"
-            tokenizer.chat_template = JOINED.replace("CONTENT", content) + prompts.template
+            tokenizer.chat_template = _server_template(prompts)
             tokenizer.save_pretrained(folder)
             for name in model.adapters:
                 if model.adapter(name).config.space == name:  # an adapter that several spaces share is saved once
@@ -119,6 +117,26 @@ def export_merged(
         }
         write_json(folder / MARKER, report)
     return report
+
+
+def _server_template(prompts: PromptFormat) -> str:
+    """Return the chat template of a run for a server: it joins parts of messages, and adds the system prompt."""
+
+    def content(text: str) -> str:  # some templates read content only as a list of parts
+        return f"[{{'type': 'text', 'text': {text}}}]" if prompts.form.parts else text
+
+    joined = JOINED.replace("CONTENT", content("said.text"))
+    if prompts.system is None:
+        return joined + prompts.template
+    system = ascii(prompts.system)  # Jinja reads the escapes of Python
+    if prompts.form.system:
+        messages = f"[{{'role': 'system', 'content': {content(system)}}}] + messages"
+    else:  # as `without_system` does
+        question = "messages[0]['content'][0]['text']" if prompts.form.parts else "messages[0]['content']"
+        folded = content(f"{system} + {chr(10) * 2!a} + {question}")
+        messages = f"[dict(messages[0], content={folded})] + messages[1:]"
+    start = "{%- if messages[0]['role'] != 'system' -%}{%- set messages = MESSAGES -%}{%- endif -%}"
+    return joined + start.replace("MESSAGES", messages) + prompts.template
 
 
 def compare_ids(run: Run, prompts: PromptFormat, folder: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from vectalk.errors import LanguageModelError, PromptError
 from vectalk.llm.chat_template import PLAIN, ChatTemplate, ChatTemplateError, Form, read_template
+from vectalk.llm.replies import Message
 from vectalk.llm.tokenizer import load_tokenizer
 from vectalk.model.conversation import EarlierTurn, name_in_turn
 from vectalk.tasks.suite import pieces_of, slots_in
@@ -87,6 +88,7 @@ class PromptFormat:
         template: a chat template that overrides the tokenizer's; `none` for the plain format.
         frame: what the template wrote when the model was trained; None: rendered again.
         template_name: name of the template in errors.
+        system: text of a system message before every question; None: what the template writes without one.
     """
 
     def __init__(
@@ -96,9 +98,15 @@ class PromptFormat:
         template: str | None = None,
         frame: Frame | None = None,
         template_name: str | None = None,
+        system: str | None = None,
     ) -> None:
-        self.tokenizer, self.soft_tokens = tokenizer, soft_tokens
+        self.tokenizer, self.soft_tokens, self.system = tokenizer, soft_tokens, system
         self.template = _plain_of(tokenizer) if template == PLAIN else template or _template_of(tokenizer)
+        if system is not None and self.template == _plain_of(tokenizer):
+            raise LanguageModelError(
+                f"system_prompt is {system!r}, but the plain question-and-answer format has no place for it; leave "
+                "system_prompt out, or take an LLM with a chat template (or --chat-template FILE)"
+            )
         self._chat = ChatTemplate(tokenizer, self.template, template_name)
         self.pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
         self.frame = frame or self._rendered()
@@ -130,14 +138,20 @@ class PromptFormat:
     @cached_property
     def form(self) -> Form:
         """The form in which the template accepts a question."""
-        return self._chat.accept([_QUESTION], generate=True)[1]
+        return self._chat.accept([*self._start, _QUESTION], generate=True)[1]
+
+    @property
+    def _start(self) -> list[Message]:
+        """The messages before a question: the system message, if there is one."""
+        return [] if self.system is None else [{"role": "system", "content": self.system}]
 
     def _rendered(self) -> Frame:
         """Render the template around markers, and cut the text at the markers."""
         try:
-            asked, _ = self._chat.accept([_QUESTION], generate=True)
+            question = [*self._start, _QUESTION]
+            asked, _ = self._chat.accept(question, generate=True)
             # Some templates accept no conversation that ends with an answer.
-            answered, _ = self._chat.accept([_QUESTION, _REPLY], [_QUESTION, _REPLY, _QUESTION])
+            answered, _ = self._chat.accept([*question, _REPLY], [*question, _REPLY, _QUESTION])
         except ChatTemplateError as error:
             raise LanguageModelError(
                 f"{error}; train with another template (--chat-template FILE), or with the plain question-and-answer "

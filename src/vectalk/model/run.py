@@ -16,6 +16,7 @@ from vectalk.hub_address import HubAddress, local_folder
 from vectalk.llm.fingerprint import fingerprint
 from vectalk.llm.loading import LanguageModel, load_llm, pick_device
 from vectalk.llm.location import locate_llm
+from vectalk.llm.quantisation import LoadIn
 from vectalk.llm.quiet import hushed
 from vectalk.llm.weights import check_weights
 from vectalk.model.adapter import ElmAdapter, open_adapter
@@ -35,7 +36,8 @@ FORMAT = 1
 class LlmCard(BaseModel):
     """The base LLM of a run, and which part of the LLM was trained: `frozen`, `lora` or `full`.
 
-    `dtype` is the dtype of the base LLM's saved weights, if it is known.
+    `dtype` is the dtype of the base LLM's saved weights, if it is known. `load_in` says how its weights are packed when
+    it is loaded.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -46,6 +48,7 @@ class LlmCard(BaseModel):
     hidden_size: int = Field(ge=1)
     fingerprint: str | None = None
     dtype: str | None = None
+    load_in: LoadIn | None = None
 
     @field_validator("dtype")
     @classmethod
@@ -82,7 +85,7 @@ class FrameCard(BaseModel):
 
 
 class RunCard(BaseModel):
-    """The content of `elm.json`."""
+    """The content of `elm.json`; `system` is the text of a system message before every question."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -92,6 +95,7 @@ class RunCard(BaseModel):
     template: str
     template_hash: str
     frame: FrameCard
+    system: str | None = None
     corpus: PathText
     versions: dict[str, str]
 
@@ -187,7 +191,13 @@ class Run:
         return opened
 
     def model(
-        self, device: str = "auto", llm: str | None = None, *, stage: Literal[1] | None = None, merged: bool = False
+        self,
+        device: str = "auto",
+        llm: str | None = None,
+        *,
+        stage: Literal[1] | None = None,
+        merged: bool = False,
+        load_in: LoadIn | Literal["none"] | None = None,
     ) -> tuple[ElmModel, PromptFormat]:
         """Load the LLM with its trained weights, and the adapters.
 
@@ -195,7 +205,8 @@ class Run:
             device: device of the model.
             llm: new place of the base LLM, if it was moved: a folder, or `owner/name` on the hub.
             stage: 1 for the model after stage 1: the untrained base LLM with the adapters of stage 1.
-            merged: merge a low-rank update into the LLM's own weights.
+            merged: merge a low-rank update into the LLM's own weights, which are then not packed.
+            load_in: pack the weights of the LLM in `4bit` or `8bit`, or not (`none`); None: as in training.
 
         Raises:
             RunError: the run has no weights of stage 1, or does not fit the LLM.
@@ -208,7 +219,8 @@ class Run:
         if trained == "full" and dtype == "auto" and card.dtype is not None and pick_device(device).type != "cpu":
             dtype = card.dtype  # a fully fine-tuned LLM is saved in float32, as it was trained
         base, revision = (str(self._part("llm")), None) if trained == "full" else self.base(llm)
-        language = load_llm(base, revision=revision, device=device, dtype=dtype)
+        packed = None if merged or load_in == "none" else load_in or card.load_in
+        language = load_llm(base, revision=revision, device=device, dtype=dtype, load_in=packed)
         if language.hidden_size != card.hidden_size:
             raise RunError(
                 f"run {self.path} was trained on an LLM of width {card.hidden_size}, but {base} has width "
@@ -236,7 +248,7 @@ class Run:
             _load_adapters(model, first)
         soft_tokens = {name: space.soft_tokens for name, space in self.card.spaces.items()}
         frame = Frame(**self.card.frame.model_dump())
-        return model, PromptFormat(language.tokenizer, soft_tokens, self.card.template, frame)
+        return model, PromptFormat(language.tokenizer, soft_tokens, self.card.template, frame, system=self.card.system)
 
     def _part(self, name: str) -> Path:
         """Return the path of a subfolder. A missing one is an error, since libraries would look for it on the hub."""

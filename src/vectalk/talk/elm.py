@@ -78,6 +78,7 @@ class ELM(Binder):
         revision: str | None = None,
         engine: Engine | None = None,
         trust_encoder: bool = False,
+        load_in: Literal["4bit", "8bit", "none"] | None = None,
     ) -> ELM:
         """Load a run.
 
@@ -91,6 +92,7 @@ class ELM(Binder):
             engine: another engine, such as a `VllmHttpEngine`; this process then loads no LLM.
             trust_encoder: load the text encoder that a space or a read-back names, for `text("...")`, even if vectalk
                 does not know it.
+            load_in: pack the weights of the LLM in `4bit` or `8bit`, or not (`none`); as in training when omitted.
 
         Raises:
             RunError: the folder is not a run, or the run was trained on another version of a space.
@@ -99,7 +101,7 @@ class ELM(Binder):
         known = opened.spaces(spaces)
         if engine is not None:
             return cls(opened, None, None, known, engine, trust_encoder)
-        model, prompts = opened.model(device, llm, stage=stage)
+        model, prompts = opened.model(device, llm, stage=stage, load_in=load_in)
         return cls(opened, model, prompts, known, trust_encoder=trust_encoder)
 
     @property

@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vectalk.errors import TrainingError
+from vectalk.llm.quantisation import LoadIn
 from vectalk.model.adapter import Kind
 from vectalk.reading.yaml_text import read_yaml
 from vectalk.training.recipe import RECIPES, Recipe, RecipeName, merged
@@ -193,6 +194,13 @@ class TrainConfig(BaseModel):
         autocast: dtype of matrix products, whatever the dtype of the weights; `auto` is bfloat16 on devices where it
             is faster (GPUs with bfloat16; CPUs with avx512_bf16 or amx, for LLMs of width 256 or more), else the dtype
             of the weights.
+        load_in: pack the weights of the LLM in `4bit` or `8bit` when it is loaded (bitsandbytes, `vectalk[quantized]`);
+            only where no stage trains all weights. The run loads its LLM in the same way.
+        system_prompt: text of a system message before every question, for LLMs with a chat template. When omitted, what
+            the template writes without one (or the text of the run that training starts from, with `--from`); `none`:
+            no such text. The run stores it and uses it for every question.
+        minutes: longest time of the whole training, in minutes. After loading, a few steps are measured, and the
+            numbers of steps of both stages are lowered so that they fit (see `budget`).
         report_to: experiment trackers to which the figures of training.jsonl are sent too: `tensorboard`, `wandb`,
             `mlflow`.
     """
@@ -224,6 +232,9 @@ class TrainConfig(BaseModel):
     seed: int = Field(0, ge=0)
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     autocast: Literal["auto", "none", "bfloat16"] = "auto"
+    load_in: LoadIn | None = None
+    system_prompt: str | None = Field(None, min_length=1)
+    minutes: float | None = Field(None, gt=0)
     report_to: list[str] = Field(default_factory=list)
 
     @field_validator("report_to")
@@ -244,6 +255,17 @@ class TrainConfig(BaseModel):
                 "dtype is 'float16', and a stage trains all weights of the LLM (llm: full): small steps and moments "
                 "underflow in float16; leave out dtype (float32 weights, bfloat16 products where these are faster), "
                 "or train a low-rank update (llm: lora)"
+            )
+        if self.load_in is not None and any(stage.llm == "full" for stage in stages):
+            raise ValueError(
+                f"load_in is {self.load_in!r}, and a stage trains all weights of the LLM (llm: full), but packed "
+                "weights cannot be trained; leave out load_in, or train a low-rank update (--lora) or the adapters "
+                "alone (stage2.llm=frozen)"
+            )
+        if self.load_in is not None and self.shard:
+            raise ValueError(
+                f"load_in is {self.load_in!r} and shard is true, but packed weights cannot be split; "
+                "leave out one of them"
             )
         if len({stage.llm for stage in stages} - {"frozen"}) > 1:
             raise ValueError(

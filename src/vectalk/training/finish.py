@@ -46,6 +46,7 @@ def _card(trained: Trained) -> RunCard:
             hidden_size=language.hidden_size,
             fingerprint=language.fingerprint,
             dtype=language.own_dtype,
+            load_in=trained.folder.config.load_in,
         ),
         spaces={
             name: SpaceCard(
@@ -61,6 +62,7 @@ def _card(trained: Trained) -> RunCard:
         template=trained.prompts.template,
         template_hash=trained.prompts.template_hash,
         frame=FrameCard(**asdict(trained.prompts.frame)),
+        system=trained.prompts.system,
         corpus=os.path.relpath(corpus.path.resolve(), out.resolve()),
         versions={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
     )

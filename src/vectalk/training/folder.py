@@ -46,6 +46,7 @@ class RunFolder:
         template: str | None = None,
     ) -> None:
         self.path, self.corpus, self.config = path, corpus, config
+        self.seconds: tuple[float, float] | None = None  # longest time in steps until the end of each stage
         self.checkpoints = path / "checkpoints"
         self.log_path = path / "training.jsonl"
         self.identity: dict[str, Any] = {

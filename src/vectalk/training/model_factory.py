@@ -9,7 +9,8 @@ import torch
 
 from vectalk.decoding.decoder import can_decode
 from vectalk.errors import TrainingError
-from vectalk.llm.loading import is_quantised, load_llm
+from vectalk.llm.loading import load_llm
+from vectalk.llm.quantisation import is_quantised
 from vectalk.model import ElmModel
 from vectalk.model.run import Run
 from vectalk.model.sharing import can_share
@@ -52,7 +53,13 @@ class ModelFactory:
             TrainingError: the settings do not fit each other, the spaces or the run in `start`.
             LanguageModelError: the LLM cannot be loaded, or does not accept input embeddings.
         """
-        language = load_llm(self.llm, revision=self.revision, device=device or str(self.device), dtype=self.dtype)
+        language = load_llm(
+            self.llm,
+            revision=self.revision,
+            device=device or str(self.device),
+            dtype=self.dtype,
+            load_in=self.config.load_in,
+        )
         model = ElmModel(language, make_adapters(self.spaces, self.config, language))
         if self.start is not None:
             load_adapters(model, self.start)

@@ -121,7 +121,10 @@ class Setup:
             folder.template or (None if start is None else start.card.template),
             folder.frame() if resume else None,
             None if chat_template is None else f"the chat template {chat_template}",
+            _system_prompt(config, start),
         )
+        if prompts.system is not None and not prompts.form.system and accelerator.is_main_process:
+            log.info("the chat template has no system role; the system prompt is put before each question")
         model = factory.make()
         progress(f"loading {llm}", 1, 1)
         if any(stage.steps and stage.llm == "lora" for stage in (config.stage1, config.stage2)):
@@ -188,6 +191,13 @@ class Setup:
     def main(self) -> bool:
         """Whether this is the main process, which writes all files."""
         return bool(self.accelerator.is_main_process)
+
+
+def _system_prompt(config: TrainConfig, start: Run | None) -> str | None:
+    """Return the text of the system message: that of the settings, else that of the run that training starts from."""
+    if config.system_prompt is None:
+        return None if start is None else start.card.system
+    return None if config.system_prompt == "none" else config.system_prompt
 
 
 def _examples(

@@ -69,14 +69,15 @@ class StageRun:
             checkpoint.load_checkpoint(resumed, self.model, self.loop.optimizer)
         else:
             self.evaluate()
-        batches = self.loop.batches(progress.step)
+        batches, late = self.loop.batches(progress.step), False
         with interruptible() as interrupted:
-            while progress.step < stage.steps and progress.waited < stage.patience:
+            while progress.step < stage.steps and progress.waited < stage.patience and not late:
                 started = time.perf_counter()
                 tokens, pieces = next(batches)
                 loss = self.loop.step(tokens, pieces, learning_rate(stage, progress.step), progress.step)
                 progress.step, progress.total = progress.step + 1, progress.total + 1
-                last = progress.step == stage.steps
+                late = self._is_late() and progress.step < stage.steps
+                last = late or progress.step == stage.steps
                 logs = last or progress.step % LOG_EVERY == 0
                 evaluates = last or progress.step % self.config.eval_every == 0
                 saves = progress.step % self.config.save_every == 0
@@ -97,6 +98,12 @@ class StageRun:
                 if stops:
                     self.setup.tell(f"stopped at stage {progress.stage}, step {progress.step}; resume with --resume")
                     raise KeyboardInterrupt
+        if late:
+            self.setup.tell(
+                f"stage {progress.stage} stops at step {progress.step} of {stage.steps}: the steps take longer than "
+                "those measured before, and its share of the time is over",
+                logging.WARNING,
+            )
         checkpoint.load_weights(self.model, self.folder.best(progress.stage))
         self._warn()
 
@@ -131,6 +138,11 @@ class StageRun:
             if setup.main:
                 temporary.replace(best)
         setup.accelerator.wait_for_everyone()
+
+    def _is_late(self) -> bool:
+        """Return whether the time of the stage is over (`TrainConfig.minutes`)."""
+        limits = self.folder.seconds
+        return limits is not None and self.progress.seconds > limits[self.progress.stage - 1]
 
     def _token_weights(self) -> Tensor | None:
         if not self.stage.rare_tokens:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -19,6 +20,7 @@ from vectalk.model.run import Run
 from vectalk.tasks.corpus.corpus import Corpus
 from vectalk.training import checkpoint
 from vectalk.training.allocator import keep_freed_memory
+from vectalk.training.budget import measure, stored
 from vectalk.training.config import StageConfig, TrainConfig
 from vectalk.training.decoding_choice import best_of, try_candidates
 from vectalk.training.distillation.distillation import phrase_examples
@@ -217,9 +219,18 @@ def make_trainer(
     Raises:
         TrainingError: the settings, the corpus or the folder do not allow training.
     """
-    report = reporter or Silent()
+    report, started = reporter or Silent(), time.monotonic()
     settings = config or TrainConfig.load(None, recipe=choose_recipe(llm, options.get("revision")))
-    return Trainer(Setup.make(corpus, llm, out, settings, progress=report.work, **options), report)
+    make = partial(Setup.make, corpus, llm, out, settings, progress=report.work, **options)
+    budget = None
+    if settings.minutes is not None:
+        budget = stored(Path(out)) if options.get("resume") else None
+        budget = budget or measure(make(claim=False), report, started)
+    setup = make()  # with a new model, because the measured steps changed the other one
+    if budget is not None:
+        budget.limit(setup.folder)
+        setup.tell(f"{settings.minutes:g} minutes: training makes at most {budget}")
+    return Trainer(setup, report)
 
 
 def train(corpus: Corpus, llm: str, out: str | Path, config: TrainConfig | None = None, **options: Any) -> Run:
