@@ -59,7 +59,7 @@ def places(space: VectorSpace, count: int, seed: int) -> dict[str, float]:
 
 
 def recovered(run: str, space_name: str, count: int, seed: int) -> dict[str, float]:
-    """Return the recovery of attributes from answers about test entities, places, nearest points and random entities."""
+    """Return the recovery of attributes from answers about test entities, their places and the controls."""
     from vectalk.evaluation.metrics.bootstrap import corrected, whole
     from vectalk.evaluation.metrics.rows import attribute_score, majority
     from vectalk.evaluation.probes.probe import Probe, known_values
@@ -165,7 +165,8 @@ def main() -> None:
         return
     figures = {**known.get("figures", {}), **figures}
     columns, rows = rows_of(figures)
-    command = "python benchmarks/map.py"
+    measured = list(PARTS) if any(key.startswith("map_first_s_") for key in figures) else ["places"]
+    command = f"python benchmarks/map.py --part {' '.join(measured)}"
     if options.space != FILMS:
         command += f" {shown_path(options.space)}"
     if options.run:

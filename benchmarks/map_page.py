@@ -47,7 +47,7 @@ PLAIN = """<!doctype html>
   document.body.dataset.drawn = String(x.length);
 </script>
 """
-# Turns the wheel a little before each frame, and reads a pixel after it, so that no frame is counted before it is drawn.
+# Turns the wheel before each frame and reads pixels after it, so that a frame counts only once it is drawn.
 COUNT = """
 const [selector, frames, seconds, done] = arguments;
 const canvas = document.querySelector(selector);

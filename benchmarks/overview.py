@@ -114,7 +114,7 @@ GOOD: dict[str, Headline] = {
         },
     ),
     "map": Headline(
-        "Empty places of the map: centred cosine of their vectors with those of held-out films; how fast the page draws",
+        "Empty places of the map: cosine of their vectors with those of held-out films; speed of the page",
         {
             "place": "map_cosine_place",
             "nearest point": "map_cosine_nearest",

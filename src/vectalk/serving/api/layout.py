@@ -54,8 +54,8 @@ def layout_routes(service: Service) -> APIRouter:
         summary="The vector that a place of the map stands for",
         description=(
             "The mean of the vectors of the k nearest entities on the map, weighted by the inverse of their distance. "
-            "A layout has no exact inverse, so `support` tells whether anything real is there, and `accuracy` tells how "
-            "near such vectors are to the own vectors of held-out entities on this map (mean centred cosines; null "
+            "A layout has no exact inverse, so `support` tells whether anything real is there, and `accuracy` tells "
+            "how near such vectors are to the own vectors of held-out entities on this map (mean centred cosines; null "
             "where it was not measured). `part` is the content part with which a chat completion takes the vector."
         ),
         response_class=Json,
