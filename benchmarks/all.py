@@ -18,6 +18,7 @@ WITH_RUN = [
     ["vllm_engines.py", DEMO],
     ["names.py", DEMO],
     ["serve.py", "--run", DEMO],
+    ["map.py", "--run", DEMO],
 ]
 WITH_DATA = [
     ["wals.py"],

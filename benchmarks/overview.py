@@ -123,6 +123,19 @@ GOOD: dict[str, Headline] = {
             "Gaussian vectors": "support_auroc_gaussian",
         },
     ),
+    "map": Headline(
+        "Empty places of the map: cosine of their vectors with those of held-out films; speed of the page",
+        {
+            "place": "map_cosine_place",
+            "nearest point": "map_cosine_nearest",
+            "random film": "map_cosine_random",
+            "recovery of genres at places": "map_recovery_genres_place",
+            "seconds until 1,000,000 points are drawn": "map_first_s_1000000",
+            "the same, library alone": "map_plain_first_s_1000000",
+            "frames a second with 100,000 points": "map_fps_100000",
+            "the same, library alone ": "map_plain_fps_100000",
+        },
+    ),
     "candidates": Headline(
         "The best of 8 answers, chosen by read-back, compared with one greedy answer",
         {"gain in SC": "candidates_8_sc_independent_gain", "times as much computing time": "candidates_8_cost"},

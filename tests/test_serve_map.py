@@ -171,6 +171,7 @@ def test_a_place_of_the_map_is_a_vector(live: Live, films: VectorSpace) -> None:
     assert [(one["row"], one["weight"]) for one in between["nearest"]] == [(0, 0.75), (1, 0.25)]
     assert between["support"]["verdict"] in ("real", "far", "central")
     assert between["at"] == [0.8125, 0]
+    assert between["accuracy"] is None  # nobody measured this layout
     assert post(live, "film/resolve", expression="'1001'")["at"] == [1, 0]
     moved = post(live, "film/resolve", expression="lerp('1003', '1008', 0.5)")
     point = films.point("lerp('1003', '1008', 0.5)")

@@ -12,6 +12,7 @@ from live_server import Live
 from vectalk.concepts import shelf
 from vectalk.serving.page import FOLDER
 from vectalk.space import VectorSpace
+from vectalk.space.layout import Layout
 
 pytestmark = pytest.mark.slow
 
@@ -90,7 +91,7 @@ def test_a_click_on_a_point_asks_about_its_entity(window: Browser, live: Live, i
     assert chosen(window)["at"] == str(row)
 
 
-def test_a_click_on_an_empty_place_asks_about_the_place(window: Browser, live: Live) -> None:
+def test_a_click_on_an_empty_place_asks_about_the_place(window: Browser, live: Live, island: VectorSpace) -> None:
     show(window, live)
     window.click_map(25, 25)
     window.until(lambda: title(window).startswith("A place near"))
@@ -98,6 +99,12 @@ def test_a_click_on_an_empty_place_asks_about_the_place(window: Browser, live: L
     assert "," in chosen(window)["at"]
     assert "Made from" in window.texts(".below h2")
     assert window.text(".support")
+    accuracy = Layout.load(island).accuracy
+    assert f"for {accuracy.count} held-out entities of this map" in window.text(".worth")
+    assert f"mean cosine of {accuracy.place:.2f} with the true vector" in window.text(".worth")
+    show(window, live, "#space=island&at=3")
+    answered(window)
+    assert window.text(".worth") == ""
 
 
 def test_a_path_and_its_slider(window: Browser, live: Live, island: VectorSpace) -> None:

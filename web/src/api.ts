@@ -38,6 +38,14 @@ export interface PointReport {
   base64: string;
 }
 
+/** Mean centred cosines of held-out entities with the vectors of their places on the map, and with a random one. */
+export interface Accuracy {
+  place: number;
+  nearest: number;
+  random: number;
+  count: number;
+}
+
 export interface Attribute {
   name: string;
   kind: "number" | "category" | "list" | "text";
@@ -159,7 +167,7 @@ export class Api {
     return this.get(`${this.path(space, "entity")}?row=${row}`);
   }
 
-  async place(space: string, x: number, y: number): Promise<PointReport & { nearest: Entity[] }> {
+  async place(space: string, x: number, y: number): Promise<PointReport & { nearest: Entity[]; accuracy: Accuracy | null }> {
     return this.post(this.path(space, "place"), { x, y });
   }
 

@@ -1,6 +1,6 @@
 /** From what people chose to a vector: entities, places, paths, shifts along a concept, and fold-in. */
 
-import type { Api, Entity, PointReport, Support } from "./api";
+import type { Accuracy, Api, Entity, PointReport, Support } from "./api";
 import { type Choice, isRow, type Spot } from "./state";
 
 /** A vector that the model can be asked about. */
@@ -15,6 +15,8 @@ export interface Resolved {
   facts: Record<string, unknown> | null;
   /** Entities that a place was made from. */
   nearest: Entity[];
+  /** How near the vectors of places are to true ones on this map. */
+  accuracy: Accuracy | null;
   /** What the factor model puts next for a visitor. */
   next: Entity[];
   /** The places that a path or a shift runs through. */
@@ -69,7 +71,7 @@ export class Resolver {
       const place = await this.api.place(space, spot.x, spot.y);
       const entity = place.entity;
       const title = entity ? entity.title : `A place near ${place.nearest[0]?.title ?? "nothing"}`;
-      return { ...basis(place), kind: entity ? "entity" : "place", title, entity, nearest: place.nearest };
+      return { ...basis(place), kind: entity ? "entity" : "place", title, entity, nearest: place.nearest, accuracy: place.accuracy };
     });
   }
 
@@ -146,7 +148,7 @@ function remembered<T>(known: Map<string, Promise<T>>, key: string, make: () => 
 
 function basis(report: PointReport): Omit<Resolved, "kind" | "title"> {
   const { space, entity, at, support, base64 } = report;
-  return { space, entity, at, support, base64, facts: null, nearest: [], next: [], trail: [] };
+  return { space, entity, at, support, base64, facts: null, nearest: [], accuracy: null, next: [], trail: [] };
 }
 
 /** Return a title as it stands within a sentence. */

@@ -46,12 +46,18 @@ def layout(
         "seed": current.seed,
         "fitted": current.fitted,
         "placed": len(space) - current.fitted,
+        "accuracy": None if current.accuracy is None else current.accuracy.model_dump(),
     }
     state = "computed" if stored is None else "already there; --overwrite computes it again"
     summary = (
         f"{folder}: layout {state}\n{current.method} on {current.fitted:,} training entities, "
         f"{len(space) - current.fitted:,} others placed by their neighbours"
     )
+    if current.accuracy is not None:
+        summary += (
+            f"\nvector of an empty place: mean centred cosine {current.accuracy.place:.2f} with the entity that lies "
+            f"there ({current.accuracy.count} held-out entities); a random entity: {current.accuracy.random:.2f}"
+        )
     emit(document, summary, as_json)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -311,6 +312,26 @@ class VectorSpace(EntityTable):
     def support(self, point: Point) -> Support:
         """Return how near a point lies to real (training) entities."""
         return self.calibration.supports(point.values[None], [point.row], [point.sources])[0]
+
+    def map(self, colour: str | None = None, on_click: Callable[[Point], Any] | None = None) -> Any:
+        """Show the map of the space in a notebook. Needs `pip install 'vectalk[notebook]'`.
+
+        The layout beside the space is shown; where there is none, one is computed, which can take a minute
+        (`vectalk space layout DIR` saves one).
+
+        Args:
+            colour: the column whose values colour the points; of a list such as genres, the first value counts.
+            on_click: receives a `Point` for each click on a point (its entity), and for each lasso that does not hold
+                exactly one point (the vector that the place in the middle of the lasso stands for).
+
+        Returns:
+            A `jscatter.Scatter`, which a notebook displays and which takes further options of that library.
+
+        Raises:
+            SpaceError: jupyter-scatter is not installed, or the space has no such column.
+        """
+        # By name: the layout imports this class.
+        return import_module("vectalk.space.layout.notebook").notebook_map(self, colour, on_click)
 
     def supports(self, vectors: np.ndarray) -> list[Support]:
         """Return how near vectors [Q, D] without an entity lie to real (training) entities."""

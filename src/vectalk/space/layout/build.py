@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from vectalk.errors import SpaceError
+from vectalk.space.layout.accuracy import measure_accuracy
 from vectalk.space.layout.fitting import MOST_FITTED, choose_method, fit_coordinates
 from vectalk.space.layout.layout import Layout
 from vectalk.space.layout.placing import comparable, placed
@@ -29,7 +30,8 @@ def build_layout(
     """Compute the layout of a space.
 
     Coordinates are fitted on at most 10,000 training entities (100,000 with UMAP). All other entities, the held-out
-    ones too, are placed by their nearest fitted neighbours. Vectors are read in blocks.
+    ones too, are placed by their nearest fitted neighbours. Vectors are read in blocks. The places of held-out entities
+    then show how accurate the vectors of places are.
 
     Args:
         space: the space.
@@ -57,7 +59,8 @@ def build_layout(
         rows = others[start : start + BLOCK]
         coordinates[rows] = placed(space.vectors[rows], anchors, fitted, space.metric)
         progress("placing the other entities", min(start + BLOCK, len(others)), len(others))
-    return Layout(space, _framed(coordinates), name, seed, len(sample))
+    coordinates = _framed(coordinates)
+    return Layout(space, coordinates, name, seed, len(sample), measure_accuracy(space, coordinates, seed))
 
 
 def _framed(coordinates: np.ndarray) -> np.ndarray:

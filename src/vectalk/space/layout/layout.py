@@ -6,7 +6,6 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
@@ -14,7 +13,9 @@ from pydantic import BaseModel
 from vectalk.errors import SpaceError
 from vectalk.files import atomic_files, write_json
 from vectalk.reading.cards import read_card, stamp
+from vectalk.space.layout.accuracy import Accuracy
 from vectalk.space.layout.placing import placed
+from vectalk.space.layout.plane import NEAREST, Plane, weights_of
 from vectalk.space.point import Point
 from vectalk.space.vector_space import VectorSpace
 
@@ -31,6 +32,7 @@ class Card(BaseModel):
     seed: int
     fitted: int
     sha256: str
+    accuracy: Accuracy | None = None
 
 
 @dataclass(eq=False)
@@ -43,6 +45,7 @@ class Layout:
         method: how they were fitted: `umap`, `tsne` or `pca`.
         seed: seed of the fit.
         fitted: number of training entities that were fitted; the others were placed by their neighbours.
+        accuracy: how near the vectors of places are to those of held-out entities; None where it was not measured.
     """
 
     space: VectorSpace
@@ -50,6 +53,7 @@ class Layout:
     method: str
     seed: int
     fitted: int
+    accuracy: Accuracy | None = None
 
     # ---- save and load
 
@@ -68,6 +72,7 @@ class Layout:
             seed=self.seed,
             fitted=self.fitted,
             sha256=self.digest,
+            accuracy=self.accuracy,
         )
         try:
             with atomic_files(self.space.path) as folder:
@@ -102,7 +107,7 @@ class Layout:
             )
         if _digest(coordinates) != card.sha256:
             raise SpaceError(f"{path} and {CARD} do not belong together; {fix}")
-        return cls(space, coordinates, card.method, card.seed, card.fitted)
+        return cls(space, coordinates, card.method, card.seed, card.fitted, card.accuracy)
 
     @cached_property
     def digest(self) -> str:
@@ -119,7 +124,7 @@ class Layout:
         """Return where a point lies on the map, [2]; an entity lies at its own coordinates."""
         return self.coordinates[point.row] if point.row is not None else self.locate(point.values)
 
-    def point_at(self, x: float, y: float, k: int = 8) -> tuple[Point, np.ndarray, np.ndarray]:
+    def point_at(self, x: float, y: float, k: int = NEAREST) -> tuple[Point, np.ndarray, np.ndarray]:
         """Return the point that a place of the map stands for.
 
         A layout has no exact inverse. The point is the mean of the vectors of the k nearest entities on the map,
@@ -134,14 +139,10 @@ class Layout:
         Returns:
             The point, the rows [k] of the entities, nearest first, and their weights [k].
         """
-        distances, rows = self._plane.query((x, y), k=min(k, len(self.coordinates)))
-        distances, rows = np.atleast_1d(distances), np.atleast_1d(rows)
-        order = np.lexsort((rows, distances))
-        distances, rows = distances[order], rows[order]
+        rows, distances = self._plane.nearest(np.array([x, y], np.float64), k)
         if distances[0] <= SAME * self._span:
             return self.space[int(rows[0])], rows[:1], np.ones(1)
-        weights = 1.0 / distances
-        weights /= weights.sum()
+        weights = weights_of(distances)
         vector = weights @ np.asarray(self.space.vectors[rows], np.float64)
         titles = tuple(self.space.title(int(row)) for row in rows)
         source = f"the place ({x:.4g}, {y:.4g}) of the map"
@@ -152,10 +153,8 @@ class Layout:
         return float(np.ptp(self.coordinates, axis=0).max()) or 1.0
 
     @cached_property
-    def _plane(self) -> Any:
-        from scipy.spatial import cKDTree
-
-        return cKDTree(np.asarray(self.coordinates, np.float64))
+    def _plane(self) -> Plane:
+        return Plane(self.coordinates)
 
 
 def _digest(coordinates: np.ndarray) -> str:
