@@ -45,7 +45,8 @@ def like_routes(service: Service) -> APIRouter:
         description=(
             "Folds a visitor into the space of users of the same factorisation, and lists what the factor model puts "
             "next. `at` is the place on the map of users, and `at_items` the place among the nearest items (the users "
-            "and items of a factorisation share their coordinates). `part` is the content part with which a chat completion takes the vector."
+            "and items of a factorisation share their coordinates). `part` is the content part with which a chat "
+            "completion takes the vector."
         ),
         response_class=Json,
     )

@@ -27,7 +27,7 @@ class ProbeRequest(PointRequest):
 
     k: int = Field(10, ge=1, le=100, description="How many of the nearest training entities count.")
     exclude: int | None = Field(
-        None, ge=0, lt=1 << 62, description="Row of an entity that does not count: the point's own."
+        None, ge=0, lt=1 << 62, description="Row of the point's own entity, which must not count."
     )
 
 
