@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vectalk.demo.concepts import film_examples, keep_concepts
 from vectalk.files import write_json
 from vectalk.space import VectorSpace
 from vectalk.space.factorization.figures import user_figures
@@ -67,6 +68,8 @@ def main() -> None:
         for name, space in (("films", films), ("users", users)):
             build_layout(space.save(HERE / name, overwrite=True), method="tsne").save()
             print(f"{name}: {len(space)} x {space.dim}")
+        films = VectorSpace.load(HERE / "films")
+        keep_concepts(films, film_examples(films))
         write_json(HERE / "factors.json", asdict(made.factors.config))  # what folds a newcomer in
 
 

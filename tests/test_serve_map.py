@@ -326,7 +326,7 @@ BODIES = st.fixed_dictionaries(
 )
 PATHS = st.sampled_from(
     ["/v1/chat/completions"] * 4 + ["/v1/embeddings", *(f"/api/spaces/film/{name}" for name in (
-        "resolve", "neighbors", "support", "place", "likes", "facts", "mentions"))]
+        "resolve", "neighbors", "support", "place", "probe", "likes", "facts", "mentions"))]
 )  # fmt: skip
 
 

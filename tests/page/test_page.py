@@ -169,6 +169,12 @@ def test_likes_are_folded_in(window: Browser, live: Live) -> None:
     window.click(".toolbody button", "Like Film 11 (1961)")
     window.until(lambda: title(window) == "Somebody who likes these 2")
     assert chosen(window)["likes"] == "6,11"
+    window.until(lambda: window.js("document.querySelector('.overlay .visitor') !== null"), "the mark of the visitor")
+    labels = "[...document.querySelectorAll('.overlay text')].map((e) => e.textContent)"
+    assert "the visitor" in window.js(labels)
+    assert "the diamond is the visitor" in window.text(".toolbody")
+    window.click("[data-tool=point]")
+    window.until(lambda: window.js("document.querySelector('.overlay .visitor') === null"))
 
 
 def test_a_lasso_lists_points_with_their_facts(window: Browser, live: Live, island: VectorSpace) -> None:
@@ -249,7 +255,7 @@ def test_dark_and_light(window: Browser, live: Live) -> None:
     window.emulate(dark=True)
     show(window, live)
     assert window.js("getComputedStyle(document.body).backgroundColor") == "rgb(22, 24, 28)"
-    window.click("#theme", "Auto")
+    window.click("#theme", "Theme: auto")
     assert window.js("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    window.click("#theme", "Light")
-    window.click("#theme", "Dark")
+    window.click("#theme", "Theme: light")
+    window.click("#theme", "Theme: dark")

@@ -1,6 +1,6 @@
 /** The right of the page: the chosen point, the question, the answer, and what it is based on. */
 
-import { type Accuracy, type Api, type Entity, type Neighbor, ServerError, type Space } from "./api";
+import { type Accuracy, type Api, type Entity, type Neighbor, type Probe, ServerError, type Space } from "./api";
 import { el, fill, short } from "./dom";
 import type { Resolved } from "./points";
 import { encode, fresh } from "./state";
@@ -30,8 +30,10 @@ export class AnswerPanel {
   private text = el("div", { class: "text", id: "answer", "aria-live": "polite", "aria-busy": "false" });
   private status = el("div", { class: "status", role: "status" });
   private control = el("div", { class: "control", hidden: true });
+  private probe = el("div", { class: "control", id: "probed", hidden: true });
   private below = el("div", { class: "below" });
   private compare = el("input", { type: "checkbox", id: "compare" });
+  private read = el("input", { type: "checkbox", id: "probe" });
   private shade = el("input", { type: "checkbox", id: "shade" });
   private running: AbortController | null = null;
   private point: Resolved | null = null;
@@ -57,6 +59,7 @@ export class AnswerPanel {
         "div",
         { class: "row" },
         el("label", { class: "check", title: "Ask the same about the vector of another entity, drawn by chance" }, this.compare, "control"),
+        el("label", { class: "check", title: "Show what the nearest training entities have in common, without the model" }, this.read, "probe"),
         el("label", { class: "check", title: "Mark the words that depend on the vector; this takes longer" }, this.shade, "influence"),
         el("span", { class: "grow" }),
         el("button", { type: "submit", class: "primary", id: "ask" }, "Ask"),
@@ -78,8 +81,9 @@ export class AnswerPanel {
       this.input.value = this.wordings.value;
       form.requestSubmit();
     });
+    this.read.addEventListener("change", () => this.point && void this.showProbe(this.point, this.running?.signal));
     this.controls = form;
-    this.element.append(this.heading, this.support, this.worth, form, this.text, this.status, this.control, this.below);
+    this.element.append(this.heading, this.support, this.worth, form, this.text, this.status, this.probe, this.control, this.below);
     this.setEmpty("Click a point, or anywhere between the points, or search for a title.");
   }
 
@@ -112,7 +116,7 @@ export class AnswerPanel {
     fill(this.text, el("p", { class: "quiet" }, message));
     fill(this.status);
     fill(this.below);
-    this.control.hidden = true;
+    this.control.hidden = this.probe.hidden = true;
     this.controls.hidden = true;
   }
 
@@ -147,6 +151,7 @@ export class AnswerPanel {
     fill(this.text);
     fill(this.status);
     void this.ground(point, running.signal);
+    void this.showProbe(point, running.signal);
     const question = this.bound(this.input.value.trim() || this.standard(), point);
     if (typeof question === "string") {
       fill(this.status, el("p", { class: "quiet" }, question));
@@ -254,6 +259,20 @@ export class AnswerPanel {
     }
   }
 
+  /** Show what the nearest training entities have in common: what anybody can read from the vector without the model. */
+  private async showProbe(point: Resolved, signal?: AbortSignal): Promise<void> {
+    this.probe.hidden = !this.read.checked;
+    if (!this.read.checked) return;
+    try {
+      const probe = await this.api.probe(point.space, point.base64, point.entity?.row ?? null);
+      if (signal?.aborted || point !== this.point) return;
+      const heading = el("h2", {}, `Probe: facts of the ${probe.count} nearest training entities, without the model`);
+      fill(this.probe, heading, probeTable(probe));
+    } catch (error) {
+      if (!signal?.aborted) this.fail(this.probe, error, () => void this.showProbe(point, signal));
+    }
+  }
+
   /** Show neighbours, sources and facts of a point. */
   private async ground(point: Resolved, signal: AbortSignal): Promise<void> {
     const facts = point.facts ? this.facts(point.facts) : null;
@@ -324,6 +343,21 @@ export class AnswerPanel {
       });
     return el("div", {}, el("h2", {}, "Stored facts"), el("table", { class: "facts" }, el("tbody", {}, ...rows)));
   }
+}
+
+/** Return a row for each attribute: values with the share of the neighbours that have them, medians with their range. */
+function probeTable(probe: Probe): HTMLElement {
+  const words = new Map<string, string[]>();
+  for (const { attribute, value, share } of probe.values) {
+    words.set(attribute, [...(words.get(attribute) ?? []), `${value} (${Math.round(100 * share)} %)`]);
+  }
+  const rows = [...words].map(([name, values]) => [name, values.join(", ")]);
+  for (const { attribute, median, low, high } of probe.numbers) {
+    rows.push([attribute, `${short(median)} (${short(low)} to ${short(high)})`]);
+  }
+  if (!rows.length) return el("p", { class: "quiet" }, "They have no fact in common.");
+  const lines = rows.map(([name, value]) => el("tr", {}, el("th", { scope: "row" }, name!.replaceAll("_", " ")), el("td", {}, value)));
+  return el("table", { class: "facts" }, el("tbody", {}, ...lines));
 }
 
 /** Return what the vector of an empty place is worth. */

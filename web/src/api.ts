@@ -65,6 +65,13 @@ export interface Facts {
   numbers: { attribute: string; inside: number; outside: number }[];
 }
 
+/** What the nearest training entities of a vector have in common. */
+export interface Probe {
+  count: number;
+  numbers: { attribute: string; median: number; low: number; high: number }[];
+  values: { attribute: string; value: string; share: number }[];
+}
+
 /** An error that the page tells people. */
 export class ServerError extends Error {
   constructor(
@@ -179,8 +186,12 @@ export class Api {
     return (await this.post<{ neighbors: Neighbor[] }>(this.path(space, "neighbors"), { base64, k })).neighbors;
   }
 
-  async likes(space: string, likes: string[]): Promise<PointReport & { liked: string[]; next: Entity[] }> {
+  async likes(space: string, likes: string[]): Promise<PointReport & { liked: string[]; next: Entity[]; at_items: [number, number] | null }> {
     return this.post(this.path(space, "likes"), { likes });
+  }
+
+  async probe(space: string, base64: string, exclude: number | null): Promise<Probe> {
+    return this.post(this.path(space, "probe"), { base64, exclude });
   }
 
   async facts(space: string, rows: number[]): Promise<Facts> {

@@ -33,6 +33,8 @@ export function ranks(numbers: Float32Array): { codes: Uint8Array; limits: numbe
   return { codes, limits: [sorted[0]!, sorted[Math.floor(sorted.length / 2)]!, sorted[sorted.length - 1]!] };
 }
 
+const POPULAR = /^(n|num|number_of)_(ratings|votes|views|plays|sales|reviews)$|^(vote|rating|view|play)_?count$|popularity/i;
+
 export class Colours {
   readonly element: HTMLElement;
   private select = el("select", { id: "colour" });
@@ -64,6 +66,19 @@ export class Colours {
     const options = this.attributes.map((one) => el("option", { value: one.name }, one.name.replaceAll("_", " ")));
     fill(this.select, el("option", { value: "" }, "nothing"), ...options);
     this.element.hidden = this.attributes.length === 0;
+  }
+
+  /** Return the colouring of a page that has no choice yet: by the first attribute with repeated values, such as genres. */
+  first(): Choice["colour"] {
+    const attribute = this.attributes.find((one) => one.name !== "split" && (one.kind === "list" || one.kind === "category"));
+    return attribute ? { attribute: attribute.name, value: null } : null;
+  }
+
+  /** Return how popular each entity is; null where no attribute says it. */
+  async popularity(): Promise<Float32Array | null> {
+    const attribute = this.attributes.find((one) => one.kind === "number" && POPULAR.test(one.name));
+    if (!attribute) return null;
+    return ((await this.values(attribute.name, null)) as Float32Array).map((value) => (Number.isFinite(value) ? value : -1));
   }
 
   /** Return the painting of a choice, and show its legend. */

@@ -45,6 +45,7 @@ class Page {
 
   async start(): Promise<void> {
     this.model = await api.models();
+    const plain = location.hash.length < 2; // not a link that keeps a choice
     const { choice, stale } = decode(location.hash, this.spaces);
     this.store = new Store(choice, (name) => this.spaceNamed(name).fingerprint);
     this.tools = new Tools(this.store, () => this.space, async (row) => (await this.resolver.spot(this.space.name, { row })).title);
@@ -55,7 +56,7 @@ class Page {
     fill(this.root, this.top.element, left, this.middle, right);
     this.connect();
     await this.openSpace();
-    this.store.set({});
+    this.store.set(plain ? { colour: this.colours.first() } : {});
     if (stale) this.top.say("This link was made for other vectors of this space, so its points were left out.");
     await this.openPoint(false);
   }
@@ -165,6 +166,7 @@ class Page {
     this.map.setTheme(styleColour("--accent"), styleColour("--ground"));
     await this.map.draw(space.name, coordinates, painting);
     this.map.say(null);
+    this.map.setNames(space.columns.includes("title") ? await this.colours.popularity().catch(() => null) : undefined);
     this.showMarks();
   }
 
@@ -184,7 +186,7 @@ class Page {
       this.point = point;
       await this.loadMarks(choice, point);
       if (turn !== this.turn) return;
-      if (!point) return this.answer.setEmpty(emptyWords(choice));
+      if (!point) return this.answer.setEmpty(emptyWords(choice, this.space));
       const asked = point.space === this.space.name ? this.space : this.spaceNamed(point.space);
       this.answer.setSpace(asked, choice.question);
       this.answer.setPoint(point, ends, choice.space);
@@ -227,6 +229,7 @@ class Page {
       start: moved && start?.at ? start.at : null,
       trail: here?.trail ?? [],
       liked: choice.tool === "likes" ? places(choice.likes) : [],
+      visitor: choice.tool === "likes" && point?.atItems ? { at: point.atItems, title: "the visitor" } : null,
       listed: point?.kind === "visitor" ? places(point.next.map((entity) => entity.row)) : [],
     };
     if (choice.tool === "likes" && isRow(choice.spot) && start?.at) marks.point = { at: start.at, title: start.title };
@@ -234,9 +237,13 @@ class Page {
   }
 }
 
-function emptyWords(choice: Choice): string {
+function emptyWords(choice: Choice, space: Space): string {
   if (choice.tool === "likes") return "Add what somebody likes; then the map says who that is.";
-  return "Click a point, or anywhere between the points, or search for a title.";
+  const vectors = `Each ${space.name} is a vector of ${space.dim} numbers`;
+  const answers = "the model then answers from the vector alone.";
+  if (matchMedia(NARROW).matches) return `${vectors}. Search for a title: ${answers} A wider window shows the map.`;
+  if (!space.layout) return `${vectors}. Choose a title, or search for one: ${answers}`;
+  return `${vectors}; near points of the map have similar vectors. Click a point, or an empty place, or search for a title: ${answers}`;
 }
 
 function words(error: unknown): string {

@@ -28,6 +28,7 @@ export class MapView {
   private encircling = false;
   private titles = new Map<string, string>();
   private space = "";
+  private popularity: Float32Array | null | undefined; // undefined where titles are not written
   onPick: (spot: Spot) => void = () => undefined;
   onSelection: (rows: number[]) => void = () => undefined;
 
@@ -62,7 +63,10 @@ export class MapView {
     const plot = new Plot(this.canvas);
     const overlay = new Overlay((place) => plot.toPixel(place));
     this.canvas.after(overlay.element);
-    plot.onView = () => overlay.draw();
+    plot.onView = () => {
+      overlay.draw();
+      this.nameLater();
+    };
     plot.onHover = (row) => this.hover(row);
     plot.onLasso = (rows) => {
       this.toggleLasso(false);
@@ -93,12 +97,19 @@ export class MapView {
       this.hover(null);
     }
     this.space = space;
+    this.overlay?.showNames([]);
     await this.plot?.draw(coordinates, painting);
     this.element.dataset.drawn = `${space}:${coordinates.length / 2}`;
   }
 
   setTheme(active: string, background: string): void {
     this.plot?.setTheme(active, background);
+  }
+
+  /** Write titles beside points, those of the most popular ones first; `undefined` writes none. */
+  setNames(popularity: Float32Array | null | undefined): void {
+    this.popularity = popularity;
+    this.nameLater();
   }
 
   show(marks: Marks): void {
@@ -137,14 +148,41 @@ export class MapView {
     this.onPick({ x: Number(x.toPrecision(6)), y: Number(y.toPrecision(6)) });
   }
 
+  // ---- titles of points
+
+  private nameLater = debounced(150, () => void this.writeNames());
+
+  private async writeNames(): Promise<void> {
+    const { space, plot, overlay } = this;
+    if (!plot || !overlay) return;
+    if (this.popularity === undefined) return overlay.showNames([]);
+    const rows = plot.named(this.popularity);
+    const missing = rows.filter((row) => !this.titles.has(`${space} ${row}`));
+    try {
+      for (const entity of await this.api.titles(space, missing)) this.keep(space, entity.row, entity.title);
+    } catch {
+      return; // the points are there without their titles
+    }
+    if (space !== this.space) return;
+    const names = rows.flatMap((row) => {
+      const [at, title] = [plot.placeOf(row), this.titles.get(`${space} ${row}`)];
+      return at && title ? [{ at, title }] : [];
+    });
+    overlay.showNames(names);
+  }
+
+  private keep(space: string, row: number, title: string): void {
+    if (this.titles.size > 5_000) this.titles.clear();
+    this.titles.set(`${space} ${row}`, title);
+  }
+
   // ---- hover
 
   private askTitle = debounced(60, async (row: number) => {
-    const key = `${this.space} ${row}`;
+    const { space } = this;
     try {
-      const [entity] = await this.api.titles(this.space, [row]);
-      if (entity) this.titles.set(key, entity.title);
-      if (this.titles.size > 5_000) this.titles.clear();
+      const [entity] = await this.api.titles(space, [row]);
+      if (entity) this.keep(space, row, entity.title);
       if (this.tip.dataset.row === String(row) && entity) fill(this.tip, entity.title);
     } catch {
       this.hover(null);

@@ -2,6 +2,8 @@
 
 import createScatterplot, { createRenderer } from "regl-scatterplot";
 
+import { candidates } from "./labels";
+
 /** Colours of the points: a code for each row, and a colour for each code; code 0 is drawn below the others. */
 export interface Painting {
   codes: Uint8Array;
@@ -179,6 +181,12 @@ export class Plot {
     const rows: number[] = [];
     for (let row = 0; row < total && rows.length < most; row++) if (distances[row]! <= limit) rows.push(row);
     return rows.sort((a, b) => distances[a]! - distances[b]!);
+  }
+
+  /** Return the rows whose titles are worth a label in the present view, the most important ones first. */
+  named(popularity: Float32Array | null): number[] {
+    const { width, height } = this.canvas.getBoundingClientRect();
+    return candidates(this.coordinates, popularity, this.toPlace([0, 0]), this.toPlace([width, height]), width);
   }
 
   /** Return the coordinates of a row. */

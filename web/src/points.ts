@@ -19,6 +19,8 @@ export interface Resolved {
   accuracy: Accuracy | null;
   /** What the factor model puts next for a visitor. */
   next: Entity[];
+  /** Where a visitor lies among the items, on the map of the items. */
+  atItems: [number, number] | null;
   /** The places that a path or a shift runs through. */
   trail: [number, number][];
 }
@@ -120,7 +122,7 @@ export class Resolver {
     const report = await this.api.likes(choice.space, ids);
     const number = report.liked.length;
     const title = `Somebody who likes ${number === 1 ? report.liked[0] : `these ${number}`}`;
-    return { ...basis(report), kind: "visitor", title, next: report.next };
+    return { ...basis(report), kind: "visitor", title, next: report.next, atItems: report.at_items };
   }
 
   /** Return the places of nine vectors between the ends of a path. */
@@ -148,7 +150,7 @@ function remembered<T>(known: Map<string, Promise<T>>, key: string, make: () => 
 
 function basis(report: PointReport): Omit<Resolved, "kind" | "title"> {
   const { space, entity, at, support, base64 } = report;
-  return { space, entity, at, support, base64, facts: null, nearest: [], accuracy: null, next: [], trail: [] };
+  return { space, entity, at, support, base64, facts: null, nearest: [], accuracy: null, next: [], atItems: null, trail: [] };
 }
 
 /** Return a title as it stands within a sentence. */

@@ -134,6 +134,7 @@ export class Tools {
         ),
       ),
     );
-    fill(this.body, el("ul", { class: "likes" }, ...items), adding);
+    const legend = likes.length && this.space().layout ? this.hint("On the map: dark rings are liked, blue rings would be next, the diamond is the visitor.") : null;
+    fill(this.body, el("ul", { class: "likes" }, ...items), adding, legend);
   }
 }

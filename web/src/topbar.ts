@@ -56,7 +56,7 @@ export class TopBar {
       tab.setAttribute("aria-pressed", String((tab as HTMLElement).dataset.space === space.name));
     }
     this.tabs.hidden = this.spaces.length < 2;
-    fill(this.facts, `${count(space.rows)} × ${space.dim}`);
+    fill(this.facts, `${count(space.rows)} points of ${space.dim} dimensions`);
     this.facts.title = space.licence ? `Licence: ${space.licence}` : "";
     document.title = `${space.name} · vectalk`;
   }
@@ -91,7 +91,7 @@ export class TopBar {
   private applyTheme(theme: string): void {
     const known = THEMES.includes(theme) ? theme : "auto";
     this.theme.dataset.theme = known;
-    this.theme.textContent = { auto: "Auto", light: "Light", dark: "Dark" }[known] ?? "Auto";
+    fill(this.theme, el("span", { class: "wide" }, "Theme: "), known);
     this.theme.title = "Light or dark; Auto follows the system";
     if (known === "auto") document.documentElement.removeAttribute("data-theme");
     else document.documentElement.dataset.theme = known;

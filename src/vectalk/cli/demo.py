@@ -23,7 +23,10 @@ to the same question about another vector. probe: what a direct probe predicts f
 Ask the model yourself:
   {me} ask {folder}/run 'Summarise {{film}}.' --bind film="lerp('Alien (1979)', 'Annie Hall (1977)', 0.5)"
   {me} demo --out {folder} --likes 'Alien (1979)' 'Blade Runner (1982)' 'Brazil (1985)'
+{map}
 Then import your own vectors: {me} space import --help"""
+_MAP = """Open the map of the vectors in the browser, click anywhere and ask:
+  {me} serve {folder}/run     then http://127.0.0.1:8000/"""
 _LIKES = """
 answer: the model describes the viewer; it sees only the vector computed from the films. counted: the genres of these
 films, to check the answer. next: the films that the factorisation ranks first, without any language model."""
@@ -169,10 +172,14 @@ def _show_films(
         labelled = [("point", sample.source), ("support", sample.support), ("facts", sample.truth)]
         labelled += [("answer", sample.answer), ("shuffled", sample.shuffled), ("probe", sample.probe)]
         _lines([(label, text) for label, text in labelled if text is not None])
-    me = sys.argv[0] if "/" in sys.argv[0] else "vectalk"
     if quick:
         note("\n--quick trains too little for good answers, as the table shows; for good answers, omit --quick.", quiet)
-    note(_FILMS.format(me=me, folder=folder), quiet)
+    note(_FILMS.format(me=_me(), folder=folder, map=_MAP.format(me=_me(), folder=folder)), quiet)
+
+
+def _me() -> str:
+    """Return the command as the user called it."""
+    return sys.argv[0] if "/" in sys.argv[0] else "vectalk"
 
 
 def _check_titles(titles: list[str]) -> None:
@@ -247,3 +254,4 @@ def _islands(folder: Path, quick: bool, seed: int, overwrite: bool, device: str,
                 ("shuffled", sample.shuffled),
             ]
         )
+    note("\n" + _MAP.format(me=_me(), folder=folder), quiet)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vectalk.demo.concepts import island_examples, keep_concepts
 from vectalk.demo.world import World, islands_suite
 from vectalk.evaluation import Evaluation, evaluate
 from vectalk.files import new_folder, write_json
@@ -100,6 +101,7 @@ def run_demo(
         write_json(place / "demo.json", {"size": asdict(size), "seed": seed})
         world = World.make(seed=seed)
         space = world.space(size.islands).save(place / "islands")
+        keep_concepts(space, island_examples(space), random_concepts=5, bootstraps=5)
         suite = islands_suite()
         teacher = FactsTeacher(suite, {"island": space})
         corpus = build_corpus({"island": space}, suite, teacher, place / "corpus", seed=seed, progress=progress)

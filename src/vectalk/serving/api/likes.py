@@ -45,7 +45,9 @@ def like_routes(service: Service) -> APIRouter:
         summary="The user who likes some items",
         description=(
             "Folds a visitor into the space of users of the same factorisation, and lists what the factor model puts "
-            "next. `part` is the content part with which a chat completion takes the vector."
+            "next. `at` is the place on the map of users, and `at_items` the place among the nearest items (the users "
+            "and items of a factorisation share their coordinates). `part` is the content part with which a chat "
+            "completion takes the vector."
         ),
         response_class=Json,
         response_model=LikesReply,
@@ -65,11 +67,15 @@ def like_routes(service: Service) -> APIRouter:
             )
         visitor = fold_in(items, users, body.likes, settings)
         vector = encoded(visitor.point.values)
+        at_items = None
+        if service.layouts.has(items):
+            at_items = service.layouts.of(items).locate(visitor.point.values).tolist()
         return Json(
             {
                 **point_report(service, visitor.point),
                 "base64": vector,
                 "part": part_of(visitor.point, vector),
+                "at_items": at_items,
                 "liked": visitor.liked,
                 "next": [entity_of(items, row) for row in visitor.next_rows],
             }

@@ -10,6 +10,7 @@ from vectalk.serving.api.facts import fact_routes
 from vectalk.serving.api.layout import layout_routes
 from vectalk.serving.api.likes import like_routes
 from vectalk.serving.api.points import point_routes
+from vectalk.serving.api.probe import probe_routes
 from vectalk.serving.api.spaces import space_routes
 from vectalk.serving.service import Service
 
@@ -23,6 +24,7 @@ def api_routes(service: Service) -> APIRouter:
         attribute_routes,
         layout_routes,
         point_routes,
+        probe_routes,
         like_routes,
         fact_routes,
     ):
