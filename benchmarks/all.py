@@ -12,7 +12,12 @@ from common import ROOT, parser
 
 ALONE = [["startup.py"], ["training.py"], ["memory.py"], ["own_data.py"]]
 DEMO = "runs/demo/run"
-WITH_RUN = [["engine.py", DEMO], ["candidates.py", DEMO], ["vllm_engines.py", DEMO]]
+WITH_RUN = [
+    ["engine.py", DEMO],
+    ["candidates.py", DEMO],
+    ["vllm_engines.py", DEMO],
+    ["serve.py", "--run", DEMO, "--part", "ratio", "first", "overhead", "fuzz", "soak"],
+]
 WITH_DATA = [
     ["wals.py"],
     ["support.py"],
