@@ -17,7 +17,7 @@ WITH_RUN = [
     ["candidates.py", DEMO],
     ["vllm_engines.py", DEMO],
     ["names.py", DEMO],
-    ["serve.py", "--run", DEMO],
+    ["serve.py", "--run", DEMO, "--part", "ratio", "first", "overhead", "fuzz", "soak"],
     ["map.py", "--run", DEMO],
 ]
 WITH_DATA = [

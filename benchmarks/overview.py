@@ -33,6 +33,21 @@ def _films(question: str, prefix: str) -> Headline:
     )
 
 
+def _serve(question: str, prefix: str) -> Headline:
+    return Headline(
+        question,
+        {
+            "32 streams at once, times as fast as one by one": f"{prefix}ratio_serve_32",
+            "first token with 32 clients, median in ms": f"{prefix}serve_first_ms_32_p50",
+            "95th percentile": f"{prefix}serve_first_ms_32_p95",
+            "time of a request, divided by that of `elm.ask`": f"{prefix}serve_over_ask",
+            "failures (5xx) of invented requests": f"{prefix}fuzz_5xx",
+            "memory after ten minutes of load, divided by that after two": f"{prefix}soak_growth",
+            "rows left": f"{prefix}soak_rows_left",
+        },
+    )
+
+
 def _curves(question: str, prefix: str) -> Headline:
     return Headline(
         question,
@@ -181,17 +196,6 @@ FAST: dict[str, Headline] = {
             "loss in blocks, 152k tokens": "paths_loss_151936_frozen",
         },
     ),
-    "serve": Headline(
-        "The server: 32 streams at once against one after another, delays, fuzzed requests, memory in ten minutes",
-        {
-            "tokens/s of 32 streams over those of one": "ratio_serve_32",
-            "time over that of elm.ask": "serve_over_ask",
-            "first token, one client, ms": "serve_first_ms_1_p50",
-            "first token, 32 clients, ms": "serve_first_ms_32_p50",
-            "status 5xx of 20,000 fuzzed requests": "fuzz_5xx",
-            "growth of memory": "soak_growth",
-        },
-    ),
     "memory": Headline(
         "Memory of training, in MB, by number of examples",
         {"ten thousand": "memory_mb_10000_examples", "ten million": "memory_mb_10000000_examples"},
@@ -213,6 +217,8 @@ FAST: dict[str, Headline] = {
             "share of equal texts": "vllm_http_same_texts",
         },
     ),
+    "serve": _serve("The server: 32 streams at once, first tokens, invented requests, ten minutes of load", ""),
+    "serve-smollm2": _serve("The same server with SmolLM2-135M as the LLM", "serve_smollm2_"),
     "startup": Headline(
         "Time from a cold start to an answer",
         {"`import vectalk`, divided by `import numpy`": "ratio_import", "a cold `ask`, in seconds": "ask_cold_s"},

@@ -3,6 +3,7 @@
     python benchmarks/serve.py --part ratio first overhead           # minutes
     python benchmarks/serve.py --part fuzz --requests 20000
     python benchmarks/serve.py --part soak --minutes 10
+    python benchmarks/serve.py --part ratio first --run runs/smollm2 --name serve-smollm2
 
 The server is a process of its own, started from the run in `--run` (default runs/demo/run). Its answers are forced to
 their full length, so that every request costs as many tokens. Parts that were measured before keep their figures.
@@ -17,19 +18,25 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 
-from common import RESULTS, interleaved, print_table, shown_path, write_result
+from common import RESULTS, commit, device, interleaved, print_table, shown_path, write_result
 from serve_fuzz import Fuzz
 
+NAME = "serve"
 TOKENS, CLIENTS = 64, 32
+GIVEN_UP = 10  # of so many requests in the soak, one is given up
 PARTS = ("ratio", "first", "overhead", "fuzz", "soak")
+Histogram = dict[str, int]
+"""Status -> number of requests."""
 
 
 def serve(run: str) -> None:
@@ -91,14 +98,16 @@ class Load:
             "model": "bench", "messages": [message], "bindings": {self.slot: binding}, "max_tokens": TOKENS, **more,
         }  # fmt: skip
 
-    async def stream(self, client: httpx.AsyncClient, number: int) -> float:
-        """Read one stream to its end; returns the seconds to the first text."""
+    async def stream(self, client: httpx.AsyncClient, number: int, gives_up: bool = False) -> float:
+        """Read one stream to its end, or to its first text; returns the seconds to the first text."""
         start, first = time.perf_counter(), 0.0
         async with client.stream("POST", "/v1/chat/completions", json=self.body(number, stream=True)) as reply:
             assert reply.status_code == 200, await reply.aread()
             async for line in reply.aiter_lines():
                 if not first and '"content":"' in line and '"content":""' not in line:
                     first = time.perf_counter() - start
+                    if gives_up:
+                        break  # leaving the block closes the connection
         return first
 
     def run(self, numbers: range, clients: int) -> tuple[float, list[float]]:
@@ -162,7 +171,7 @@ def overhead(load: Load, pairs: int) -> dict[str, float]:
     return {"serve_over_ask": float(np.median(http) / np.median(ask)), "serve_ask_ms": 1000 * float(np.median(http))}
 
 
-def fuzz(load: Load, requests: int) -> tuple[dict[str, float], dict[str, int]]:
+def fuzz(load: Load, requests: int) -> tuple[dict[str, float], Histogram]:
     """Send invented requests, some of them right; returns the figures and the histogram of statuses."""
     statuses: Counter[str] = Counter()
     answered = 0
@@ -192,21 +201,51 @@ def fuzz(load: Load, requests: int) -> tuple[dict[str, float], dict[str, int]]:
 
 
 def soak(load: Load, minutes: float) -> dict[str, float]:
-    """Ask with 32 clients for so many minutes; compares the server's memory at the end with that after a fifth."""
+    """Ask with 32 clients for so many minutes; every tenth request is given up after its first text.
+
+    The growth is the server's memory at the end, divided by that after a fifth of the time.
+    """
     marks: list[tuple[float, float]] = []
-    end, number = time.time() + 60 * minutes, 0
-    early = time.time() + 60 * minutes / 5
-    while time.time() < end:
-        load.run(range(number, number + 4 * CLIENTS), CLIENTS)
-        number += 4 * CLIENTS
-        marks.append((time.time(), _memory(load.url)))
+    counts: Counter[str] = Counter()
+    end, early = time.time() + 60 * minutes, time.time() + 60 * minutes / 5
+
+    async def everything() -> None:
+        numbers = count()
+        limits = httpx.Limits(max_connections=CLIENTS + 1)
+        async with httpx.AsyncClient(base_url=load.url, limits=limits, timeout=600, trust_env=False) as client:
+
+            async def worker() -> None:
+                while time.time() < end:
+                    number = next(numbers)
+                    gives_up = number % GIVEN_UP == 0
+                    await load.stream(client, number, gives_up)
+                    counts["gone" if gives_up else "answers"] += 1
+
+            async def watch() -> None:
+                while time.time() < end:
+                    await asyncio.sleep(min(5, 6 * minutes))
+                    marks.append((time.time(), await _figure(client, "process_resident_memory_bytes")))
+
+            await asyncio.gather(watch(), *(worker() for _ in range(CLIENTS)))
+            for _ in range(100):
+                if not await _figure(client, "vectalk_rows_active"):
+                    break
+                await asyncio.sleep(0.1)
+            counts["rows_left"] = int(await _figure(client, "vectalk_rows_active"))
+
+    asyncio.run(everything())
     before = next(memory for moment, memory in marks if moment >= early)
-    return {"soak_growth": marks[-1][1] / before, "soak_minutes": minutes, "soak_answers": number}
+    return {
+        "soak_growth": marks[-1][1] / before,
+        "soak_minutes": minutes,
+        **{f"soak_{name}": counts[name] for name in ("answers", "gone", "rows_left")},
+    }
 
 
-def _memory(url: str) -> float:
-    lines = httpx.get(f"{url}/metrics", trust_env=False).text.splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith("process_resident_memory_bytes "))
+async def _figure(client: httpx.AsyncClient, name: str) -> float:
+    """Return a figure of /metrics."""
+    lines = (await client.get("/metrics")).text.splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(name + " "))
 
 
 def main() -> None:
@@ -216,6 +255,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5, help="interleaved pairs of a ratio")
     parser.add_argument("--requests", type=int, default=20_000, help="fuzzed requests")
     parser.add_argument("--minutes", type=float, default=10, help="length of the soak")
+    parser.add_argument("--name", default=NAME, help="name of the result, for another run than that of the demo")
     parser.add_argument("--no-write", action="store_true", help="print the figures only")
     parser.add_argument("--be-server", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -224,33 +264,50 @@ def main() -> None:
         return
     if not (Path(options.run) / "elm.json").is_file():
         sys.exit(f"skipped: no run at {options.run}; make one with `make demo`, or name another with --run")
-    known = json.loads((RESULTS / "serve.json").read_text()) if (RESULTS / "serve.json").is_file() else {}
+    measures: dict[str, Callable[[Load], tuple[dict[str, float], Histogram]]] = {
+        "ratio": lambda load: (ratio(load, options.pairs), {}),
+        "first": lambda load: (first(load), {}),
+        "overhead": lambda load: (overhead(load, options.pairs), {}),
+        "fuzz": lambda load: fuzz(load, options.requests),
+        "soak": lambda load: (soak(load, options.minutes), {}),
+    }
     figures: dict[str, float] = {}
-    statuses: dict[str, int] = known.get("statuses", {})
+    statuses: Histogram = {}
     with server(options.run) as url:
         load = Load(url, options.run)
         load.run(range(CLIENTS), CLIENTS)
-        if "ratio" in options.part:
-            figures |= ratio(load, options.pairs)
-        if "first" in options.part:
-            figures |= first(load)
-        if "overhead" in options.part:
-            figures |= overhead(load, options.pairs)
-        if "fuzz" in options.part:
-            fuzzed, statuses = fuzz(load, options.requests)
-            figures |= fuzzed
-        if "soak" in options.part:
-            figures |= soak(load, options.minutes)
+        for part in options.part:
+            measured, histogram = measures[part](load)
+            figures |= measured
+            statuses |= histogram
     print_table(sorted(figures.items()), ("figure", "value"))
     if statuses:
-        print("statuses of fuzzed requests:", statuses)
+        print_table(list(statuses.items()), ("status of fuzzed requests", "requests"))
     if not options.no_write:
-        write_result(
-            "serve",
-            f"python benchmarks/serve.py --part {' '.join(PARTS)} --run {shown_path(options.run)}",
-            {**known.get("figures", {}), **figures},
-            statuses=statuses,
-        )
+        write(options.name, options.run, options.part, figures, statuses)
+
+
+def write(name: str, run: str, measured: Sequence[str], figures: dict[str, float], statuses: Histogram) -> None:
+    """Write the result; parts that were measured before, here and with this run, keep figures, date and commit."""
+    path, run = RESULTS / f"{name}.json", shown_path(run)
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    if (known.get("run"), known.get("device")) != (run, device()):
+        known = {}
+    when = f"{datetime.now(UTC).date().isoformat()}, {commit()}"
+    parts = {**known.get("parts", {}), **dict.fromkeys(measured, when)}
+    more: dict[str, Any] = {"run": run, "parts": parts}
+    if len(set(parts.values())) > 1:
+        more["note"] = "Measured: " + "; ".join(f"{part} {text}" for part, text in parts.items()) + "."
+    rows = [[status, number] for status, number in statuses.items()] or known.get("rows")
+    if rows:
+        more |= {"columns": ["status of fuzzed requests", "requests"], "rows": rows}
+    prefix, option = ("", "") if name == NAME else (name.replace("-", "_") + "_", f" --name {name}")
+    write_result(
+        name,
+        f"python benchmarks/serve.py --part {' '.join(parts)} --run {run}{option}",
+        {**known.get("figures", {}), **{prefix + key: value for key, value in figures.items()}},
+        **more,
+    )
 
 
 if __name__ == "__main__":
