@@ -71,3 +71,16 @@ def test_the_first_view_is_coloured_and_says_what_it_is(window: Browser, live: L
     assert "Each island is a vector of" in window.text("#answer")
     show(window, live, "#space=island")
     assert "colour" not in chosen(window)
+
+
+def test_the_nearest_say_their_measure(window: Browser, live: Live, island: VectorSpace) -> None:
+    assert island.metric == "euclidean"
+    show(window, live, "#space=island&at=3")
+    window.until(lambda: "Nearest, by distance" in window.texts(".below h2"))
+    distance = float(
+        np.linalg.norm(np.asarray(island.vectors[island.neighbors(island[3], 1)[0][0]]) - island[3].values)
+    )
+    window.until(lambda: window.texts(".below .entities .quiet"))
+    assert float(window.texts(".below .entities .quiet")[0]) == pytest.approx(distance, abs=0.01)
+    show(window, live, "#space=film&at=3")
+    window.until(lambda: "Nearest, by cosine" in window.texts(".below h2"))

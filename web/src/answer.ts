@@ -286,7 +286,7 @@ export class AnswerPanel {
       const neighbors = await this.api.neighbors(point.space, point.base64, NEIGHBOURS + own);
       if (signal.aborted) return;
       const others = neighbors.filter((one) => one.row !== point.entity?.row).slice(0, NEIGHBOURS);
-      fill(near, this.entities("Nearest", point.space, others));
+      fill(near, this.entities(`Nearest, by ${this.measure()}`, point.space, others));
     } catch (error) {
       if (!signal.aborted) fill(near, el("p", { class: "error" }, error instanceof ServerError ? error.message : String(error)));
     }
@@ -311,6 +311,10 @@ export class AnswerPanel {
     if (place) fill(place, ...lists);
   }
 
+  private measure(): string {
+    return { cosine: "cosine", dot: "dot product", euclidean: "distance" }[this.space?.metric ?? "cosine"];
+  }
+
   private anchor(space: string, entity: Entity, words = entity.title): HTMLElement {
     const href = `#${encode({ ...fresh(space), spot: { row: entity.row } }, "")}`;
     const pick = (event: MouseEvent) => {
@@ -328,7 +332,8 @@ export class AnswerPanel {
         "li",
         {},
         this.anchor(space, entity),
-        "similarity" in entity ? el("span", { class: "quiet" }, entity.similarity.toFixed(2)) : null,
+        // The server's similarity is the negative distance where the metric is Euclidean.
+        "similarity" in entity ? el("span", { class: "quiet" }, (this.space?.metric === "euclidean" ? -entity.similarity : entity.similarity).toFixed(2)) : null,
       ),
     );
     return el("div", {}, el("h2", {}, title), el("ol", { class: "entities" }, ...items));
@@ -349,7 +354,7 @@ export class AnswerPanel {
 function probeTable(probe: Probe): HTMLElement {
   const words = new Map<string, string[]>();
   for (const { attribute, value, share } of probe.values) {
-    words.set(attribute, [...(words.get(attribute) ?? []), `${value} (${Math.round(100 * share)} %)`]);
+    words.set(attribute, [...(words.get(attribute) ?? []), `${value} (${Math.round(100 * share)}\u00a0%)`]);
   }
   const rows = [...words].map(([name, values]) => [name, values.join(", ")]);
   for (const { attribute, median, low, high } of probe.numbers) {

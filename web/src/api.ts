@@ -10,6 +10,7 @@ export interface Space {
   name: string;
   rows: number;
   dim: number;
+  metric: "cosine" | "dot" | "euclidean";
   fingerprint: string;
   licence: string;
   columns: string[];

@@ -33,7 +33,7 @@ export class Search {
 
   setSpace(space: string): void {
     this.space = space;
-    this.input.placeholder = `Find a ${space}`;
+    this.input.placeholder = `Title or id (${space})`;
     this.input.value = "";
     this.show([], "");
   }
