@@ -11,7 +11,7 @@ from vectalk.space import Point, VectorSpace
 from vectalk.space.layout import Layout
 from vectalk.space.layout.notebook import Clicks, colour_values
 
-PLACES = [[-1, -1], [1, -1], [1, 1], [-1, 1], [0, 0.9]]
+PLACES = [[-1, -0.5], [1, -0.5], [1, 0.5], [-1, 0.5], [0, 0.4]]
 
 
 @pytest.fixture
@@ -86,11 +86,13 @@ def test_the_widget_shows_the_layout_and_reports_clicks(layout: Layout, points: 
     scatter = layout.space.map(colour="genres", on_click=points.append)
     widget = scatter.widget
     assert np.allclose(widget.points[:, :2], PLACES)
+    assert widget.x_scale_domain == widget.y_scale_domain == [-1, 1]  # a circle of the layout stays a circle
     widget.set_trait("selection", np.array([2], np.uint32))
     assert [point.row for point in points] == [2]
     widget.set_trait("selection", np.array([], np.uint32))
     outline = np.array([[0.4, 0.4], [0.6, 0.4], [0.6, 0.6], [0.4, 0.6]], np.float32)
-    widget.set_trait("lasso_selection_polygon", outline)
+    payload = {"dtype": "float32", "shape": [4, 2], "view": memoryview(outline.tobytes())}
+    widget.set_state({"lasso_selection_polygon": payload})  # as the browser sends it
     assert len(points) == 2
     assert np.allclose(points[1].values, layout.point_at(0.5, 0.5)[0].values, atol=1e-5)
 

@@ -40,7 +40,8 @@ def notebook_map(space: VectorSpace, colour: str | None = None, on_click: OnClic
     if colour is not None:
         table[colour] = colour_values(space, colour)
         properties.append(colour)
-    scatter = jscatter.Scatter(data=pd.DataFrame(table), x="x", y="y", height=HEIGHT)
+    whole = {"x_scale": (-1.0, 1.0), "y_scale": (-1.0, 1.0)}  # else the library stretches the axes one by one
+    scatter = jscatter.Scatter(data=pd.DataFrame(table), x="x", y="y", width=HEIGHT, height=HEIGHT, **whole)
     scatter.axes(False).tooltip(True, properties=properties)
     if colour is not None:
         scatter.color(by=colour).legend(True)
