@@ -30,7 +30,7 @@ def check_model(service: Service, name: str, *, chat: bool) -> None:
         raise ApiError(
             404,
             f"model {name!r} does not exist: no space of this run takes texts. Fit a read-back with "
-            "`vectalk ask RUN QUESTION --candidates 2 --encoder minilm` where the run's corpus is",
+            "`vectalk ask RUN QUESTION --bind SLOT=POINT --candidates 2 --encoder minilm` where the run's corpus is",
             param="model",
             code="model_not_found",
         )

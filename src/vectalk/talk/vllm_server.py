@@ -57,7 +57,9 @@ class VllmServer:
                     return
                 event = json.loads(data) if data else {}
                 if "error" in event:
-                    raise EngineError(f"the vLLM server at {self.url} failed during an answer: {event['error']}")
+                    error = event["error"]
+                    text = error.get("message") if isinstance(error, dict) else error
+                    raise EngineError(f"the vLLM server at {self.url} failed during an answer: {text}")
                 for choice in event.get("choices") or ():
                     ended = ended or choice.get("finish_reason") is not None
                     yield choice
