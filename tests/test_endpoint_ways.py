@@ -146,7 +146,8 @@ def test_answers_that_are_no_replies_stop_the_work_later_too(tmp_path: Path) -> 
         serving(lambda request, number: Answer() if number < 10 else Answer(body=PAGE)) as fake,
         client_of(fake, tmp_path / "cache", concurrency=2) as client,
     ):
-        with pytest.raises(TeacherError, match=r"brought 6 answers in a row.*The 10 replies in .* are kept"):
+        # The seventh may come before the sixth is counted: two requests are on their way at a time.
+        with pytest.raises(TeacherError, match=r"brought [67] answers in a row.*The 10 replies in .* are kept"):
             ask(client, *map(str, range(40)))
         assert len(client.cache or ()) == 10
     assert len(fake.requests) <= 10 + 6 + 1
