@@ -73,7 +73,7 @@ def small(monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
 
 
 def test_a_stored_adapter_gives_nearly_the_same_logits(
-    run: Run, stored: Run, llm: Path, corpus: Corpus, tmp_path
+    film_run: Run, stored: Run, llm: Path, film_corpus: Corpus, tmp_path: Path
 ) -> None:
     loaded = use_stored(stored, tmp_path / "run", str(llm), film_corpus.path)
     vector, logits = np.asarray(film_corpus.spaces["film"].vectors[0], np.float32), []
@@ -117,6 +117,7 @@ def test_the_stored_adapter_is_found_for_its_llm_alone(
     assert find_stored(str(llm), tmp_path) is None
 
 
+@pytest.mark.slow
 def test_the_demo_loads_the_stored_adapter_and_trains_nothing(
     small: None, stored: Run, llm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,6 +137,7 @@ def test_the_demo_loads_the_stored_adapter_and_trains_nothing(
     assert code == 0, error
 
 
+@pytest.mark.slow
 def test_without_an_adapter_for_its_llm_the_demo_says_so_and_trains_for_the_time(
     small: None, stored: Run, chat, data: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
