@@ -115,6 +115,17 @@ GOOD: dict[str, Headline] = {
             "R@10 of copying": "recall_at_10_semantic_copy_text",
         },
     ),
+    "smollm2-foreign": _recovery("A pretrained LLM, SmolLM2-135M, foreign vectors, six tasks", "smollm2_foreign"),
+    "smollm2-own": _recovery("The same, on our own factors, with user profiles", "smollm2_own"),
+    "smollm2-paragraphs": Headline(
+        "The same LLM learns to write the paragraphs about films",
+        {
+            "SC": "smollm2_paragraphs_summary_sc_elm",
+            "normalised SC": "smollm2_paragraphs_summary_nsc_elm",
+            "normalised SC of copying": "smollm2_paragraphs_summary_nsc_copy_text",
+            "R@10": "smollm2_paragraphs_summary_recall_at_10_elm",
+        },
+    ),
     "curves-foreign": _curves("Interpolations and concept shifts, foreign vectors", "curves_foreign_film"),
     "curves-own": _curves("Interpolations and concept shifts, our own factors", "curves_own_film"),
     "curves-semantic": _curves("Interpolations and concept shifts, embeddings of paragraphs", "curves_semantic_film"),
@@ -206,6 +217,15 @@ FAST: dict[str, Headline] = {
             "times as fast": "ratio_bulk",
             "share of equal texts": "bulk_same_texts",
             "wait for the first token among long answers, divided by that without them": "ratio_first_token",
+        },
+    ),
+    "speed-smollm2": Headline(
+        "SmolLM2-135M with a low-rank update, compared with `Trainer` and PEFT, `generate` in batches, and vLLM",
+        {
+            "training: times as fast as `Trainer`": "ratio_peft_trainer",
+            "answers: times as fast as `generate` in batches": "ratio_generate_batched",
+            "as vLLM": "ratio_vllm",
+            "first token of a chat, in ms": "smollm2_first_token_ms",
         },
     ),
     "vllm": Headline(

@@ -11,6 +11,7 @@ training is resumed. The work is in `runs/smollm2`. The licence of the result is
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,7 @@ from vectalk.training.tokens import Tokens
 
 HERE = Path(__file__).parent
 NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
+NAMES = "names.json"  # weights of the names in a task
 LARGEST_MB = 12.0
 EXAMPLES, LARGEST_KL = 32, 0.01  # validation examples that are compared; largest mean KL of the next tokens, in nats
 
@@ -78,6 +80,8 @@ def main() -> None:
     evaluation = work / "evaluation"
     if not (evaluation / "metrics.jsonl").is_file():
         vectalk("evaluate", str(loaded), *tasks, "--limit", str(options.limit), "--out", str(evaluation))
+    if (loaded / NAMES).is_file():  # chosen on validation entities by the evaluation; the demo need not choose again
+        shutil.copy2(loaded / NAMES, stored.path / NAMES)
 
 
 def vectalk(*words: str) -> None:

@@ -15,6 +15,7 @@ from vectalk.demo.data import demo_data
 from vectalk.demo.showcase import Sample, showcase
 from vectalk.demo.stored import StoredRun, find_stored, use_stored
 from vectalk.evaluation import Evaluation, evaluate
+from vectalk.evaluation.conditions import CONDITIONS
 from vectalk.evaluation.probes.facts import Facts
 from vectalk.files import new_folder, write_json
 from vectalk.space import VectorSpace
@@ -76,6 +77,7 @@ def config_for(size: Size, seed: int = 0) -> TrainConfig:
 
 # With a pretrained LLM: its answers take a second each on two cores, so the evaluation asks about few test films.
 PRETRAINED = replace(USUAL, test=16, measured=("summary", PROFILE))
+BRIEF = ("elm", "shuffled", "majority", "copy_text", "probe_text", "own_text")
 MINUTES = 10.0  # longest training with `--llm`
 CHOICE_FROM = 20.0  # minutes from which choosing decoding settings is worth its time
 
@@ -177,6 +179,7 @@ def run_demo(
             limit=size.test,
             seed=seed,
             facts=facts,
+            conditions=BRIEF if size.measured else CONDITIONS,
             progress=progress,
         )
         samples = showcase(elm, facts, seed)
