@@ -103,7 +103,7 @@ def test_a_stream_is_not_taken_for_a_reply() -> None:
     with (
         serving(Answer(body=stream)) as fake,
         client_of(fake, attempts=2) as client,
-        pytest.raises(TeacherError, match=r"no reply in 2 attempts.*no complete reply: it is no JSON"),
+        pytest.raises(TeacherError, match=r"no reply in 2 attempts.*no complete reply: it is a stream of events"),
     ):
         ask(client, "Hi")
     with pytest.raises(ValueError, match="params cannot set 'stream'"):

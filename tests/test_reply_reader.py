@@ -150,7 +150,7 @@ def test_halves_of_characters_become_writable() -> None:
         (b'{"choices": [{"error": {"message": "upstream", "code": 502}}]}', "upstream", "502"),
         (b"404 page not found", "404 page not found", ""),
         (b"<!doctype html><html><head><title>Open\n WebUI</title></head></html>", "Open WebUI", ""),
-        (b"", "", ""),
+        (b"", "its body is empty", ""),
     ],
 )
 def test_what_a_body_says_to_people(sent: bytes, said: str, code: str) -> None:

@@ -19,7 +19,10 @@ from vectalk.llm.transport import Sleep
 
 AGAIN = (408, 429, 500, 502, 503, 504, 520, 522, 524, 529)
 HOPELESS = ("insufficient_quota", "billing_hard_limit_reached")
-REFUSED = ("content_filter", "content_policy_violation", "context_length_exceeded", "string_above_max_length")
+REFUSED = (
+    *("content_filter", "content_policy_violation", "data_inspection_failed"),
+    *("context_length_exceeded", "string_above_max_length"),
+)
 TOO_MANY = 60.0  # pause after a 429 that names none, in seconds, because limits are for a minute
 WORTH_SAYING = 5.0  # shortest pause that users are told of, in seconds
 # Consecutive answers without a reply that stop the work; once there was a reply, so many for each concurrent request.
@@ -170,9 +173,10 @@ class HTTPTransport:
         except openai.APITimeoutError as error:
             raise _TryAgainError("it timed out", lost=_was_sent(error)) from None
         except openai.APIConnectionError as error:
-            raise _TryAgainError(
-                self._safe(f"the connection was lost ({error.__cause__!r})"), lost=_was_sent(error)
-            ) from None
+            problem = f"the connection was lost ({error.__cause__!r})"
+            if type(error.__cause__).__name__ == "DecodingError":
+                problem = f"its body is not compressed as its header says ({error.__cause__}); check the proxy"
+            raise _TryAgainError(self._safe(problem), lost=_was_sent(error)) from None
         except openai.APIStatusError as error:
             return self._status(error.status_code, error.response.content, error.response.headers, messages, route)
         except openai.OpenAIError as error:

@@ -41,6 +41,9 @@ _TAGS = "think|thinking|thought|reasoning"
 _OPENS = re.compile(rf"<(?:{_TAGS})>|\[THINK\]", re.IGNORECASE)
 _CLOSES = re.compile(rf"</(?:{_TAGS})>|\[/THINK\]", re.IGNORECASE)
 _PAGE = re.compile(r"^\W*<(?:!doctype html|html|head|body)\b", re.IGNORECASE)
+_BEFORE_PAGE = re.compile(r"<!--.*?-->|<\?xml\b[^>]*>", re.DOTALL)
+_EVENT = re.compile(rb"^data:\s*(\{.*\})\s*$", re.MULTILINE)  # an event of a stream (SSE)
+EMPTY = "its body is empty"
 _UNITS = {"ms": 0.001, "mil": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}  # beginning of a unit -> seconds
 _UNIT = r"(?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?)\b"
 _PAUSE = re.compile(
@@ -76,10 +79,7 @@ def read_reply(body: bytes, messages: Sequence[Message], limit: int) -> Reply:
     """
     answer = _parsed(body)
     if answer is None:
-        page = _PAGE.match(body[:200].decode(errors="replace")) is not None
-        raise NoReplyError(
-            f"it is no JSON object but {'a web page' if page else 'this'}: {message_in(body)[0]}", page=page
-        )
+        raise _no_json(body)
     choice = _first(answer.get("choices")) if isinstance(answer, dict) else None
     message = choice.get("message") if isinstance(choice, dict) else None
     problem, code = message_in(body)
@@ -113,6 +113,17 @@ def read_reply(body: bytes, messages: Sequence[Message], limit: int) -> Reply:
     )
 
 
+def _no_json(body: bytes) -> NoReplyError:
+    """Return the error for a body that is not JSON: an empty body, a web page, a stream of events, or other text."""
+    message, code = message_in(body)
+    if not body.strip():
+        return NoReplyError(message)
+    if _EVENT.search(body):
+        return NoReplyError(f"it is a stream of events, which was not requested: {message}", code)
+    page = _is_page(body[: 20 * EXCERPT].decode(errors="replace"))
+    return NoReplyError(f"it is no JSON object but {'a web page' if page else 'this'}: {message}", page=page)
+
+
 def split_reasoning(text: str) -> tuple[str, str]:
     """Split a reply into the reasoning in tags such as `<think>`, and the answer.
 
@@ -126,16 +137,21 @@ def split_reasoning(text: str) -> tuple[str, str]:
 
 
 def message_in(body: bytes) -> tuple[str, str]:
-    """Return the message in a body, shortened to one line, and the code that it names; both may be "".
+    """Return the message in a body, shortened to one line, and the code that it names, which may be "".
 
     Args:
-        body: JSON in one of the formats in use, text, or a web page.
+        body: JSON in one of the formats in use, text, a web page, or a stream of events (its first error counts).
     """
     answer = _parsed(body)
     if answer is None:
+        events = map(_parsed, _EVENT.findall(body))
+        answer = next((event for event in events if next(_errors(event), None) is not None), None)
+    if answer is None:
+        if not body.strip():
+            return EMPTY, ""
         text = body[: 20 * EXCERPT].decode(errors="replace")
         title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-        return _short(title.group(1) if title and _PAGE.match(text) else text), ""
+        return _short(title.group(1) if title and _is_page(text) else text), ""
     error = next(_errors(answer), answer)
     fields = error if isinstance(error, dict) else {}
     words = next((fields[name] for name in ("message", "detail", "error", "msg") if fields.get(name)), error)
@@ -168,6 +184,10 @@ def _parsed(body: bytes) -> Any:
     if isinstance(answer, list) and len(answer) == 1:
         (answer,) = answer
     return answer if isinstance(answer, dict | list) else None
+
+
+def _is_page(text: str) -> bool:
+    return _PAGE.match(_BEFORE_PAGE.sub("", text)) is not None
 
 
 def _errors(answer: Any) -> Iterator[Any]:

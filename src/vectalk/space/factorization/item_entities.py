@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vectalk.errors import SpaceError
+from vectalk.space.checks import repeated
 from vectalk.space.factorization.delimited import Delimited, is_number
-from vectalk.space.factorization.rating_reader import canonical_ids
 from vectalk.space.factorization.rating_table import is_stored
+from vectalk.space.importing.canonical import id_text
+from vectalk.space.importing.spelling import spelling_hint
 from vectalk.space.importing.table_files import kind_of
 from vectalk.space.importing.tables import Columns, guess_id, id_column, read_table
 
@@ -51,17 +53,26 @@ def item_entities(
     source = "id" if id_name is not None and is_number(id_name) and id_name not in table.column_names else id_name
     source = id_column(table, source, where, "--id-column")
     table = columns.apply(table.rename_columns(["id" if n == source else n for n in table.column_names]), where)
-    keys = canonical_ids(table["id"]).combine_chunks()
-    if len(pc.unique(keys)) < len(keys):
-        raise SpaceError(f"{where}: column {source!r} has an id more than once; keep one row for each item")
+    try:
+        keys = id_text(table["id"]).combine_chunks()
+    except SpaceError as error:
+        raise SpaceError(f"{where}: column {source!r} does not contain ids: {error}") from None
+    if again := repeated(pc.drop_null(keys)):
+        raise SpaceError(
+            f"{where}: column {source!r} has ids more than once: {', '.join(map(repr, again[:3]))}; keep one row for "
+            "each item"
+        )
     at = pc.index_in(ids, keys)
+    hint = spelling_hint(ids.filter(pc.is_null(at)), keys) if at.null_count else ""
     if at.null_count == len(ids):
         rated, there = (", ".join(map(repr, some[:3].to_pylist())) for some in (ids, keys))
         raise SpaceError(
-            f"{where}: none of the {len(ids)} rated items ({rated}, ...) is in column {source!r} ({there}, ...); "
-            "name another column with --id-column"
+            f"{where}: none of the {len(ids)} rated items ({rated}, ...) is in column {source!r} ({there}, ...)"
+            f"{hint or '; name another column with --id-column'}"
         )
     tell(f"{where}: {len(ids) - at.null_count} of {len(ids)} rated items have metadata, joined by column {source!r}")
+    if hint:
+        tell(f"note: {at.null_count} rated items have no metadata{hint}")
     arrays = {name: table[name].combine_chunks().take(at) for name in table.column_names if name not in ("id", "split")}
     if "title" in arrays:  # an item without metadata keeps its id as a name
         arrays["title"] = pc.coalesce(arrays["title"].cast(pa.string()), ids)

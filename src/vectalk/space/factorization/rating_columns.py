@@ -16,7 +16,7 @@ COUNTS = "weights?|plays?|playcount|counts?|listens?|listencount|clicks?|clickco
 USUAL = {
     USER: ("user|userid|uid", "(customer|reviewer|member|viewer|listener|visitor)(id)?"),
     ITEM: ("item|itemid|iid", "(movie|film|book|product|track|song|artist|anime|game|business|article)(id)?|isbn|asin"),
-    RATING: ("ratings?|score|stars|overall|(book|user)rating", COUNTS),
+    RATING: ("ratings?|score|stars|overall|(book|user)rating", COUNTS, "votes?|liked?|likes|preference|feedback"),
     TIME: ("timestamp|time|ts|date|datetime|unixreviewtime|(rated|created)at",),
 }
 _EXAMPLES = {USER: "user, userId, user_id", ITEM: "item, movieId, item_id", RATING: "rating, score, stars"}

@@ -15,7 +15,7 @@ from vectalk.space.factorization import rating_columns as columns
 from vectalk.space.factorization.delimited import ITEM, is_number
 from vectalk.space.factorization.rating_table import RatingTable, open_ratings
 from vectalk.space.factorization.rating_values import Line, Repeated, is_null, merge_pairs, numbers_of, placeholder
-from vectalk.space.importing.tables import as_text
+from vectalk.space.importing.canonical import id_text
 
 Feedback = Literal["implicit", "explicit"]
 Tell = Callable[[str], None]
@@ -98,18 +98,13 @@ def read_ratings(
 
 
 def _ids(values: pa.ChunkedArray, role: str, name: str, where: str, line: Line) -> pa.ChunkedArray:
-    ids = canonical_ids(values)
-    empty = pc.or_kleene(pc.is_null(ids), pc.equal(ids, ""))
-    if pc.any(empty).as_py():
-        raise SpaceError(f"{where}, {line(int(np.flatnonzero(np.asarray(empty))[0]))}: no {role} in column {name!r}")
-    return ids
-
-
-def canonical_ids(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return ids as text that matches the same ids of another file: trimmed, and without `.0` if all end with it."""
-    ids = pc.utf8_trim_whitespace(as_text(values))
-    if pc.all(pc.fill_null(pc.match_substring_regex(ids, r"^\d+\.0$"), True)).as_py():
-        ids = pc.replace_substring(ids, ".0", "")
+    try:
+        ids = id_text(values)
+    except SpaceError as error:
+        raise SpaceError(f"{where}: column {name!r} of the {role}s does not contain ids: {error}") from None
+    if ids.null_count:
+        row = int(np.flatnonzero(np.asarray(pc.is_null(ids)))[0])
+        raise SpaceError(f"{where}, {line(row)}: no {role} in column {name!r}")
     return ids
 
 
@@ -156,9 +151,11 @@ def _check_ratings(ratings: np.ndarray, where: str, feedback: Feedback, valid: C
         if apart:
             raise SpaceError(f"{where}: {words}; if {value:g} means 'not rated', {how}; else give --valid {value:g}")
         tell(f"note: {words}; if {value:g} means 'not rated', {how}")
-    negative = ratings[ratings < 0]
-    if feedback == "implicit" and len(np.unique(negative)) > 1:
+    low = ratings[ratings <= 0]
+    if feedback == "implicit" and len(low) and suspect is None:
+        words = "below 0" if low.max() < 0 else "0" if low.min() == 0 else "0 or below"
+        leave = f"--null {low[0]:g} leaves them out, " if low.min() == low.max() else ""
         tell(
-            f"note: {len(negative)} of {len(ratings)} ratings are below 0, and count like the others under implicit "
-            "feedback; --feedback explicit learns from the ratings themselves"
+            f"note: {len(low)} of {len(ratings)} ratings are {words}, and count like the others under implicit "
+            f"feedback; {leave}--feedback explicit learns from the ratings themselves"
         )

@@ -60,7 +60,8 @@ def numbers_of(values: pa.ChunkedArray, name: str, where: str, line: Line, *, co
         unrated = "" if value is None else value
         raise SpaceError(
             f"{where}, {line(row)}: column {name!r} has {value!r}, which is not a rating; correct or remove the line; "
-            f"if this means 'not rated', --null '{unrated}' leaves such lines out"
+            f"if this means 'not rated', --null '{unrated}' leaves such lines out; under implicit feedback, "
+            "--rating-column none counts each line as 1"
         )
     return numbers
 

@@ -29,9 +29,16 @@ def open_npy(path: Path) -> np.ndarray:
         raise SpaceError(f"{path} cannot be read: it was not written by numpy.save")
     with path.open("rb") as file:
         dtype, shape = _header(file)
+        start = file.tell()
     if dtype.hasobject:
         raise SpaceError(
             f"{path} cannot be read: it holds Python objects, which numpy pickled; {_plainly(path.name, shape)}"
+        )
+    expected, size = start + int(np.prod(shape)) * dtype.itemsize, path.stat().st_size
+    if size < expected:
+        raise SpaceError(
+            f"{path} is not complete: its array {shape} of {dtype} needs {expected:,} bytes, but the file has "
+            f"{size:,}; copy or save it again"
         )
     values = np.load(path) if 0 in shape else np.load(path, mmap_mode="r")
     return _numbers(values)
@@ -44,17 +51,25 @@ def read_npz(path: Path, key: str | None) -> tuple[np.ndarray, pa.Table, str]:
         SpaceError: several arrays could be the vectors, or an array with one entry per row cannot be read.
     """
     if not zipfile.is_zipfile(path):
-        raise SpaceError(f"{path} cannot be read: it was not written by numpy.savez")
+        with path.open("rb") as file:
+            zipped = file.read(4) == b"PK\x03\x04"
+        problem = "its end is missing; copy or save it again" if zipped else "it was not written by numpy.savez"
+        raise SpaceError(f"{path} cannot be read: {problem}")
     with np.load(path) as arrays:
         headers = _headers(path)
         if {"indices", "indptr", "data", "shape"} <= headers.keys():
             raise SpaceError(
                 f"{path} has a sparse matrix; save a dense one: numpy.save('vectors.npy', matrix.toarray())"
             )
-        tables = [
-            name for name, (dtype, shape) in headers.items() if len(shape) == 2 and shape[1] > 1 and dtype.kind in "iuf"
+        tables = [  # objects too, because the vectors may be pickled
+            name
+            for name, (dtype, shape) in headers.items()
+            if len(shape) == 2 and shape[1] > 1 and dtype.kind in "iufO"
         ]
         several = [name for name, (_, shape) in headers.items() if len(shape) > 1]
+        pickled = [name for name, (dtype, shape) in headers.items() if dtype.hasobject and shape]
+        if key is None and not several and pickled:
+            _refuse_objects(path, pickled[0], headers)
         name = choose(tables or several or list(headers), key, path, "array")
         _refuse_objects(path, name, headers)
         vectors = _numbers(arrays[name])

@@ -15,7 +15,7 @@ EXACT = {16: 2**11, 32: 2**24, 64: 2**53}  # by bits of a float: the whole numbe
 HEAD = 1000  # values that are checked before the full column
 WHOLE_FLOAT = r"^-?(0|[1-9]\d*)\.\d+$"
 MOMENT = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|\+00:?00)?$"
-UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+UUID = r"^(?i:urn:uuid:|\{)?[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\}?$"
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -92,7 +92,7 @@ def id_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
         elif _all_match(text, MOMENT):
             text = _moments(text)
         elif _all_match(text, UUID):
-            text = pc.utf8_lower(text)
+            text = pc.replace_substring_regex(pc.utf8_lower(text), r"^urn:uuid:|[{}]", "")
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
 
 

@@ -141,7 +141,8 @@ def _named(table: pa.Table, names: list[str], path: Path) -> pa.Table:
         if name in columns:
             raise SpaceError(
                 f"{path}: columns {names.index(name) + 1} and {place + 1} are both called {name!r}; "
-                "give one of them another name in the file"
+                "give one of them another name in the file; if the file has no header, name the columns with "
+                "--column-names"
             )
         columns[name] = values
     return pa.table(columns)

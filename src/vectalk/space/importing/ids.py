@@ -16,6 +16,7 @@ from vectalk.errors import SpaceError
 from vectalk.space.checks import repeated
 from vectalk.space.importing.arrays import column_of, open_npy
 from vectalk.space.importing.canonical import id_text
+from vectalk.space.importing.spelling import spelling_hint
 from vectalk.space.importing.table_files import kind_of
 from vectalk.space.importing.tables import Layout, column_list, id_column, read_table
 from vectalk.space.importing.text_files import Tell, encoding_of, reason_of, text_of
@@ -165,7 +166,9 @@ def check_unique(ids: pa.ChunkedArray, where: str) -> None:
         )
 
 
-def join(own: pa.Table, facts: pa.Table, where: str, missing: Missing) -> tuple[pa.Table, np.ndarray]:
+def join(
+    own: pa.Table, facts: pa.Table, where: str, missing: Missing, tell: Tell = lambda message: None
+) -> tuple[pa.Table, np.ndarray]:
     """Join the metadata to the table of the vectors, by id.
 
     Args:
@@ -173,6 +176,7 @@ def join(own: pa.Table, facts: pa.Table, where: str, missing: Missing) -> tuple[
         facts: the metadata, with `id`.
         where: name of the metadata in errors.
         missing: what to do with vectors without metadata.
+        tell: called with the number of vectors without metadata.
 
     Returns:
         The columns of both, and the rows of `own` that are in the result.
@@ -189,18 +193,23 @@ def join(own: pa.Table, facts: pa.Table, where: str, missing: Missing) -> tuple[
     check_unique(facts["id"], where)
     at = pc.index_in(own["id"], facts["id"].combine_chunks()).combine_chunks()
     missing_rows = np.flatnonzero(at.is_null().to_numpy(zero_copy_only=False))
+    unmatched = own["id"].take(pa.array(missing_rows)).combine_chunks()
+    hint = spelling_hint(unmatched, facts["id"].combine_chunks()) if len(missing_rows) else ""
     if len(missing_rows) == len(at):
+        advice = f"name the right column with --id-column (columns are {column_list(facts.column_names)})"
         raise SpaceError(
             f"{where}: none of the {len(at)} ids has metadata: the vectors have ids {_some(own['id'], 3)}, "
-            f"the metadata have ids {_some(facts['id'], 3)}; "
-            f"name the right column with --id-column (columns are {column_list(facts.column_names)})"
+            f"the metadata have ids {_some(facts['id'], 3)}{hint or '; ' + advice}"
         )
     if len(missing_rows) and missing == "error":
         raise SpaceError(
             f"{where}: {len(missing_rows)} of {len(at)} vectors have no metadata "
-            f"(ids {_some(own['id'].take(pa.array(missing_rows)), 5)}); "
+            f"(ids {_some(unmatched, 5)}){hint}; "
             "leave them out with --missing drop, or keep them with --missing keep"
         )
+    if len(missing_rows):
+        how = "dropped" if missing == "drop" else "kept without"
+        tell(f"{len(missing_rows)} of {len(at)} vectors have no metadata: {how}{hint}")
     rows = np.setdiff1d(np.arange(len(at)), missing_rows) if missing == "drop" else np.arange(len(at))
     own, at = own.take(rows), at.take(pa.array(rows))
     for name in facts.column_names:

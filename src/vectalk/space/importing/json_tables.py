@@ -61,14 +61,16 @@ def _rows(path: Path, encoding: str) -> Iterator[tuple[str, Any]]:
         if line.strip():
             try:
                 yield f"line {number}", _read(line)
-            except ValueError as error:
+            except json.JSONDecodeError as error:
                 raise SpaceError(f"{path}, line {number} is not valid JSON: {error}") from None
+            except ValueError as error:
+                raise SpaceError(f"{path}, line {number}: {error}") from None
 
 
 def _read(text: str) -> Any:
     """Return the value of a line of JSON, or of a Python literal, as in some published files."""
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         if not text.lstrip().startswith(("{'", "{u'")):
             raise
@@ -78,10 +80,21 @@ def _read(text: str) -> Any:
             raise error from None
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON; raise a ValueError if it has two values under one key, of which one would be lost."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        both = " and ".join(json.dumps(value, ensure_ascii=False)[:40] for name, value in pairs if name == twice)
+        raise ValueError(f"an object has the key {twice!r} more than once, with {both}; rename or remove all but one")
+    return values
+
+
 def _document(path: Path, encoding: str) -> list[Any]:
     """Return the rows of a file with one JSON value, or with several values after each other."""
     text = text_of(path, encoding).strip()
-    decoder, values, at = json.JSONDecoder(), [], 0
+    decoder, values, at = json.JSONDecoder(object_pairs_hook=_object), [], 0
     try:
         while at < len(text):
             value, end = decoder.raw_decode(text, at)
@@ -90,6 +103,8 @@ def _document(path: Path, encoding: str) -> list[Any]:
             at = space.end() if space else end
     except json.JSONDecodeError as error:
         raise SpaceError(f"{path} is not valid JSON: {error}") from None
+    except ValueError as error:
+        raise SpaceError(f"{path}: {error}") from None
     return rows_of_document(values[0], f"{path}: {EXPECTED}") if len(values) == 1 else values
 
 

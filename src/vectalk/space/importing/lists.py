@@ -40,9 +40,14 @@ def lists_of(values: pa.ChunkedArray, sign: str, where: str) -> pa.Array:
         items = [[]] * len(values)
     else:
         raise SpaceError(f"{where} holds {values.type}, not text to split at {sign!r}")
+    items = [[_flat(item) if isinstance(item, dict) else item for item in row] for row in items]
     fields = list(dict.fromkeys(str(key) for row in items for item in row if isinstance(item, dict) for key in item))
     field = field_of(fields, sign, where) if fields else ""
-    words = [[_word(item.get(field) if isinstance(item, dict) else item) for item in row] for row in items]
+    try:
+        words = [[_word(item.get(field) if isinstance(item, dict) else item) for item in row] for row in items]
+    except SpaceError:
+        which = f"field {field!r}" if field else "its lists"
+        raise SpaceError(f"{where}: {which} has lists inside, which cannot be read; give it text or numbers") from None
     # An unknown list is an empty list, so that "no genres" and "genres unknown" are the same case.
     return pa.array([list(dict.fromkeys(filter(None, map(str.strip, row)))) for row in words], pa.list_(pa.string()))
 
@@ -88,7 +93,23 @@ def note_unsplit(lists: pa.Array, texts: pa.ChunkedArray, name: str, sign: str, 
 
 
 def _fields(kind: pa.StructType) -> list[str]:
-    return [kind.field(place).name for place in range(kind.num_fields)]
+    names = []
+    for place in range(kind.num_fields):
+        field = kind.field(place)
+        nested = _fields(field.type) if pa.types.is_struct(field.type) else []
+        names += [f"{field.name}.{name}" for name in nested] or [field.name]
+    return names
+
+
+def _flat(item: dict[Any, Any]) -> dict[str, Any]:
+    """Return an object without inner objects: the fields of these are called `outer.inner`."""
+    values: dict[str, Any] = {}
+    for key, value in item.items():
+        if isinstance(value, dict) and value:
+            values |= {f"{key}.{inner}": one for inner, one in _flat(value).items()}
+        else:
+            values[str(key)] = value
+    return values
 
 
 def _word(value: Any) -> str:

@@ -14,6 +14,7 @@ from vectalk.errors import SpaceError
 KINDS = ("parquet", "arrow", "feather", "ipc", "npy", "jsonl", "ndjson", "csv", "tsv", "json")
 CARDS = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "config.json", "metadata.json"}
 UNKNOWN = "__HIVE_DEFAULT_PARTITION__"
+_OF = re.compile(r"(\d+)[-_. ]of[-_. ](\d+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -52,19 +53,46 @@ def parts_of(folder: Path) -> tuple[list[Part], str]:
     if not files:
         raise SpaceError(f"{folder} has no file of the formats {', '.join(KINDS)}; name a file")
     kind, paths = next(iter(files.items()))
-    ordered = sorted(paths, key=lambda path: [_natural(part) for part in path.relative_to(folder).parts])
+    ordered = sorted(paths, key=lambda path: (_natural(path.relative_to(folder), kind), str(path)))
     return [Part(path, _partition(path, folder)) for path in ordered], kind
 
 
-def described(parts: list[Part], folder: Path) -> str:
-    """Return the order of the files of a folder, in words."""
+def notes_on(parts: list[Part], folder: Path) -> list[str]:
+    """Return what the user should check: the order of the files of a folder, and files that are missing."""
     names = [str(part.path.relative_to(folder)) for part in parts]
     examples = names if len(names) < 5 else [*names[:3], "...", names[-1]]
-    return f"{folder}: {len(names)} parts, read in the order {', '.join(examples)}"
+    order = f"{folder}: {len(names)} parts, read in the order {', '.join(examples)}"
+    return [*([order] if len(names) > 1 else []), *_missing(parts, folder)]
 
 
-def _natural(name: str) -> list[str | int]:
-    """Return a sort key that puts `emb_2` before `emb_10`."""
+def _missing(parts: list[Part], folder: Path) -> list[str]:
+    """Return a note about each series of files, such as `part-00003-of-00012`, that is not complete."""
+    series: dict[tuple[str, str], set[int]] = {}
+    for part in parts:
+        match = _OF.search(part.path.name)
+        if match is not None:
+            stem = str((part.path.parent / part.path.name[: match.start()]).relative_to(folder))
+            series.setdefault((stem, match[2]), set()).add(int(match[1]))
+    notes = []
+    for (stem, total), numbers in series.items():
+        first = int(int(total) in numbers and 0 not in numbers)  # most programs count from 0, some from 1
+        gaps = sorted(set(range(first, first + int(total))) - numbers)
+        if gaps:
+            examples = ", ".join(map(str, gaps[:5])) + (", ..." if len(gaps) > 5 else "")
+            notes.append(
+                f"note: {folder} has {len(numbers)} of the {int(total)} parts {stem!r}; missing are the numbers "
+                f"{examples}, so their rows are missing too"
+            )
+    return notes
+
+
+def _natural(path: Path, kind: str) -> list[list[str | int]]:
+    """Return a sort key that puts `emb_2` before `emb_10`, and `emb` before `emb (1)` and `emb-1`."""
+    stem = re.sub(rf"\.{kind}(\.gz)?$", "", path.name, flags=re.IGNORECASE)
+    return [_pieces(name) for name in (*path.parts[:-1], stem)]
+
+
+def _pieces(name: str) -> list[str | int]:
     return [int(piece) if place % 2 else piece for place, piece in enumerate(re.split(r"(\d+)", name))]
 
 

@@ -161,16 +161,12 @@ def take(
     own, facts, ids_from = _named(opened, str(source), listed, str(ids), facts, str(metadata), id_name, tell)
     if not drop_bad_rows:
         check_missing(opened, source)
-    if vectors.dtype != dtype:
-        with np.errstate(over="ignore", invalid="ignore"):  # too large values become infinity, which is a bad row
-            vectors = vectors.astype(dtype)
+    vectors = _as_type(vectors, dtype, str(source), drop_bad_rows, tell)
     indices = _good_rows(vectors, str(source), tell) if drop_bad_rows else np.arange(len(vectors))
     table = own.take(indices)
     if facts is not None:
         columns, facts = columns.renamed(facts)  # before the join, because the vectors' table may have the same name
-        table, rows = join(table, facts, str(metadata), missing)
-        if len(rows) < len(indices):
-            tell(f"{len(indices) - len(rows)} of {len(indices)} vectors have no metadata: dropped")
+        table, rows = join(table, facts, str(metadata), missing, tell)
         indices = indices[rows]
     titles = title_column([columns.rename.get(name, name) for name in table.column_names])
     table = columns.apply(table, str(metadata or source), tell)
@@ -187,6 +183,37 @@ def take(
 
 def _origin(title: str, own: pa.Table, source: str, metadata: str) -> str:
     return f"{title!r} of {source if title in own.column_names else metadata}"
+
+
+def _as_type(
+    vectors: np.ndarray, dtype: Literal["float32", "float16"], source: str, drop_bad_rows: bool, tell: Tell
+) -> np.ndarray:
+    """Return vectors as `dtype`.
+
+    Raises:
+        SpaceError: a number is too large, or all numbers of a row are too small, for `dtype`, and no rows are dropped.
+    """
+    if vectors.dtype == dtype:
+        return vectors
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        stored = vectors.astype(dtype)
+    for rows, good, problem in zip(
+        bad_rows(stored),
+        (lambda row: np.isfinite(row).all(), lambda row: (row != 0).any()),
+        ("too large", "too small"),
+        strict=True,
+    ):
+        row = next((int(row) for row in rows if good(vectors[row])), None)
+        if row is not None:
+            other = "store them with --dtype float32, or " if dtype == "float16" else ""
+            message = (
+                f"{source}: row {row} has numbers of about {np.abs(vectors[row]).max():.1e}, {problem} for {dtype}; "
+                f"{other}multiply all vectors by one number, and save them again"
+            )
+            if not drop_bad_rows:
+                raise SpaceError(message)
+            tell(f"note: {message}; --drop-bad-rows drops such rows")
+    return stored
 
 
 def _good_rows(vectors: np.ndarray, source: str, tell: Tell) -> np.ndarray:

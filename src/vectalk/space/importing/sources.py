@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from vectalk.errors import SpaceError
 from vectalk.space.importing.arrays import open_npy, read_npz, read_safetensors, unstructured
-from vectalk.space.importing.parts import described, parts_of
+from vectalk.space.importing.parts import notes_on, parts_of
 from vectalk.space.importing.table_files import KINDS, kind_of
 from vectalk.space.importing.tables import Layout, read_table
 from vectalk.space.importing.text_files import Tell, reason_of
@@ -91,7 +91,8 @@ def _read(path: Path, key: str | None, text: tuple[str, ...], layout: Layout | N
     if path.is_dir():
         parts, kind = parts_of(path)
         if kind == "npy":
-            tell(described(parts, path))
+            for note in notes_on(parts, path):
+                tell(note)
             return Vectors(_stacked([part.path for part in parts]), None, nothing, "rows")
         return vectors_of(read_table(path, text, layout, tell), key, path)
     if path.name.lower().endswith(".gz") and kind in ARRAYS:

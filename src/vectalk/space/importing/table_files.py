@@ -15,7 +15,7 @@ from vectalk.space.importing.column_types import typed
 from vectalk.space.importing.delimited import read_delimited, with_types
 from vectalk.space.importing.json_tables import read_json
 from vectalk.space.importing.merge import merged
-from vectalk.space.importing.parts import described, parts_of
+from vectalk.space.importing.parts import notes_on, parts_of
 from vectalk.space.importing.structs import flattened
 from vectalk.space.importing.table_shape import Layout
 from vectalk.space.importing.text_files import Tell, reason_of
@@ -52,8 +52,8 @@ def read_table(
     if not path.is_dir():
         return _without_index(_read(path, kind_of(path), text, layout, tell))
     parts, kind = parts_of(path)
-    if len(parts) > 1:
-        tell(described(parts, path))
+    for note in notes_on(parts, path):
+        tell(note)
     tables = []
     for part in parts:
         table = _read(part.path, kind, text, layout, tell)
