@@ -35,7 +35,14 @@ TASKS = {"foreign": SIX, "own": [*SIX, PROFILE], "paragraphs": ["opening", "summ
 # The earlier result of each space whose tables the tiny LLM comes from.
 TINY = {"foreign": "movielens-foreign-base-llm-all", "own": "movielens-own-base-llm-all", "paragraphs": "semantic"}
 # First sentences for half of the steps, then both; one low-rank update learns all the way.
-CURRICULUM = ["stage1.steps=500", "stage1.llm=lora", "stage1.lr_llm=3e-4", "stage1.tasks=[opening]", "stage2.steps=500"]
+CURRICULUM = [
+    "stage1.steps=500",
+    "stage1.llm=lora",
+    "stage1.lr_adapter=1e-3",
+    "stage1.lr_llm=3e-4",
+    "stage1.tasks=[opening]",
+    "stage2.steps=500",
+]
 COLUMNS = ["rank of the answer by SC", "question", "entity", "SC", "answer", "SC of copying", "copying"]
 ANSWERS, WORST = 10, 3
 

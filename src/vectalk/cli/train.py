@@ -121,7 +121,7 @@ def train(
     from vectalk.reading.yaml_text import YamlError, parse_yaml
     from vectalk.tasks import Corpus
     from vectalk.training import TrainConfig, make_trainer
-    from vectalk.training.budget import Budget
+    from vectalk.training.budget import Budget, answer_tokens
     from vectalk.training.folder import base_of
     from vectalk.training.recipe import BY_OBJECTIVE, Objective, choose_recipe
     from vectalk.training.rehearsal import rehearse
@@ -181,7 +181,7 @@ def train(
             _report_recipe(setup, recipe)
             estimate = rehearse(setup, reporter)
             if settings.minutes is not None:
-                budget = Budget.fit(estimate, settings, 60 * settings.minutes)
+                budget = Budget.fit(estimate, settings, 60 * settings.minutes, answer_tokens(setup))
                 note(f"in {settings.minutes:g} minutes, training would make at most {budget}", quiet)
         else:
             trainer = make_trainer(

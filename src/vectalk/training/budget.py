@@ -116,9 +116,13 @@ def measure(setup: Setup, reporter: Reporter, started: float) -> Budget:
     if config.keep_freed_memory and setup.model.device.type == "cpu":
         keep_freed_memory()  # as in training
     estimate = rehearse(setup, _Measuring(reporter))
-    answers = setup.train_set.target_ids(np.arange(min(EXAMPLES, len(setup.train_set))))
-    left = 60 * config.minutes - (time.monotonic() - started)
-    return Budget.fit(estimate, config, left, float(np.mean([len(ids) for ids in answers])))
+    return Budget.fit(estimate, config, 60 * config.minutes - (time.monotonic() - started), answer_tokens(setup))
+
+
+def answer_tokens(setup: Setup) -> float:
+    """Return the mean length of the first training targets, in tokens."""
+    targets = setup.train_set.target_ids(np.arange(min(EXAMPLES, len(setup.train_set))))
+    return float(np.mean([len(ids) for ids in targets]))
 
 
 class _Measuring:
