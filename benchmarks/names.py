@@ -14,8 +14,6 @@ import statistics
 import time
 from collections.abc import Callable
 
-import numpy as np
-
 import vectalk as vt
 from common import interleaved, parser, print_table, shown_path, write_result
 from vectalk.decoding.settings import Decoding
@@ -66,13 +64,7 @@ def main() -> None:
 def decoding_ratio(elm: vt.ELM, corpus: Corpus, task: Task, pairs: int) -> float:
     """Return the median ratio of the times for a token with forced names and without a constraint."""
     examples = list(corpus.examples(TEST, task.name))[:ROWS]
-    slots = [
-        {
-            slot: (space, np.asarray(corpus.spaces[space].vectors[row], np.float32))
-            for slot, (space, row) in example.slots.items()
-        }
-        for example in examples
-    ]
+    slots = [corpus.vectors(example) for example in examples]
     questions = [example.prompt for example in examples]
 
     def seconds_per_token(names: str) -> Callable[[], float]:

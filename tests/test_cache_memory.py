@@ -65,7 +65,7 @@ def test_what_is_given_up_leaves_nothing(engine: TransformersEngine) -> None:
 
 def test_rows_that_stay_do_not_hold_the_memory_of_those_that_left(engine: TransformersEngine) -> None:
     """A conversation that goes on beside a large job keeps buffers of its own size."""
-    loop = engine._sized_loop()
+    loop = engine.shared_loop
     assert loop is not None
     before = held(engine)
     questions, slots = asked(64)

@@ -213,14 +213,14 @@ def test_rows_with_other_settings_in_one_batch_are_answered_as_alone(chat, islan
         Decoding(max_new_tokens=20, temperature=0.9, top_k=9, top_p=0.8, no_repeat_ngram_size=2, seed=5),
     ]
     alone = [engine.generate([q], [s], d)[0] for q, s, d in zip(questions, slots, settings, strict=True)]
-    loop, tally = engine._sized_loop(), Tally()
+    loop, tally = engine.shared_loop, Tally()
     assert loop is not None
     rows = [
         engine._row(engine.prompt(q, s), s, d, 0, tally) for q, s, d in zip(questions, slots, settings, strict=True)
     ]
     loop.submit(rows)
     loop.wait(lambda: tally.done == len(rows))
-    assert [engine._generated(row) for row in rows] == alone
+    assert [engine.generated(row) for row in rows] == alone
 
 
 @pytest.mark.parametrize(

@@ -241,7 +241,7 @@ def test_a_short_question_overtakes_a_long_job(chat, islands: VectorSpace) -> No
     """With every place taken, the first token of a lone question comes within two steps."""
     engine = make_engine("llama", chat, islands, size=2)
     questions, slots = asked(12)
-    loop = engine._sized_loop()
+    loop = engine.shared_loop
     assert loop is not None
     pairs = enumerate(zip(questions, slots, strict=True))
     rows = [engine._row(engine.prompt(q, s), s, LONG, n, Tally()) for n, (q, s) in pairs]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rating_files import ROWS, SMALL, rows_of, written
 from vectalk.cli.main import main
 from vectalk.errors import SpaceError
 from vectalk.space.factorization.item_entities import GENRES
@@ -17,20 +18,6 @@ from vectalk.space.factorization.rating_reader import read_ratings
 from vectalk.space.factorization.ratings import factorize
 from vectalk.space.factorization.wals import WalsConfig
 from vectalk.space.importing.tables import Columns
-
-ROWS = [("196", "242", 3.0, 881250949), ("186", "302", 3.0, 891717742), ("22", "377", 1.0, 878887116)]
-SMALL = WalsConfig(dim=2, iterations=1)
-
-
-def rows_of(table: pa.Table) -> list[tuple]:
-    return [tuple(row.values()) for row in table.to_pylist()]
-
-
-def written(path: Path, text: str, encoding: str = "utf-8") -> Path:
-    data = text.encode(encoding)
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
-    return path
-
 
 # ---- text files
 

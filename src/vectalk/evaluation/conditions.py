@@ -103,14 +103,7 @@ class Conditions:
         return ask(list(zip(prompts, vectors[condition](), strict=True)), f"{self.task.name}: {condition}")
 
     def _right(self) -> list[Slots]:
-        spaces = self.corpus.spaces
-        return [
-            {
-                slot: (space, np.asarray(spaces[space].vectors[row], np.float32))
-                for slot, (space, row) in e.slots.items()
-            }
-            for e in self.examples
-        ]
+        return [self.corpus.vectors(example) for example in self.examples]
 
     def _shuffled(self) -> list[Slots]:
         right = self._right()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vectalk.evaluation.answers import AnswerCache, Answers, Ask, Generator, Progress, Slots
+from vectalk.evaluation.answers import AnswerCache, Answers, Ask, Generator, Progress
 from vectalk.tasks import Corpus, Task
 from vectalk.tasks.names_weight import ALONE, choose_weights, read_weights, write_weights
 from vectalk.tasks.naming import naming_sources
@@ -15,31 +15,6 @@ NAMING: dict[str, dict[str, Any]] = {
     "knn_names": {"names": "force", "names_weight": ALONE},
     "free_names": {"names": "off"},
 }
-
-
-class OtherNames:
-    """A generator with other settings of names.
-
-    Args:
-        generator: a generator that takes these settings, such as an `ELM`.
-        settings: `names`, `names_weight`.
-    """
-
-    def __init__(self, generator: Generator, settings: dict[str, Any]) -> None:
-        self.generator, self.spaces, self.settings = generator, generator.spaces, settings
-
-    def generate(
-        self,
-        prompts: Sequence[str],
-        slots: Sequence[Slots],
-        *,
-        max_new_tokens: int,
-        progress: Callable[[int, int], None],
-        **settings: Any,
-    ) -> list[str]:
-        """Return one answer for each prompt and the vectors in its slots."""
-        more: dict[str, Any] = {**settings, **self.settings}
-        return self.generator.generate(prompts, slots, max_new_tokens=max_new_tokens, progress=progress, **more)
 
 
 def forces_names(generator: Generator) -> bool:
@@ -52,12 +27,7 @@ def asking(generator: Generator, cache: AnswerCache, identity: str, decoding: Ma
     if not forces_names(generator):
         return {}
     return {
-        condition: Answers(
-            OtherNames(generator, settings),
-            cache,
-            identity=f"{identity}/{condition}",
-            **decoding,
-        )
+        condition: Answers(generator, cache, identity=f"{identity}/{condition}", **decoding, **settings)
         for condition, settings in NAMING.items()
     }
 

@@ -94,7 +94,9 @@ class TransformersEngine:
         """The settings that the LLM recommends for sampling."""
         return self.model.language.recommended
 
-    def _sized_loop(self) -> DecodeLoop | None:
+    @property
+    def shared_loop(self) -> DecodeLoop | None:
+        """The loop that decodes the rows of all callers; None where the model needs transformers' `generate`."""
         with self._loop_lock:
             loop = self._loop
         if loop is not None:
@@ -166,7 +168,7 @@ class TransformersEngine:
         prompts = [self.prompt(*one) for one in zip(questions, slots, turns, strict=True)]
         slots = [{**earlier_slots(own), **bindings} for own, bindings in zip(turns, slots, strict=True)]
         names = list(names or [None] * len(prompts))
-        loop = self._sized_loop() if decoding.beams == 1 else None
+        loop = self.shared_loop if decoding.beams == 1 else None
         if loop is None:
             return self._by_length(prompts, slots, decoding, progress, names)
         tally = Tally()
@@ -185,7 +187,7 @@ class TransformersEngine:
                 progress(answered := tally.done, len(rows))
         finally:
             loop.cancel(rows)
-        return [self._generated(row) for row in rows]
+        return [self.generated(row) for row in rows]
 
     def stream(
         self,
@@ -200,7 +202,7 @@ class TransformersEngine:
             raise PromptError(
                 f"beams is {decoding.beams}, but streaming takes beams=1: beam search knows its text only at the end"
             )
-        prompt, loop = self.prompt(question, slots, earlier), self._sized_loop()
+        prompt, loop = self.prompt(question, slots, earlier), self.shared_loop
         slots = {**earlier_slots(earlier), **slots}
         if loop is None:
             (answer,) = self._by_length([prompt], [slots], decoding, lambda done, total: None, [names])
@@ -218,14 +220,9 @@ class TransformersEngine:
                     yield row.pieces.popleft()
         finally:
             loop.cancel([row])
-        return self._generated(row)
+        return self.generated(row)
 
     # ---- one row
-
-    @property
-    def shared_loop(self) -> DecodeLoop | None:
-        """The loop that decodes the rows of all callers; None where the model needs transformers' `generate`."""
-        return self._sized_loop()
 
     def streamed_row(
         self,
@@ -242,10 +239,6 @@ class TransformersEngine:
         """
         prompt = self.prompt(question, slots, earlier)
         return self._row(prompt, {**earlier_slots(earlier), **slots}, decoding, 0, Tally(), names, streamed=True)
-
-    def generated(self, row: Row) -> Generated:
-        """Return the complete answer of a row whose decoding has ended."""
-        return self._generated(row)
 
     def _row(
         self,
@@ -265,7 +258,8 @@ class TransformersEngine:
         collate([prompt], [vectors], self.dims, self.prompts.pad_id)
         return Row(prompt, vectors, decoding, limit, tally, decoding.draws(number, limit), text_stream, names)
 
-    def _generated(self, row: Row) -> Generated:
+    def generated(self, row: Row) -> Generated:
+        """Return the complete answer of a row whose decoding has ended."""
         return Generated(self._text(row.ids, row.decoding), row.finished, tuple(row.ids))
 
     def _text(self, ids: Sequence[int], decoding: Decoding) -> str:

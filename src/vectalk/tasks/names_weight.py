@@ -128,11 +128,7 @@ def _trial(
     weight: float,
     decoding: Mapping[str, Any],
 ) -> Trial:
-    spaces = corpus.spaces
-    slots = [
-        {slot: (space, np.asarray(spaces[space].vectors[row], np.float32)) for slot, (space, row) in bound.items()}
-        for bound in (example.slots for example in examples)
-    ]
+    slots = [corpus.vectors(example) for example in examples]
     prompts = [example.prompt for example in examples]
     settings = {"max_new_tokens": 160, **decoding, "names": "force", "names_weight": weight}
     texts = writer.generate(prompts, slots, **settings)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -191,6 +192,13 @@ class Corpus:
             for row in batch.to_pylist():
                 row["slots"] = {s["slot"]: (s["space"], s["row"]) for s in row["slots"]}
                 yield Example(**row)
+
+    def vectors(self, example: Example) -> dict[str, tuple[str, np.ndarray]]:
+        """Return slot -> (name of the space, vector [D]) of an example."""
+        return {
+            slot: (space, np.asarray(self.spaces[space].vectors[row], np.float32))
+            for slot, (space, row) in example.slots.items()
+        }
 
 
 def _typed(table: pa.Table, part: Path) -> pa.Table:
