@@ -112,7 +112,7 @@ def test_no_model_is_sought_by_a_path(path: str, tried: list[str], monkeypatch: 
         with pytest.raises(EvaluationError, match="no such folder"):
             _ = SentenceEncoder(path).model
     for load in (load_llm, load_tokenizer, load_config):
-        with pytest.raises(LanguageModelError, match=r"no such (folder|file)|no config\.json"):
+        with pytest.raises(LanguageModelError, match=r"no such (folder|file)|no config\.json|name of the LLM is empty"):
             load(path)
     if path:
         with pytest.raises(TeacherError, match=r"no such (folder|file)|no config\.json"):

@@ -114,6 +114,26 @@ def test_numbers_that_the_stored_type_cannot_hold_are_named(
     assert len(take(saved(tmp_path / "v.npy", vectors), dtype=dtype, drop_bad_rows=True).vectors) == ROWS - 1
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_packed_bits_are_not_mistaken_for_numbers_without_a_note(tmp_path: Path, dtype: str) -> None:
+    bits = VECTORS.repeat(4, axis=1) > 0
+    heard: list[str] = []
+    take(saved(tmp_path / "v.npy", np.packbits(bits, axis=1).view(dtype)), tell=heard.append)
+    assert any("packed bits" in message and "numpy.unpackbits" in message for message in heard)
+    unpacked = np.unpackbits(np.load(tmp_path / "v.npy").view("uint8"), axis=1)  # what the note says
+    np.testing.assert_array_equal(unpacked, bits)
+    heard.clear()
+    take(saved(tmp_path / "v.npy", unpacked.astype(np.float32)), tell=heard.append)
+    assert not any("packed bits" in message for message in heard)
+
+
+@pytest.mark.parametrize("name", ["glove.6B.txt", "wiki.en.vec"])
+def test_word_vectors_say_how_to_convert_them(tmp_path: Path, name: str) -> None:
+    path = lines(tmp_path / name, [f"word{n} {n}.5 {n}.25" for n in range(3)])
+    with pytest.raises(SpaceError, match=r"unknown kind of vectors .*load_word2vec_format.*numpy\.savez\('words\.npz'"):
+        take(path)
+
+
 # ---- JSON
 
 

@@ -244,6 +244,7 @@ def test_gguf_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
     (tmp_path / "a-00001-of-00003.gguf").write_bytes(b"GGUF" + b"\0" * 64)
     assert "one part of a split GGUF file" in refused(tmp_path / "a-00001-of-00003.gguf")
     (tmp_path / "b-Q8_0.gguf").write_bytes(b"GGUF" + b"\0" * 64)
+    assert "cannot be loaded: its tokenizer" not in refused(tmp_path / "b-Q8_0.gguf")  # the file is damaged
     assert f"the folder holds GGUF files; give one of them: {tmp_path / 'a-00001-of-00003.gguf'}" in refused(tmp_path)
     error = unloadable("b", ValueError("GGUF model with architecture x is not supported"), tmp_path / "b-Q8_0.gguf")
     assert "architecture x is not supported; take another file if this one is damaged" in str(error)

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vectalk.errors import TeacherError
@@ -208,11 +208,13 @@ CHOICES = st.fixed_dictionaries({"message": MESSAGES}, optional={"finish_reason"
 REPLIES = st.fixed_dictionaries({"choices": st.lists(CHOICES, min_size=1, max_size=2)}, optional={"usage": ODD})
 
 
+@settings(deadline=None)
 @given(ANY | ODD | REPLIES)
 def test_any_json_is_a_reply_or_an_error_of_ours(value: Any) -> None:
     whatever_it_is(json.dumps(value).encode())
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60) | st.builds(lambda value, cut: body(value)[:cut], ANY, st.integers(0, 200)))
 def test_any_bytes_are_a_reply_or_an_error_of_ours(sent: bytes) -> None:
     whatever_it_is(sent)

@@ -20,18 +20,23 @@ def failures_of(gguf: str | None) -> tuple[type[Exception], ...]:
 
 def first_line(error: Exception) -> str:
     """Return the first line of an error's message, or the name of its type."""
+    if isinstance(error, KeyError):
+        return f"the key {error} is missing"
+    if "ignore_mismatched_sizes" in str(error):  # the report that this message means is not shown
+        return "the shapes of its weights do not fit its config.json, as if its files came from different models"
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".;")
 
 
-def unloadable(name: str, error: Exception, place: Path | None = None) -> LanguageModelError:
+def unloadable(name: str, error: Exception, place: Path | None = None, part: str = "") -> LanguageModelError:
     """Return the error about an LLM that cannot be loaded.
 
     Args:
         name: the LLM as the user named it.
         error: the error of the library.
         place: folder or GGUF file of the LLM, if it was located.
+        part: what could not be read, such as "tokenizer"; "" for the LLM.
     """
-    reason = first_line(error)
+    reason = f"its {part} cannot be read: {first_line(error)}" if part else first_line(error)
     if place is not None and place.is_file():
         fix = "take another file if this one is damaged, or a folder with the same model in safetensors"
     elif place is not None and (how := quantisation_of(place)):

@@ -41,7 +41,8 @@ def kind_of(folder: Path) -> str | None:
     if (folder / "model_index.json").is_file():
         return "it is a pipeline of diffusers, which makes images; give a causal LLM"
     if (folder / "config.json").is_file():
-        return _config_problem(_read(folder / "config.json"))
+        config = _read(folder / "config.json")
+        return _config_problem(config) if config else "its config.json is not a JSON object; download it again"
     return _problem_without_config(folder)
 
 
@@ -74,6 +75,11 @@ def _adapter_problem(card: dict[str, Any]) -> str:
     kind, base = str(card.get("peft_type") or "PEFT"), card.get("base_model_name_or_path")
     kind = "LoRA" if kind.upper() == "LORA" else kind
     of = f" of {base!r}" if base else ""
+    if "PROMPT" in kind.upper() or kind.upper().endswith("_TUNING"):
+        return (
+            f"it is a {kind} adapter (PEFT){of}, not a complete LLM; it is a learned prompt, which cannot be merged "
+            "into an LLM; give the base LLM without it"
+        )
     return (
         f"it is a {kind} adapter (PEFT){of}, not a complete LLM; merge it into its base LLM with peft: "
         "`AutoPeftModelForCausalLM.from_pretrained(ADAPTER).merge_and_unload().save_pretrained(FOLDER)`, copy the "

@@ -18,7 +18,7 @@ from vectalk.llm.kinds import (
     missing_weights,
     pointer_problem,
 )
-from vectalk.llm.weights import check_fetched, check_weights
+from vectalk.llm.weights import check_fetched, check_weights, damaged_weights
 
 # Patterns of the files that are fetched from the hub; other kinds of weights, and folders of other libraries, are not.
 CONFIG = ("config.json",)
@@ -76,6 +76,8 @@ def locate_llm(name: str, revision: str | None = None, files: tuple[str, ...] = 
     Raises:
         LanguageModelError: there is no such model, it is no causal LLM, or its weights are a pickle.
     """
+    if not name.strip():
+        raise LanguageModelError("the name of the LLM is empty; give a folder, a GGUF file, or owner/name on the hub")
     place, commit = local_place(name), None
     if place.is_file():
         _check_file(name, place)
@@ -91,7 +93,8 @@ def locate_llm(name: str, revision: str | None = None, files: tuple[str, ...] = 
         if commit is not None:
             check_fetched(place, f"LLM {name!r}", name, LanguageModelError)
     problem = _tokenizer_problem(place, commit) if files != CONFIG and lacks_tokenizer(place) else None
-    problem = problem or (missing_weights(place) if files == WEIGHTS else None)
+    if problem is None and files == WEIGHTS:
+        problem = missing_weights(place) or damaged_weights(place)
     if problem:
         raise LanguageModelError(f"LLM {name!r} cannot be loaded: {problem}")
     return Located(place, name, commit)

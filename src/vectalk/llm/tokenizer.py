@@ -74,4 +74,5 @@ def _auto(kind: Any, source: Located) -> Any:
         with hushed():
             return kind.from_pretrained(str(source.folder), trust_remote_code=False, **source.options)
     except failures_of(source.gguf) as error:
-        raise unloadable(source.name, error, source.place) from None
+        part = "" if source.gguf else "tokenizer" if kind is AutoTokenizer else "configuration"
+        raise unloadable(source.name, error, source.place, part) from None

@@ -48,6 +48,39 @@ def weight_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin"))
 
 
+def damaged_weights(folder: Path) -> str | None:
+    """Say which file of weights is missing or cannot be read, and what to do; return None if all can be read.
+
+    Only the headers of the files are read; they tell whether a file is complete.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if not whole.is_file() and "transformers_weights" not in _read(folder / "config.json"):
+        parts = sorted(folder.glob("model-*-of-*.safetensors"))
+        if parts and not index.is_file():
+            return f"it has parts of the weights ({parts[0].name}) but no {index.name}; download all files of the model"
+        weight_map = _read(index).get("weight_map")
+        names = sorted(set(map(str, weight_map.values()))) if isinstance(weight_map, dict) else []
+        missing = [name for name in names if not (folder / name).is_file()]
+        if missing:
+            return (
+                f"{len(missing)} of the {len(names)} files in {index.name} are missing ({missing[0]}); download all "
+                "files of the model"
+            )
+    for file in weight_files(folder):
+        if file.suffix == ".safetensors":
+            try:
+                with safe_open(file, framework="numpy"):
+                    pass
+            except (SafetensorError, OSError) as error:
+                return (
+                    f"{file.name} ({file.stat().st_size:,} bytes) cannot be read as safetensors ({error}): it is "
+                    "damaged or not completely downloaded; download it again"
+                )
+    return None
+
+
 def check_fetched(folder: Path, what: str, repository: str, error: type[VectalkError]) -> None:
     """Refuse a hub model without safetensors; its pickles were not fetched.
 

@@ -156,6 +156,11 @@ def take(
             f"note: {source} has {vectors.shape[0]} vectors with {vectors.shape[1]} dimensions; if rows and columns "
             "are exchanged, save the transposed array"
         )
+    if vectors.dtype.itemsize == 1:
+        tell(
+            f"note: {source} has numbers of 8 bits ({vectors.dtype}); if they are packed bits of binary embeddings, "
+            "save unpacked ones: numpy.unpackbits(array.view('uint8'), axis=1)"
+        )
     listed = None if ids is None else read_ids(Path(ids), id_name, headless, tell)
     facts = None if metadata is None else read_table(metadata, text, layout, tell)
     own, facts, ids_from = _named(opened, str(source), listed, str(ids), facts, str(metadata), id_name, tell)

@@ -17,6 +17,7 @@ from vectalk.space.importing.vector_columns import Vectors, vectors_of
 
 ARRAYS = ("npy", "npz", "safetensors")
 TORCH = ("pt", "pth", "bin", "ckpt", "pkl", "pickle")
+WORDS = ("txt", "vec", "w2v", "glove")  # endings of files of word vectors
 
 
 def read_vectors(path: str | Path, key: str | None = None) -> tuple[np.ndarray, pa.Table | None]:
@@ -104,11 +105,17 @@ def _read(path: Path, key: str | None, text: tuple[str, ...], layout: Layout | N
         return Vectors(_flat(values), others if others.num_columns else None, nothing, name)
     if kind in (*KINDS, "ndjson", "ipc", "tab", "psv") or (layout is not None and layout.separator is not None):
         return vectors_of(read_table(path, text, layout, tell), key, path)
-    how = "; save a tensor as .npy: numpy.save('vectors.npy', tensor.detach().cpu().float().numpy())"
+    how = ""
+    if kind in TORCH:
+        how = "; save a tensor as .npy: numpy.save('vectors.npy', tensor.detach().cpu().float().numpy())"
+    if kind in WORDS:
+        how = (
+            "; if these are word vectors, read them with gensim: keyed = KeyedVectors.load_word2vec_format(path), with "
+            "no_header=True for GloVe; then numpy.savez('words.npz', vectors=keyed.vectors, "
+            "ids=numpy.array(keyed.index_to_key))"
+        )
     allowed = ", ".join("." + name for name in (*ARRAYS, *KINDS))
-    raise SpaceError(
-        f"{path}: unknown kind of vectors {path.suffix!r}; allowed are {allowed}{how if kind in TORCH else ''}"
-    )
+    raise SpaceError(f"{path}: unknown kind of vectors {path.suffix!r}; allowed are {allowed}{how}")
 
 
 def _stacked(paths: list[Path]) -> np.ndarray:
