@@ -19,7 +19,7 @@ TITLES = [
 
 def names(text: str) -> list[str]:
     index = TitleIndex(TITLES)
-    spans = name_spans(text, index.__contains__)
+    spans = name_spans(text, index.__contains__, index.means)
     for span in spans:
         assert text[span.start : span.end].startswith(span.name)
     return [span.name for span in spans]
@@ -33,6 +33,11 @@ def names(text: str) -> list[str]:
         ("Near Alien (1979) and Heat (1995).", ["Alien (1979)", "Heat (1995)"]),
         ("It recalls Lord of the Rings, The (1978) most.", ["Lord of the Rings, The (1978)"]),
         ("It recalls The House of Wax (1953), a film.", ["The House of Wax (1953)"]),
+        (
+            "Watch The Lord of the Rings (1978) and Likes Aliens (1986).",
+            ["The Lord of the Rings (1978)", "Aliens (1986)"],
+        ),
+        ("Watch The Lord of Rings (1978).", ["Watch The Lord of Rings (1978)"]),
         ('Fans of ""Great Performances" Cats (1998)" like it.', ['"Great Performances" Cats (1998)']),
         ("Fans of “Plain “Comedy” (1999)” like it.", ["Plain “Comedy” (1999)"]),
         ('A "feel-good" comedy, “dark” at times.', []),

@@ -16,10 +16,11 @@ from vectalk.concepts import Concept, shelf
 from vectalk.files import write_json
 from vectalk.model.run import Run
 from vectalk.serving import Limits
-from vectalk.serving.api.facts import Catalogue
+from vectalk.serving.api.mentions import entities_in
 from vectalk.space import VectorSpace
 from vectalk.space.layout import Layout
 from vectalk.talk import ELM
+from vectalk.talk.mentions import Linker
 from worlds import make_films, space_of
 
 
@@ -208,10 +209,15 @@ def test_titles_that_a_text_names(live: Live) -> None:
 
 
 def test_a_title_is_found_as_the_catalogue_spells_it() -> None:
-    catalogue = Catalogue(space_of(title=["Matrix, The (1999)", "Heat (1995)"]))
-    assert [one["row"] for one in catalogue.named("Likes “Matrix, The (1999)” and “Heat (1995)”.")] == [0, 1]
-    assert [one["row"] for one in catalogue.named("Likes The Matrix (1999).")] == [0]
-    assert catalogue.named("In the heat of the matrix.") == []
+    films = space_of(title=["Matrix, The (1999)", "Heat (1995)"])
+    linker = Linker({films.name: films})
+
+    def named(text: str) -> list[int]:
+        return [one["row"] for one in entities_in(text, films, linker)]
+
+    assert named("Likes “Matrix, The (1999)” and “Heat (1995)”, and Heat (1995) again.") == [0, 1]
+    assert named("Likes The Matrix (1999).") == [0]
+    assert named("In the heat of the matrix.") == []
 
 
 def test_likes_are_folded_in(live: Live, films: VectorSpace) -> None:

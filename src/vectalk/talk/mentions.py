@@ -90,7 +90,7 @@ class Linker:
         """
         own = catalogue.place if catalogue is not None else {}
         before = {title: name for name, title in replaced}
-        spans = name_spans(text, lambda name: name in own or name in self._index)
+        spans = name_spans(text, lambda name: name in own or name in self._index, self._index.means)
         return tuple(self._mention(span, slots, catalogue, before.get(span.name)) for span in spans)
 
     def _mention(self, span: NameSpan, slots: Slots, catalogue: Catalogue | None, before: str | None) -> Mention:

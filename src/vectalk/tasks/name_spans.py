@@ -60,11 +60,17 @@ class TitleIndex:
             return name
         return self._keys.get(lookup_key(name)) if name.strip() else None
 
+    def means(self, name: str) -> bool:
+        """Return whether a name means a title, in whatever spelling."""
+        return self.resolve(name) is not None
+
     def __contains__(self, name: str) -> bool:
         return name in self.titles
 
 
-def name_spans(text: str, known: Callable[[str], bool] = lambda name: False) -> list[NameSpan]:
+def name_spans(
+    text: str, known: Callable[[str], bool] = lambda name: False, meant: Callable[[str], bool] = lambda name: False
+) -> list[NameSpan]:
     """Return the names in a text, in order: in quotation marks, in *italics*, and before a year in brackets.
 
     A quotation in lower case, such as a "feel-good" comedy, is not a name unless it is known.
@@ -72,10 +78,12 @@ def name_spans(text: str, known: Callable[[str], bool] = lambda name: False) -> 
     Args:
         text: the text.
         known: whether a title exists; titles may contain quotation marks and more, so known ones come first.
+        meant: whether a name before a year means a title in another spelling; it tells where a name begins after
+            another capitalised word, as in "Likes The Matrix (1999)".
     """
     spans = _quoted(text, known)
     spans += [s for s in _italic(text, known) if not _overlaps(s, spans)]
-    spans += [s for s in _dated(text, known) if not _overlaps(s, spans)]
+    spans += [s for s in _dated(text, known, meant) if not _overlaps(s, spans)]
     return sorted(spans)
 
 
@@ -111,7 +119,7 @@ def _italic(text: str, known: Callable[[str], bool]) -> list[NameSpan]:
     return [span for span in spans if _is_name(span.name, known)]
 
 
-def _dated(text: str, known: Callable[[str], bool]) -> list[NameSpan]:
+def _dated(text: str, known: Callable[[str], bool], meant: Callable[[str], bool]) -> list[NameSpan]:
     spans: list[NameSpan] = []
     for match in _YEAR.finditer(text):
         first = max([match.start() - LONGEST, 0, *(span.end for span in spans), text.rfind("\n", 0, match.start()) + 1])
@@ -120,7 +128,9 @@ def _dated(text: str, known: Callable[[str], bool]) -> list[NameSpan]:
         start = next((one for one in starts if known(text[one : match.end()])), None)
         if start is None:
             run = _CAPITALISED.search(before)
-            start = None if run is None else first + run.start()
+            if run is not None:
+                start = first + run.start()
+                start = next((one for one in starts if one >= start and meant(text[one : match.end()])), start)
         if start is not None:
             spans.append(NameSpan(start, match.end(), text[start : match.end()]))
     return spans

@@ -82,7 +82,7 @@ def _named(texts: Sequence[str], own: Sequence[set[str]], index: TitleIndex) -> 
     """Return for each text the titles that it names, and the names that mean no title."""
     named = []
     for text, titles in zip(texts, own, strict=True):
-        names = (span.name for span in name_spans(text, index.__contains__))
+        names = (span.name for span in name_spans(text, index.__contains__, index.means))
         named.append({index.resolve(name) or name for name in names} - titles)
     return named
 

@@ -1,8 +1,7 @@
-"""Facts of a selection of entities against all others, and the titles that a text names."""
+"""Facts of a selection of entities against all others."""
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,21 +10,17 @@ import pyarrow.compute as pc
 from fastapi import APIRouter
 from pydantic import ConfigDict, Field
 
-from vectalk.serving.api.named import entity_of, space_of
-from vectalk.serving.api.replies import FactsReply, NamedReply
+from vectalk.serving.api.named import space_of
+from vectalk.serving.api.replies import FactsReply
 from vectalk.serving.body import Body
 from vectalk.serving.errors import ApiError, Json
 from vectalk.serving.service import Service
 from vectalk.space import VectorSpace
-from vectalk.tasks.named_titles import TitleFinder
 
 MOST_ROWS = 100_000
-MOST_NAMED = 200_000  # entities of a space whose titles are found in texts; an index of more takes gigabytes
 HIDDEN = frozenset({"id", "title", "split"})
 LISTED = 12  # facts that are told
 FEWEST = 2  # entities of the selection that a fact must hold for
-
-_QUOTED = re.compile(r"[“\"«„](.{1,200}?)[”\"»“]")
 
 Row = Annotated[int, Field(ge=0, lt=1 << 62)]
 
@@ -38,18 +33,9 @@ class Selection(Body):
     rows: list[Row] = Field(min_length=1, max_length=MOST_ROWS, description="Rows of the entities.")
 
 
-class Text(Body):
-    """A text that may name entities."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    text: str = Field(max_length=20_000)
-
-
 def fact_routes(service: Service) -> APIRouter:
-    """Return the routes of facts and mentions."""
+    """Return the route of facts."""
     router = APIRouter()
-    catalogues: dict[str, Catalogue] = {}
 
     @router.post(
         "/spaces/{space}/facts",
@@ -68,47 +54,7 @@ def fact_routes(service: Service) -> APIRouter:
             raise ApiError(400, f"rows takes numbers from 0 to {len(opened) - 1}, not {rows[-1]}", param="rows")
         return Json({"count": len(rows), **facts_of(opened, rows)})
 
-    @router.post(
-        "/spaces/{space}/mentions",
-        summary="The entities whose titles a text names",
-        description=f"`searched` is false where the space has no titles, or more than {MOST_NAMED:,} entities.",
-        response_class=Json,
-        response_model=NamedReply,
-    )
-    def mentions(space: str, body: Text) -> Json:
-        opened = space_of(service, space)
-        if "title" not in opened.column_names or len(opened) > MOST_NAMED:
-            return Json({"searched": False, "mentions": []})
-        if space not in catalogues:
-            catalogues[space] = Catalogue(opened)
-        return Json({"searched": True, "mentions": catalogues[space].named(body.text)})
-
     return router
-
-
-class Catalogue:
-    """The titles of a space, to be found in texts.
-
-    Args:
-        space: the space; its titles are indexed once.
-    """
-
-    def __init__(self, space: VectorSpace) -> None:
-        self.space = space
-        titles = [str(title) for title in space.column("title").to_pylist() if title is not None]
-        self._finder = TitleFinder(titles)
-        self._rows: dict[str, int] = {}
-        for row, title in enumerate(space.column("title").to_pylist()):
-            self._rows.setdefault(str(title), row)
-
-    def named(self, text: str) -> list[dict[str, Any]]:
-        """Return the entities that a text surely names: those in quotation marks as they are spelled, then all others.
-
-        The finder looks for "The Matrix" where the catalogue has "Matrix, The", so it misses that spelling.
-        """
-        titles = [title for title in _QUOTED.findall(text) if title in self._rows]
-        titles += [mention.title for mention in self._finder.find(text) if mention.sure]
-        return [entity_of(self.space, self._rows[title]) for title in dict.fromkeys(titles)]
 
 
 def facts_of(space: VectorSpace, rows: np.ndarray) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from vectalk.serving.api.entities import entity_routes
 from vectalk.serving.api.facts import fact_routes
 from vectalk.serving.api.layout import layout_routes
 from vectalk.serving.api.likes import like_routes
+from vectalk.serving.api.mentions import mention_routes
 from vectalk.serving.api.points import point_routes
 from vectalk.serving.api.probe import probe_routes
 from vectalk.serving.api.spaces import space_routes
@@ -27,6 +28,7 @@ def api_routes(service: Service) -> APIRouter:
         probe_routes,
         like_routes,
         fact_routes,
+        mention_routes,
     ):
         router.include_router(routes(service))
     return router
