@@ -8,16 +8,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from fuzzing import search
 from import_formats import FACTS, METADATA, VECTORS, Table, npy_and_ids
 from vectalk.errors import SpaceError
 from vectalk.space.importing.ids import read_ids
 from vectalk.space.importing.readers import take
 from vectalk.space.importing.tables import Columns, Layout, read_table
 
-QUICK = settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 ROWS = 40
 SIGNS = b"\"',;|\t\n\r\\{}[]:-. \x00\xe9\xff"
 WORDS = [*"\"',;|\t\n\\{}[]:01aé# \u2028\ufeff", "\r\n", "::", "2.5", "-3", "1e5", "id", "title", "NaN", "null", "\\N"]
@@ -66,7 +66,7 @@ def check(source: Path, written: Table, metadata: Path, **options: object) -> No
 
 
 @pytest.mark.parametrize("form", METADATA)
-@QUICK
+@search
 @given(damage=damages())
 def test_damaged_metadata(form: str, damage: Damage, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder, written = tmp_path_factory.mktemp("t"), table()
@@ -81,7 +81,7 @@ def test_damaged_metadata(form: str, damage: Damage, tmp_path_factory: pytest.Te
 
 
 @pytest.mark.parametrize("form", VECTORS)
-@QUICK
+@search
 @given(damage=damages(), drop=st.booleans())
 def test_damaged_vectors(form: str, damage: Damage, drop: bool, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Bytes of numbers may change unseen; what is read is still one vector for each id."""
@@ -100,7 +100,7 @@ def test_damaged_vectors(form: str, damage: Damage, drop: bool, tmp_path_factory
         assert row["title"] == titles[row["id"]]
 
 
-@QUICK
+@search
 @given(
     values=st.lists(st.none() | st.lists(st.sampled_from(WORDS), max_size=12).map("".join), min_size=1, max_size=5),
     sign=st.sampled_from(["|", ",", "name", "\\"]),
@@ -119,7 +119,7 @@ def test_odd_columns(values: list[str | None], sign: str, null: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@QUICK
+@search
 @given(words=st.lists(st.sampled_from(WORDS), max_size=40), encoding=st.sampled_from(["utf-8", "cp1252", "utf-16"]))
 def test_odd_files(kind: str, words: list[str], encoding: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("t") / f"odd.{kind}"

@@ -7,14 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from fuzzing import search
 from import_formats import FACTS, METADATA, VECTORS, Table, parquet
 from vectalk.space.importing.readers import take
 from vectalk.space.importing.tables import Columns, Layout
 
-QUICK = settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 SIMPLE = {"backslashes", "unquoted tab", "unquoted ::", "unquoted |"}  # cannot hold all texts
 
 
@@ -63,7 +63,7 @@ def check(table: Table, source: Path, metadata: Path, sign: str = "|", **options
 
 
 @pytest.mark.parametrize("form", VECTORS)
-@QUICK
+@search
 @given(table=tables())
 def test_vectors_meet_their_metadata(form: str, table: Table, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("t")
@@ -84,7 +84,7 @@ def fits(form: str, title: str | None) -> bool:
 
 
 @pytest.mark.parametrize("form", METADATA)
-@QUICK
+@search
 @given(table=tables())
 def test_metadata_meet_their_vectors(form: str, table: Table, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("t")
