@@ -4,11 +4,14 @@
     python benchmarks/distill.py --space own --llm HuggingFaceTB/SmolLM2-135M-Instruct --minutes 30
 
 `foreign`: vectors of films that others fitted to MovieLens 25M. `own`: our own factorisation of MovieLens latest-small,
-films and users. Each training takes the recipe of its objective (`vectalk train --objective`). A few measured steps say
-how many steps, and how many answers of the teacher (at most a third of the time), fit into `--minutes`; the start in
-closed form and the choice of decoding settings come on top. Then all three models are evaluated: on the tasks of the
-suite, and on free questions that no training used. Finished steps are not done again; an interrupted one goes on. The
-result is `results/distill-SPACE.json`, with twenty free answers; `readme.py` writes its page.
+films and users. `--targets FOLDER` takes the corpus and the run of `smollm2.py` (its folder of the same space) as (a),
+so that two trainings are left; give both the same `--minutes`.
+
+Each training takes the recipe of its objective (`vectalk train --objective`). A few measured steps say how many steps,
+and how many answers of the teacher (at most a third of the time), fit into `--minutes`; the start in closed form and
+the choice of decoding settings come on top. Then all three models are evaluated: on the tasks of the suite (`--task`
+limits them), and on free questions that no training used. Finished steps are not done again; an interrupted one goes
+on. The result is `results/distill-SPACE.json`, with twenty free answers; `readme.py` writes its page.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from common import data_folder, parser, print_table, write_result
 from movielens import FEW, SUITES, WORK, Steps, make_spaces
 from vectalk.cli.common import progress
 from vectalk.cli.train import BarReporter
+from vectalk.demo.films import BRIEF
 from vectalk.evaluation import Evaluation
 from vectalk.evaluation.probes.facts import Facts
 from vectalk.evaluation.questions import evaluate_questions
@@ -50,6 +54,8 @@ def main() -> None:
     arguments.add_argument("--llm", required=True, help="a hub name or a folder")
     arguments.add_argument("--minutes", type=float, default=30, help="of each training, at most 60")
     arguments.add_argument("--limit", type=int, default=100, help="test entities of each task and question at most")
+    arguments.add_argument("--targets", type=Path, help="folder of `smollm2.py` with a corpus and a run, taken as (a)")
+    arguments.add_argument("--task", action="append", help="a task of the suite that is evaluated (default: all)")
     arguments.add_argument("--encoder", default="minilm")
     arguments.add_argument("--readback-texts", type=int, default=2000, help="training texts of a task that it reads")
     arguments.add_argument("--questions", default="unseen", help="`unseen`, or a YAML file")
@@ -62,14 +68,18 @@ def main() -> None:
         sys.exit(f"--minutes is {options.minutes:g}; allowed is up to 60")
     data, work = data_folder(options.data), options.work or WORK / f"distill-{options.space}"
     steps = Steps(data, options.fresh)
-    corpus = vt.Corpus.load(make_corpus(steps, data, work, options.space))
+    if options.targets and not (options.targets / "run" / "elm.json").is_file():
+        sys.exit(f"--targets {options.targets} has no finished run; make it with benchmarks/smollm2.py")
+    made = options.targets / "corpus" if options.targets else make_corpus(steps, data, work, options.space)
+    corpus = vt.Corpus.load(made)
     facts = Facts(corpus, options.seed)  # its probes are fitted once for all models
     evaluations: dict[Objective, Metrics] = {}
     answers: dict[Objective, Metrics] = {}
     settings: dict[str, Any] = {}
     for objective in OBJECTIVES:
-        run = work / f"run-{objective}"
-        if options.fresh and run.exists():
+        taken = objective == "targets" and options.targets is not None
+        run = options.targets / "run" if taken else work / f"run-{objective}"
+        if options.fresh and run.exists() and not taken:
             shutil.rmtree(run)
         elm, settings[objective] = train(corpus, options.llm, run, objective, options.minutes, options.seed)
         evaluations[objective] = evaluate(elm, corpus, run / "evaluation", facts, options)
@@ -78,7 +88,7 @@ def main() -> None:
     columns = ["figure", *NAMES.values()]
     samples = free_answers(answers, options.seed)
     command = shlex.join(["benchmarks/distill.py", *sys.argv[1:]])
-    for folder, word in ((options.data, "DATA"), (options.llm, Path(options.llm).name)):
+    for folder, word in ((options.data, "DATA"), (options.llm, Path(options.llm).name), (options.targets, "TARGETS")):
         command = command.replace(str(folder), word) if folder else command
     path = write_result(
         options.name or f"distill-{options.space}",
@@ -144,7 +154,8 @@ def evaluate(elm: vt.ELM, corpus: vt.Corpus, out: Path, facts: Facts, options: A
     """Evaluate a run on its tasks and on free questions, unless that was done, and return the rows of the metrics."""
     if not (out / "metrics.jsonl").is_file():
         measured = {"limit": options.limit, "encoder": options.encoder, "readback_texts": options.readback_texts}
-        vt.evaluate(elm, corpus, out, facts=facts, seed=options.seed, **measured)
+        chosen = {"tasks": options.task, "conditions": BRIEF}
+        vt.evaluate(elm, corpus, out, facts=facts, seed=options.seed, **measured, **chosen)
     if not any(row["task"] == QUESTIONS for row in Evaluation.load(out)):
         evaluate_questions(elm, corpus, out, options.questions, limit=options.limit, seed=options.seed)
     return list(Evaluation.load(out))
