@@ -23,7 +23,7 @@ from vectalk.serving import Limits
 from vectalk.space.layout import Layout, build_layout
 from vectalk.talk import ELM
 
-SIZE = (1440, 860)
+SIZE = (1360, 800)
 ENDS = ("Alien (1979)", "Annie Hall (1977)")
 DONE = "document.querySelector('#answer')?.getAttribute('aria-busy') === 'false' && document.querySelector('.below h2')"
 
@@ -48,12 +48,13 @@ def main() -> None:
     }
     options.out.mkdir(parents=True, exist_ok=True)
     with served(elm, Limits()) as live, browser() as window:
+        live.service.name = "films"
         known = space.path is not None and (space.path / "layout.json").is_file()
         live.service.layouts.add(Layout.load(space) if known else build_layout(space))
         for name, (dark, link) in links.items():
             window.emulate(*SIZE, dark=dark)
             take(window, f"{live.url}/#{urlencode(link)}", options.out / f"{name}.png")
-            print(f"written to {shown_path(options.out / name)}.png")
+            print(f"written to {shown_path(options.out / (name + '.png'))}")
 
 
 def take(window: Browser, url: str, path: Path) -> None:
