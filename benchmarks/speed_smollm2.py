@@ -274,7 +274,7 @@ def main() -> None:
                        if getattr(options, key) != arguments.get_default(key))  # fmt: skip
     settings = {key: getattr(options, key) for key in ("steps", "count", "tokens", "pairs")}
     note = {"note": left_out} if left_out else {}
-    path = write_result(options.name, command, figures, **settings, **note)
+    path = write_result(options.name, command, figures, settings=settings, **note)
     print(f"written to {path}")
 
 
