@@ -19,8 +19,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from browser import Browser, browser
 from live_server import served
+from map import layout_of
 from vectalk.serving import Limits
-from vectalk.space.layout import Layout, build_layout
 from vectalk.talk import ELM
 
 SIZE = (1360, 800)
@@ -49,8 +49,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     with served(elm, Limits()) as live, browser() as window:
         live.service.name = "films"
-        known = space.path is not None and (space.path / "layout.json").is_file()
-        live.service.layouts.add(Layout.load(space) if known else build_layout(space))
+        live.service.layouts.add(layout_of(space))
         for name, (dark, link) in links.items():
             window.emulate(*SIZE, dark=dark)
             take(window, f"{live.url}/#{urlencode(link)}", options.out / f"{name}.png")

@@ -19,13 +19,13 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from vectalk.errors import RunError
-from vectalk.files import atomic_folder, read_json, write_json
+from vectalk.files import atomic_folder
 from vectalk.llm.fingerprint import fingerprint
 from vectalk.llm.loading import load_llm
 from vectalk.llm.location import locate_llm
 from vectalk.llm.tokenizer import load_config, load_tokenizer
 from vectalk.model.prompt import PromptFormat
-from vectalk.model.run import Run, write_card
+from vectalk.model.run import Run, name_base, write_card
 from vectalk.space import VectorSpace
 from vectalk.tasks.corpus.corpus import relative
 
@@ -86,9 +86,7 @@ def store(run: Run, out: Path, name: str, llm: str) -> Path:
         for file in folder.rglob("*.safetensors"):
             weights = {n: t.half() if t.ndim > 1 else t for n, t in load_file(file).items()}
             save_file(weights, file, {"format": "pt"})
-        update = folder / "lora" / "adapter_config.json"
-        if update.is_file():
-            write_json(update, {**read_json(update), "base_model_name_or_path": name})
+        name_base(folder, name)
         save_arrays({"weights": sketch(base.model).astype(np.float16)}, folder / SKETCH)
         for space_name, space in run.spaces().items():
             card.spaces[space_name].path = relative(space.path, out)

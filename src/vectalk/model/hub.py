@@ -13,7 +13,7 @@ from typing import Any
 from vectalk.errors import RunError
 from vectalk.files import read_json, read_jsonl, write_json, write_text
 from vectalk.hub_address import HubAddress
-from vectalk.model.run import Run
+from vectalk.model.run import Run, name_base
 from vectalk.model.run_files import CARDS, READBACK, TRAINED
 from vectalk.readback.encoder import is_shared
 from vectalk.readback.shelf import FOLDER, shared
@@ -62,9 +62,7 @@ def bundle(
     with tempfile.TemporaryDirectory(prefix="vectalk-") as place:
         folder = Path(place)
         _copy(run.path, folder, (*CARDS, *TRAINED))
-        update = folder / "lora" / "adapter_config.json"
-        if update.is_file():
-            write_json(update, {**read_json(update), "base_model_name_or_path": llm["name"]})
+        name_base(folder, llm["name"])
         for readback in shared(run.path):
             _copy(readback, folder / FOLDER / readback.name, READBACK)
         for name, space in run.spaces().items() if spaces else ():

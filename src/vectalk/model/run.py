@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from safetensors.torch import load_file
 
 from vectalk.errors import RunError
-from vectalk.files import write_json
+from vectalk.files import read_json, write_json
 from vectalk.hub_address import HubAddress, local_folder
 from vectalk.llm.fingerprint import fingerprint
 from vectalk.llm.loading import LanguageModel, load_llm, pick_device
@@ -349,6 +349,18 @@ def save_model(folder: Path, model: ElmModel, trained: str, peft_model: Any = No
             model.llm.save_pretrained(folder / "llm")
             model.language.save_recommended(folder / "llm")
             model.language.tokenizer.save_pretrained(folder / "llm")
+
+
+def name_base(folder: Path, name: str) -> None:
+    """Write the name of the base LLM into the card of the low-rank update of a run, if the run has one.
+
+    Args:
+        folder: a copy of a run for others, who do not have the folder that the update was trained with.
+        name: hub name of the base LLM.
+    """
+    update = folder / "lora" / "adapter_config.json"
+    if update.is_file():
+        write_json(update, {**read_json(update), "base_model_name_or_path": name})
 
 
 def write_card(folder: Path, card: RunCard) -> None:

@@ -202,20 +202,19 @@ class TransformersEngine:
             raise PromptError(
                 f"beams is {decoding.beams}, but streaming takes beams=1: beam search knows its text only at the end"
             )
-        prompt, loop = self.prompt(question, slots, earlier), self.shared_loop
-        slots = {**earlier_slots(earlier), **slots}
+        loop = self.shared_loop
         if loop is None:
-            (answer,) = self._by_length([prompt], [slots], decoding, lambda done, total: None, [names])
+            prompt, bound = self.prompt(question, slots, earlier), {**earlier_slots(earlier), **slots}
+            (answer,) = self._by_length([prompt], [bound], decoding, lambda done, total: None, [names])
             yield answer.text
             return answer
-        tally = Tally()
-        row = self._row(prompt, slots, decoding, 0, tally, names, streamed=True)
+        row = self.streamed_row(question, slots, decoding, names, earlier)
         loop.submit([row], urgent=True)
         try:
             while not row.done or row.pieces:
                 loop.wait(lambda: bool(row.done or row.pieces))
-                if tally.error is not None:
-                    raise tally.error
+                if row.tally.error is not None:
+                    raise row.tally.error
                 while row.pieces:
                     yield row.pieces.popleft()
         finally:
