@@ -59,6 +59,8 @@ def main() -> None:
     arguments.add_argument("--encoder", default="minilm")
     arguments.add_argument("--readback-texts", type=int, default=2000, help="training texts of a task that it reads")
     arguments.add_argument("--questions", default="unseen", help="`unseen`, or a YAML file")
+    arguments.add_argument("--free-limit", type=int, help="test entities of the free questions (default: --limit)")
+    arguments.add_argument("--free-tokens", type=int, default=160, help="longest free answer, in tokens")
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--work", type=Path, help="folder of spaces, corpus and runs")
     arguments.add_argument("--name", help="of the result (default: distill-SPACE)")
@@ -157,7 +159,10 @@ def evaluate(elm: vt.ELM, corpus: vt.Corpus, out: Path, facts: Facts, options: A
         chosen = {"tasks": options.task, "conditions": BRIEF}
         vt.evaluate(elm, corpus, out, facts=facts, seed=options.seed, **measured, **chosen)
     if not any(row["task"] == QUESTIONS for row in Evaluation.load(out)):
-        evaluate_questions(elm, corpus, out, options.questions, limit=options.limit, seed=options.seed)
+        limit = options.free_limit or options.limit
+        free = {"limit": limit, "seed": options.seed, "max_new_tokens": options.free_tokens}
+        with progress(quiet=False) as bar:
+            evaluate_questions(elm, corpus, out, options.questions, progress=BarReporter(bar).work, **free)
     return list(Evaluation.load(out))
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from vectalk.errors import EvaluationError
 from vectalk.evaluation import evaluate_questions
+from vectalk.evaluation.questions.evaluate import SHARED
 from vectalk.evaluation.records import card_of, rows_of
 from vectalk.evaluation.report import write_report
 from vectalk.model.run import Run
@@ -109,9 +110,17 @@ def test_the_report_shows_each_question_side_by_side(out: Path) -> None:
     assert 'id="failures"' not in page  # there are no tasks whose failures it could show
 
 
+def without_answers(corpus: Corpus, folder: Path) -> Corpus:
+    """Return a copy of a corpus, beside which the base LLM has not answered yet."""
+    shutil.copytree(corpus.path, folder, ignore=shutil.ignore_patterns(SHARED))
+    return Corpus.load(folder, {"island": corpus.spaces["island"].path})
+
+
 def test_an_interrupted_evaluation_asks_only_what_is_missing(
     elm: ELM, corpus: Corpus, questions: Path, out: Path, tmp_path: Path
 ) -> None:
+    corpus = without_answers(corpus, tmp_path / "corpus")
+
     class InterruptedError(Exception):
         pass
 
@@ -131,6 +140,35 @@ def test_an_interrupted_evaluation_asks_only_what_is_missing(
     assert totals["questions: copy_told"] > 0
     assert rows_of(tmp_path / "new", "metrics.jsonl") == rows_of(out, "metrics.jsonl")
     assert not (tmp_path / "new" / "questions.partial.jsonl").exists()
+
+
+def test_runs_on_the_same_llm_share_the_answers_of_the_base_llm(
+    elm: ELM, corpus: Corpus, questions: Path, out: Path, tmp_path: Path
+) -> None:
+    place = elm.run.path.with_name("run-with-shared-answers")  # beside the run, for the relative paths of its card
+    other = shutil.copytree(elm.run.path, place, dirs_exist_ok=True)
+    (other / "elm.json").write_text((other / "elm.json").read_text() + "\n")  # another run, as its identity says
+    settings: dict[str, Any] = {"limit": 10, "max_new_tokens": 12}
+    asked: dict[str, int] = {}
+    another = ELM.from_pretrained(other, device="cpu")
+    evaluate_questions(
+        another, corpus, tmp_path / "new", questions, progress=lambda what, _, n: asked.update({what: n}), **settings
+    )
+    told = [n for what, n in asked.items() if what.endswith(("told", "told_shuffled"))]
+    assert len(told) == 5
+    assert sum(told) == 0
+    assert asked["questions: elm"] == 30
+    assert rows_of(tmp_path / "new", "metrics.jsonl") == rows_of(out, "metrics.jsonl")
+
+
+def test_a_corpus_that_is_read_only_is_left_as_it_is(
+    elm: ELM, corpus: Corpus, questions: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = without_answers(corpus, tmp_path / "corpus")
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # the tests may run as root, who may write everywhere
+    evaluate_questions(elm, corpus, tmp_path / "new", questions, limit=10, max_new_tokens=12)
+    assert not (corpus.path / SHARED).exists()
+    assert rows_of(tmp_path / "new", "metrics.jsonl") == rows_of(out, "metrics.jsonl")
 
 
 def test_questions_are_added_to_an_evaluation_of_the_run(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,7 @@ from vectalk.decoding.settings import Decoding
 from vectalk.errors import VectalkError
 from vectalk.evaluation.probes.facts import NotRunError
 from vectalk.llm.loading import load_llm
+from vectalk.llm.quantisation import is_quantised
 from vectalk.model import ElmModel, PromptFormat
 from vectalk.model.without_lora import without_lora
 from vectalk.space import VectorSpace
@@ -40,6 +44,18 @@ class BaseLlm:
             self.model, self.prompts = _loaded(elm)
         # An engine of its own: the engine of the run caches keys and values of the trained LLM.
         self.engine = TransformersEngine(self.model, self.prompts)
+
+    @property
+    def identity(self) -> str | None:
+        """What decides the answers, apart from questions and decoding settings: weights and chat template.
+
+        Runs on the same base LLM share it. None for weights that are packed or come from no file.
+        """
+        language = self.model.language
+        if language.fingerprint is None or is_quantised(language.model):
+            return None
+        parts = [language.fingerprint, str(language.model.dtype), asdict(self.prompts.frame)]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     @contextmanager
     def active(self) -> Iterator[ElmModel]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from vectalk.tasks.teachers.told import FactPhrases, in_words
 REFERENCES = 200  # reference texts of a task that decide whether an attribute can be read from its answers
 LIMIT = 100  # test entities, and validation entities
 FEWEST = 10  # questions that a told ratio should have
+SHARED = ".told"  # folder beside the corpus for answers of base LLMs, which all runs on the same LLM share
 
 
 def evaluate_questions(
@@ -50,7 +52,8 @@ def evaluate_questions(
 ) -> Evaluation:
     """Ask a model free questions, and add the figures to the folder of an evaluation (task `questions`).
 
-    If the function was interrupted, call it again to resume: answers are saved as they are written.
+    If the function was interrupted, call it again to resume: answers are saved as they are written. Those of the base
+    LLM are stored beside the corpus, so that the next run on the same LLM does not need to ask it again.
 
     Args:
         elm: the run.
@@ -223,7 +226,11 @@ class _Measurement:
             base = BaseLlm(self.elm)
         except NotRunError as error:
             return None, str(error)
-        return base, Answers(base, cache, identity=f"{self.identity}/base", **self.decoding)
+        identity = base.identity
+        if identity is None or not os.access(self.corpus.path, os.W_OK):
+            return base, Answers(base, cache, identity=f"{self.identity}/base", **self.decoding)
+        shared = AnswerCache(self.corpus.path / SHARED / f"{identity}.jsonl", self.progress)
+        return base, Answers(base, shared, identity=identity, **self.decoding)
 
     def _answer(self, test: QuestionConditions) -> None:
         """Fill `answers` with the conditions that are possible."""
