@@ -28,7 +28,7 @@ import vectalk as vt
 from common import data_folder, parser, print_table, write_result
 from movielens import FEW, SUITES, WORK, Steps, make_spaces
 from vectalk.cli.common import progress
-from vectalk.cli.train import BarReporter
+from vectalk.cli.jobs import Jobs
 from vectalk.demo.films import BRIEF
 from vectalk.evaluation import Evaluation
 from vectalk.evaluation.probes.facts import Facts
@@ -129,7 +129,7 @@ def train(
         settings = vt.TrainConfig.load(stored) if unfinished else fit(corpus, llm, objective, minutes, seed)
         print(f"training on {objective}: {settings.stage1.steps} + {settings.stage2.steps} steps", file=sys.stderr)
         with progress(quiet=False) as bar:
-            make_trainer(corpus, llm, run, settings, reporter=BarReporter(bar), resume=unfinished).run()
+            make_trainer(corpus, llm, run, settings, reporter=Jobs(bar), resume=unfinished).run()
     return vt.ELM.from_pretrained(run), vt.TrainConfig.load(run / "config.yaml").model_dump()
 
 
@@ -162,7 +162,7 @@ def evaluate(elm: vt.ELM, corpus: vt.Corpus, out: Path, facts: Facts, options: A
         limit = options.free_limit or options.limit
         free = {"limit": limit, "seed": options.seed, "max_new_tokens": options.free_tokens}
         with progress(quiet=False) as bar:
-            evaluate_questions(elm, corpus, out, options.questions, progress=BarReporter(bar).work, **free)
+            evaluate_questions(elm, corpus, out, options.questions, progress=Jobs(bar).work, **free)
     return list(Evaluation.load(out))
 
 

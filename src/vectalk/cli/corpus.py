@@ -1,12 +1,13 @@
 """`vectalk corpus build|show|check`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from vectalk.cli.common import ChatTemplateFile, Json, Overwrite, Quiet, Seed, emit, note, pairs, progress
 from vectalk.cli.corpus_check import check
+from vectalk.cli.jobs import Jobs
 from vectalk.cli.llm_options import LLMOptions, takes_llm
 from vectalk.cli.teachers import KINDS, announce, dry, open_teacher, samples
 
@@ -83,15 +84,8 @@ def build(
                 return
             check_free(out, "corpus.json", overwrite=overwrite)  # fail before anything is paid for
             announce(writer, estimate, bar, quiet)
-        jobs: dict[str, Any] = {}
-
-        def tell(task: str, done: int, total: int) -> None:
-            if task not in jobs:
-                jobs[task] = bar.add_task(task, total=total, note="")
-            bar.update(jobs[task], completed=done)
-
         corpus = build_corpus(
-            spaces, joined, writer, out, variants=variants, seed=seed, overwrite=overwrite, progress=tell
+            spaces, joined, writer, out, variants=variants, seed=seed, overwrite=overwrite, progress=Jobs(bar).move
         )
         notes = writer.notes()
     for problem in notes:

@@ -1,7 +1,7 @@
 """`vectalk demo`."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +10,7 @@ import typer
 from rich.console import Group
 
 from vectalk.cli.common import Device, Json, Overwrite, Quiet, Seed, emit, note, out, progress
+from vectalk.cli.jobs import Jobs
 
 if TYPE_CHECKING:
     from vectalk.evaluation import Evaluation
@@ -113,19 +114,10 @@ def demo(
 
 
 @contextmanager
-def _reporters(quiet: bool) -> Any:
-    """Yield a reporter for training and a callback for other work, on one progress display."""
-    from vectalk.cli.train import BarReporter
-
+def _jobs(quiet: bool) -> Iterator[Jobs]:
+    """Yield the jobs of a new progress display."""
     with progress(quiet) as bar:
-        jobs: dict[str, Any] = {}
-
-        def advance(what: str, done: int, total: int) -> None:
-            if what not in jobs:
-                jobs[what] = bar.add_task(what, total=total, note="")
-            bar.update(jobs[what], completed=done, total=total, visible=done < total)
-
-        yield BarReporter(bar), advance
+        yield Jobs(bar)
 
 
 def _films(
@@ -142,7 +134,7 @@ def _films(
     from vectalk.demo.films import FULL, QUICK, USUAL, run_demo
 
     size = FULL if full else QUICK if quick else USUAL
-    with _reporters(quiet) as (reporter, advance):
+    with _jobs(quiet) as jobs:
         return run_demo(
             folder,
             size=size,
@@ -151,8 +143,8 @@ def _films(
             seed=seed,
             overwrite=overwrite,
             device=device,
-            reporter=reporter,
-            progress=advance,
+            reporter=jobs,
+            progress=jobs.work,
         )
 
 
@@ -229,15 +221,15 @@ def _islands(folder: Path, quick: bool, seed: int, overwrite: bool, device: str,
     from vectalk.demo.islands import FULL, QUICK, run_demo
     from vectalk.evaluation import table
 
-    with _reporters(quiet) as (reporter, advance):
+    with _jobs(quiet) as jobs:
         rows, samples = run_demo(
             folder,
             size=QUICK if quick else FULL,
             seed=seed,
             overwrite=overwrite,
             device=device,
-            reporter=reporter,
-            progress=advance,
+            reporter=jobs,
+            progress=jobs.work,
         )
     if as_json:
         emit({"metrics": list(rows), "samples": [sample.__dict__ for sample in samples]}, "", True)

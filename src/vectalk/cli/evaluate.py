@@ -9,6 +9,7 @@ from rich.console import Group
 
 from vectalk.cli import common, free_questions
 from vectalk.cli.decoding_options import NoRepeatNgramSize, RepetitionPenalty
+from vectalk.cli.jobs import Jobs
 from vectalk.cli.llm_options import FORMS, LLMOptions, takes_llm
 from vectalk.errors import EvaluationError
 
@@ -116,13 +117,10 @@ def evaluate(
     penalties: dict[str, Any] = {"repetition_penalty": repetition_penalty, "no_repeat_ngram_size": no_repeat_ngram_size}
     opened = llm_options.open(text_llm, "--text-llm", greedy=True, quiet=quiet) if text_llm else nullcontext()
     with opened as client, common.progress(quiet) as bar:
-        jobs: dict[str, int] = {}
+        jobs = Jobs(bar)
 
         def advance(what: str, done: int, total: int) -> None:
-            if what not in jobs:
-                jobs[what] = bar.add_task(what, total=total, note="")
-            visible = done < total or what.endswith(": elm")
-            bar.update(jobs[what], completed=done, total=total, visible=visible)  # type: ignore[arg-type]
+            jobs.move(what, done, total, kept=what.endswith(": elm"))
 
         if questions is not None:
             rows = evaluate_questions(

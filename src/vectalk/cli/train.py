@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
 import typer
-from rich.progress import Progress, TaskID
 
 from vectalk.cli.common import (
     ChatTemplateFile,
@@ -20,29 +19,9 @@ from vectalk.cli.common import (
     pairs,
     progress,
 )
+from vectalk.cli.jobs import Jobs
 
 app = typer.Typer(add_completion=False)
-
-
-class BarReporter:
-    """Shows the steps of each stage and other long work as progress bars."""
-
-    def __init__(self, bar: Progress) -> None:
-        self.bar = bar
-        self.jobs: dict[str, TaskID] = {}
-
-    def step(self, stage: int, done: int, steps: int, note: str) -> None:
-        """Move the bar of a stage."""
-        self.bar.update(self._job(f"stage {stage}", steps), completed=done, note=note)
-
-    def work(self, what: str, done: int, total: int) -> None:
-        """Move the bar of other work, and hide the bar when the work is done."""
-        self.bar.update(self._job(what, total), completed=done, total=total, visible=done < total)
-
-    def _job(self, what: str, total: int) -> TaskID:
-        if what not in self.jobs:
-            self.jobs[what] = self.bar.add_task(what, total=total, note="")
-        return self.jobs[what]
 
 
 @app.command()
@@ -175,7 +154,7 @@ def train(
         "chat_template": chat_template,
     }
     with progress(quiet or not first) as bar:
-        reporter = BarReporter(bar)
+        reporter = Jobs(bar)
         if dry_run:
             setup = Setup.make(opened, base, out, settings, claim=False, progress=reporter.work, **options)
             _report_recipe(setup, recipe)
