@@ -20,7 +20,7 @@ from vectalk.tasks.suite import Task
 from vectalk.tasks.teachers.facts import FactsTeacher
 
 FILE, FORMAT = "names.json", 1
-GRID = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+GRID = (0.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 ALONE = 1e6  # the similarity alone decides
 LIMIT = 64  # validation examples of a task
 
