@@ -120,7 +120,7 @@ def main() -> None:
         line = [count, found["sc_selecting"].value, *(_cell(found, name, count) for name in SHOWN)]
         rows.append([*line, seconds / first["seconds"]])
         print(f"{count:3d} candidates: {own['sc_independent'].mean():.3f}, {seconds:.1f} s", file=sys.stderr)
-    gained = [f"{name} (over one)" for name in (f"SC, {given.judge}", "recovery", "true", "told")]
+    gained = [f"{name} (over one)" for name in (f"SC, {given.judge}", "recovery", "true", "recall")]
     columns = ["candidates", f"SC, {given.select}", *gained, "time"]
     print_table(rows, columns)
     command = f"python benchmarks/candidates.py {shown_path(given.run)}"

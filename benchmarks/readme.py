@@ -32,7 +32,7 @@ asks that nobody uses figures on the small data set as research results.
 another entity's vector. [docs/evaluation.md](../docs/evaluation.md) defines each metric.
 """
 LEGEND = """Columns: recovery of each attribute and of all attributes (0 is always guessing the majority value, 1 is a
-direct probe of the vector); precision (true) and recall (told) of statements; share of titles that do not exist
+direct probe of the vector); precision (true) and recall of statements; share of titles that do not exist
 (unknown); SC (cosine between the vector and the read-back of the text); nSC (SC rescaled so that shuffled is 0 and
 own_text is 1); R@10 (share of answers whose own vector is among the 10 test vectors nearest to the read-back);
 prediction of what users do (AUC; rho, a rank correlation; NDCG); share of distinct answers; similarity of the answers

@@ -79,10 +79,11 @@ def main() -> None:
     # Any decoder LLM does; with none at hand, a tiny one learns the texts of the corpus, without the vectors.
     llm = given.llm or str(vt.make_base_llm(corpus, given.out / "llm", hidden=64, layers=2, vocabulary=512, steps=150))
 
-    # First the adapter alone, then the LLM with it.
-    settings = {"adapter.width": 128, "stage1.steps": 100, "stage2.steps": given.steps, "eval_every": 100}
-    rates = {"stage1.lr_adapter": 5e-3, "stage2.lr_adapter": 3e-3, "stage2.lr_llm": 5e-4 if given.llm else 3e-3}
-    vt.train(corpus, llm, given.out / "run", vt.TrainConfig.load(None, {**settings, **rates}))
+    # A tiny LLM: first the adapter alone, then the LLM with it. A pretrained LLM: the adapter and a low-rank update.
+    tiny = {"adapter.width": 128, "stage1.steps": 100, "stage1.lr_adapter": 5e-3, "eval_every": 100}
+    rates = {"stage2.lr_adapter": 3e-3, "stage2.lr_llm": 3e-3}
+    settings = {"recipe": "pretrained"} if given.llm else {**tiny, **rates}
+    vt.train(corpus, llm, given.out / "run", vt.TrainConfig.load(None, {**settings, "stage2.steps": given.steps}))
 
     # Ask about a wine that training never saw, a point half way to another, and one that is a move, not a place.
     elm = vt.ELM.from_pretrained(given.out / "run")

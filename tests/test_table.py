@@ -39,7 +39,7 @@ def printed(tables: list[Any]) -> str:
 
 def test_markdown() -> None:
     head, _, *body = table.markdown(rows_of("summary")).splitlines()[2:]
-    assert head.startswith("|  | genres | decade | audience | reception | agreement | all | true | told |")
+    assert head.startswith("|  | genres | decade | audience | reception | agreement | all | true | recall |")
     assert [line.split(" | ")[0].strip("| ") for line in body] == [*CONDITIONS, "factors"]
     assert body[0].startswith("| elm | 0.00 [-0.10, 0.10] | 0.05 [-0.05, 0.15] |")
     assert body[1].startswith("| shuffled | 0.01 | 0.06 |")
@@ -60,7 +60,7 @@ def test_the_terminal_shows_all_columns_in_eighty_signs() -> None:
     assert len(tables) > 1
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= 80
-    for head in ("genres", "agreement", "told", "R@10", "AUC", "rho"):
+    for head in ("genres", "agreement", "recall", "R@10", "AUC", "rho"):
         assert text.count(f" {head} ") == 1
     assert text.count("summary (150 test examples)") == 1
     assert "│   95 % from │  -0.10 │" in text

@@ -67,8 +67,8 @@ LoadIn = Annotated[
     typer.Option(
         "--load-in",
         metavar="4bit|8bit|none",
-        help="Pack the weights of the base LLM in 4 or 8 bits (needs vectalk[quantized]), or not. Default: as in "
-        "training.",
+        help="Pack the weights of the base LLM in 4 or 8 bits (needs the extra `quantized`), or not. Default: as the "
+        "run was trained; for `train`, whole weights.",
         callback=_known_packing,
     ),
 ]

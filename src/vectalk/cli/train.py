@@ -94,7 +94,7 @@ def train(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a run on a corpus: first the adapter alone, then the adapter and the LLM together."""
+    """Train a run on a corpus: the adapter alone, or together with the LLM. A recipe chooses what suits the LLM."""
     from vectalk.errors import TrainingError
     from vectalk.model.run import Run
     from vectalk.reading.yaml_text import YamlError, parse_yaml

@@ -12,7 +12,7 @@ Metric = dict[str, Any]
 NAMES = {
     "recovery": "all",
     "claims_precision": "true",
-    "claims_recall": "told",
+    "claims_recall": "recall",
     "names_invented": "invented",
     "names_right": "names",
     "names_per_answer": "named",
@@ -41,7 +41,7 @@ SHORT = {
     "vote_text": "vote",
     "probe_text": "probe",
     "own_text": "own",
-    "text_llm": "told",
+    "text_llm": "title",
     "popularity": "pop.",
     "factors": "fact.",
     "trie_only": "trie",
