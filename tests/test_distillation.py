@@ -113,6 +113,12 @@ def test_answers_are_those_of_the_llm_and_are_written_once(
     before = {path: path.stat().st_mtime_ns for path in (parts[0], parts[2])}
     assert teacher_answers(setup.model, setup.prompts, pairs, tmp_path, **settings) == answers
     assert {path: path.stat().st_mtime_ns for path in before} == before
+    more = choose_pairs([question], corpus.spaces, TRAIN, 10, FactsInWords(corpus), seed=0)
+    assert more[:7] == pairs
+    written_before = {path: path.stat().st_mtime_ns for path in parts}
+    assert teacher_answers(setup.model, setup.prompts, more, tmp_path, **settings)[:7] == answers
+    assert {path: path.stat().st_mtime_ns for path in parts} == written_before
+    assert len(list(tmp_path.rglob("part-*.parquet"))) == 5  # the third part is another one, and the fourth is new
 
 
 def test_the_divergence_is_that_of_the_two_prompts_whole_and_its_gradient_moves_the_adapter(setup: Setup) -> None:

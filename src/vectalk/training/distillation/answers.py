@@ -36,7 +36,7 @@ def teacher_answers(
     seed: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[str]:
-    """Return the answer of the told LLM to each pair; answers that exist in the folder are read.
+    """Return the answer of the told LLM to each pair; parts that exist in the folder are read.
 
     Args:
         model: its LLM answers, without a low-rank update.
@@ -53,7 +53,7 @@ def teacher_answers(
     """
     decoding = Decoding(tokens, temperature=temperature, seed=seed)
     key = fingerprint_of(
-        pairs,
+        [],
         llm=[model.language.name, model.language.revision, model.language.fingerprint],
         frame=asdict(prompts.frame),
         decoding=decoding.settings(),
@@ -64,7 +64,9 @@ def teacher_answers(
     progress(0, len(pairs))
     loop: DecodeLoop | None = None
     for number, start in enumerate(range(0, len(pairs), ROWS)):
-        path, some = folder / f"part-{number:05d}.parquet", pairs[start : start + ROWS]
+        some = pairs[start : start + ROWS]
+        # Each part has its own fingerprint, so a run that asks for more answers finds the first ones.
+        path = folder / f"part-{number:05d}-{fingerprint_of(some)}.parquet"
         if not path.is_file():
             loop = loop or _loop_of(model, prompts)
             report = partial(_report, progress, start, len(pairs))
