@@ -162,18 +162,22 @@ def evaluate(elm: vt.ELM, corpus: vt.Corpus, out: Path, facts: Facts, options: A
         limit = options.free_limit or options.limit
         free = {"limit": limit, "seed": options.seed, "max_new_tokens": options.free_tokens}
         with progress(quiet=False) as bar:
-            evaluate_questions(elm, corpus, out, options.questions, progress=Jobs(bar).work, **free)
+            evaluate_questions(elm, corpus, out, options.questions, facts=facts, progress=Jobs(bar).work, **free)
     return list(Evaluation.load(out))
 
 
 def table(evaluations: dict[Objective, Metrics], prefix: str) -> tuple[list[list[Any]], dict[str, float]]:
-    """Return the table of figures with a column for each model, and the same figures by key."""
+    """Return the table of figures with a column for each model, and the same figures by key.
+
+    What the base LLM says does not depend on the model, but a column has it only where it was measured.
+    """
     values: dict[tuple[str, str, str], dict[Objective, float]] = {}
     for objective, metrics in evaluations.items():
         for row in metrics:
             name = row["metric"].partition("/")[0]
             free = row["task"] == QUESTIONS and name in FREE
-            conditions = ("elm", "shuffled", "told") if name == "score" else ("elm",)
+            told = ("told", "copy_told", "probe_told")
+            conditions = ("elm", "shuffled", *told) if name == "score" else ("elm", *told[1:])
             listed = free or (row["task"] != QUESTIONS and name in ("recovery", "distinct"))
             if listed and row["condition"] in conditions and row["value"] is not None:
                 values.setdefault((row["task"], row["metric"], row["condition"]), {})[objective] = row["value"]

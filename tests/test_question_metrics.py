@@ -160,6 +160,23 @@ def test_a_student_that_reads_other_vectors_keeps_nothing(model: tuple[ELM, list
     assert whole(kl_kept(divergences(elm, words, rolled(words, 1), rolled(words, 1))), len(words)) == 0
 
 
+def test_other_words_diverge_as_the_vectors_that_are_read_as_them(model: tuple[ELM, list[str]]) -> None:
+    elm, words = model
+    vectors = np.eye(len(words), dtype=np.float32)
+    items = [
+        TaughtAnswer(
+            QUESTION, told, "salt and gold", [{"film": ("film", vectors[other])}], [in_words(QUESTION, words[other])]
+        )
+        for told in [in_words(QUESTION, words[0])]
+        for other in range(3)
+    ]
+    values = answer_kl(elm.model, elm.prompts, BaseLlm(elm), items)
+    assert values.shape == (3, 2)
+    np.testing.assert_allclose(values[:, 1], values[:, 0], atol=2e-3)
+    assert values[0, 1] < 1e-3
+    assert values[1:, 1].min() > 0.01
+
+
 def test_the_divergence_is_that_of_the_logits(model: tuple[ELM, list[str]]) -> None:
     elm, words = model
     quick = divergences(elm, words, rolled(words, 1))

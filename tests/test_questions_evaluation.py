@@ -1,15 +1,19 @@
 """`evaluate --questions`: free questions about islands, asked of a small trained run and of its base LLM."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from vectalk.errors import EvaluationError
 from vectalk.evaluation import evaluate_questions
+from vectalk.evaluation.probes.facts import Facts, NotRunError
+from vectalk.evaluation.questions.conditions import QuestionConditions
 from vectalk.evaluation.questions.evaluate import SHARED
 from vectalk.evaluation.records import card_of, rows_of
 from vectalk.evaluation.report import write_report
@@ -17,6 +21,7 @@ from vectalk.model.run import Run
 from vectalk.talk import ELM
 from vectalk.tasks import Corpus
 from vectalk.tasks.questions import FreeQuestion
+from vectalk.tasks.teachers.told import FactPhrases
 from worlds import call
 
 FILE = """
@@ -24,7 +29,7 @@ FILE = """
 - {text: "Would a merchant like {island}?", form: indirect}
 - {text: "How old is {island}?", form: direct, attribute: decade}
 """
-CONDITIONS = {"elm", "shuffled", "told", "told_shuffled", "copy_told"}
+CONDITIONS = {"elm", "shuffled", "told", "told_shuffled", "copy_told", "probe_told"}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +63,8 @@ def test_each_condition_has_scores_of_each_attribute(out: Path) -> None:
         assert all(0 <= rows[metric, condition]["value"] <= 1 for condition in CONDITIONS)
     assert {(row["space"], row["task"], row["n"]) for row in rows.values()} == {("island", "questions", 10)}
     assert ("unseen_ratio/riches", "elm") in rows
-    assert rows["kl_kept", "elm"]["value"] <= 1
+    assert {condition for name, condition in rows if name == "kl_kept"} == {"elm", "copy_told", "probe_told"}
+    assert all(rows["kl_kept", condition]["value"] <= 1 for condition in ("elm", "copy_told", "probe_told"))
     assert rows["trained_score/riches", "elm"]["value"] > rows["trained_score/riches", "shuffled"]["value"]
 
 
@@ -154,11 +160,30 @@ def test_runs_on_the_same_llm_share_the_answers_of_the_base_llm(
     evaluate_questions(
         another, corpus, tmp_path / "new", questions, progress=lambda what, _, n: asked.update({what: n}), **settings
     )
-    told = [n for what, n in asked.items() if what.endswith(("told", "told_shuffled"))]
-    assert len(told) == 5
+    told = [n for what, n in asked.items() if what.endswith(("told", "told_shuffled", "other words"))]
+    assert len(told) == 7
     assert sum(told) == 0
     assert asked["questions: elm"] == 30
     assert rows_of(tmp_path / "new", "metrics.jsonl") == rows_of(out, "metrics.jsonl")
+
+
+def test_the_base_llm_reads_what_probes_predict(linear_corpus: Corpus) -> None:
+    (name, space), *_ = linear_corpus.spaces.items()
+    rows, facts = np.asarray(space.rows("test"))[:40], Facts(linear_corpus, 0)
+
+    def unused(*_: Any) -> list[str]:
+        raise AssertionError
+
+    phrases = FactPhrases.of(linear_corpus.suite, name, space)
+    conditions = QuestionConditions(phrases, space, rows, unused, unused, 0, facts)
+    true, probed, other = (conditions.phrases_of(c) for c in ("told", "probe_told", "told_shuffled"))
+    # A number is predicted almost, and so never the same in words.
+    true, probed, other = ([re.sub(r"rating: [-.\d]+; ", "", text) for text in one] for one in (true, probed, other))
+    assert np.mean([a == b for a, b in zip(true, probed, strict=True)]) > 0.7  # the attributes are linear
+    assert np.mean([a == b for a, b in zip(true, other, strict=True)]) < 0.3
+    without = QuestionConditions(phrases, space, rows, unused, unused, 0)
+    with pytest.raises(NotRunError, match="no attribute has a probe"):
+        without.phrases_of("probe_told")
 
 
 def test_a_corpus_that_is_read_only_is_left_as_it_is(

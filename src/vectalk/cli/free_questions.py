@@ -52,6 +52,7 @@ def tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
         metric, _, attribute = row["metric"].partition("/")
         if metric in LABELS:
             label = f"{LABELS[metric]}, {attribute}" if attribute else LABELS[metric]
+            label += "" if row["condition"] == "elm" else f" ({row['condition']})"
             ratios.add_row(label, *(cell(row[key]) for key in ("value", "low", "high")))
     return [scores, ratios] if ratios.row_count else [scores]
 

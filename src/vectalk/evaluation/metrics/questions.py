@@ -48,9 +48,13 @@ def unseen_ratio(unseen: Scores, trained: Scores) -> Statistic:
     return joined(divided, gain(unseen, "elm", "shuffled"), gain(trained, "elm", "shuffled"))
 
 
-def told_ratio(scores: Scores, questions: np.ndarray) -> Statistic:
-    """Return (elm - shuffled) over (told - told_shuffled), over the questions of these indices."""
-    return joined(divided, gain(scores, "elm", "shuffled", questions), gain(scores, "told", "told_shuffled", questions))
+def told_ratio(scores: Scores, questions: np.ndarray, of: str = "elm") -> Statistic:
+    """Return (elm - shuffled) over (told - told_shuffled), over the questions of these indices.
+
+    Another condition than `elm` is one of the base LLM, so its control is `told_shuffled`.
+    """
+    control = "shuffled" if of == "elm" else "told_shuffled"
+    return joined(divided, gain(scores, of, control, questions), gain(scores, "told", "told_shuffled", questions))
 
 
 def question_gaps(scores: Scores) -> np.ndarray:
@@ -65,8 +69,8 @@ def kl_kept(divergences: np.ndarray) -> Statistic:
     """Return 1 - KL(told, vector) / KL(told, shuffled vector) as a statistic of the entities.
 
     Args:
-        divergences: [q, n, 2] summed KL of each answer, with the right and with the shuffled vector; NaN if an answer
-            could not be compared.
+        divergences: [q, n, 2] summed KL of each answer, with the right and with the shuffled vector (or with words in
+            place of a vector); NaN if an answer could not be compared.
     """
     known = np.isfinite(divergences).all(2)
     sums = np.where(known[..., None], divergences, 0.0).sum(0)

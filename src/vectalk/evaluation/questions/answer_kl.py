@@ -28,12 +28,14 @@ class TaughtAnswer:
         words: the question with the facts in words.
         answer: what the base LLM answered to `words`.
         variants: slots to compare, e.g. the right vector and another entity's.
+        others: other questions in words to compare, which the base LLM reads.
     """
 
     question: str
     words: str
     answer: str
-    variants: Sequence[Slots]
+    variants: Sequence[Slots] = ()
+    others: Sequence[str] = ()
 
 
 @torch.no_grad()
@@ -46,40 +48,48 @@ def answer_kl(
 ) -> np.ndarray:
     """Return KL(base LLM with the facts || model with a vector), summed over the given tokens of each answer.
 
+    With other words in place of a vector, it is the KL to the base LLM that reads them.
+
     Args:
         model: the model that reads vectors.
         prompts: turns its questions into prompts.
         base: the base LLM, which reads words.
-        items: n answers with v vectors each.
+        items: n answers with v vectors each, and with w other questions in words each.
         progress: called with the number of finished answers and the total.
 
     Returns:
-        [n, v] in nats; NaN for answers that are empty or do not fit the context of the LLM.
+        [n, v + w] in nats; NaN for answers that are empty or do not fit the context of the LLM.
     """
-    divergences = np.full((len(items), len(items[0].variants) if items else 0), np.nan)
+    vectors_of_each, words_of_each = (len(items[0].variants), len(items[0].others)) if items else (0, 0)
+    divergences = np.full((len(items), vectors_of_each + words_of_each), np.nan)
     dims = {space: model.adapter(space).config.vector_dim for space in model.adapters}
     context = model.language.context or 1 << 30
-    written = {}
+    written: dict[int, list[Prompt]] = {}  # the prompts of the base LLM, then that of the model
     for place, item in enumerate(items):
         if item.answer:
-            teacher = base.prompts(item.words, {}, item.answer)
-            student = prompts(item.question, spaces_of(item.variants[0]), item.answer)
-            if max(len(teacher), len(student)) <= context:
-                written[place] = (teacher, student)
+            read = [base.prompts(words, {}, item.answer) for words in (item.words, *item.others)]
+            read += [prompts(item.question, spaces_of(slots), item.answer) for slots in item.variants[:1]]
+            if max(map(len, read)) <= context:
+                written[place] = read
     order = sorted(written, key=lambda place: len(written[place][0]))
     for start in range(0, len(order), BATCH):
         places = order[start : start + BATCH]
-        students = [written[place][1] for place in places]
+        states = []
         with base.active() as teaching:
             plain = base.same_weights and teaching.language.plain_head
             head = head_of(teaching.llm.get_output_embeddings()) if plain else None
-            teachers = [written[place][0] for place in places]
-            right = _states(teaching, base.prompts, teachers, [{}] * len(places), {}, head)
-        for variant in range(divergences.shape[1]):
+            for number in range(1 + words_of_each):
+                read = [written[place][number] for place in places]
+                states.append(_states(teaching, base.prompts, read, [{}] * len(places), {}, head))
+        right, *others = states
+        students = [written[place][-1] for place in places]
+        own = []
+        for variant in range(vectors_of_each):
             vectors = [vectors_of(items[place].variants[variant]) for place in places]
-            states = _states(model, prompts, students, vectors, dims, head)
-            for place, own, taught in zip(places, states, right, strict=True):
-                divergences[place, variant] = float(_divergence(own, taught, head))
+            own.append(_states(model, prompts, students, vectors, dims, head))
+        for column, compared in enumerate([*own, *others]):
+            for place, one, taught in zip(places, compared, right, strict=True):
+                divergences[place, column] = float(_divergence(one, taught, head))
         progress(min(start + BATCH, len(order)), len(order))
     return divergences
 

@@ -11,15 +11,15 @@ import numpy as np
 
 from vectalk.evaluation.answers import AnswerCache, Ask, Slots
 from vectalk.evaluation.conditions import derangement
-from vectalk.evaluation.probes.facts import NotRunError
+from vectalk.evaluation.probes.facts import Facts, NotRunError
 from vectalk.evaluation.text_llm import Chat, identity_of
 from vectalk.space import VectorSpace
 from vectalk.space.neighbors import nearest
 from vectalk.space.split import TRAIN
 from vectalk.tasks.suite import pieces_of, slots_in
-from vectalk.tasks.teachers.told import FactPhrases, in_words, told
+from vectalk.tasks.teachers.told import FactPhrases, in_words, told, told_values
 
-CONDITIONS = ("elm", "shuffled", "told", "told_shuffled", "copy_told")
+CONDITIONS = ("elm", "shuffled", "told", "told_shuffled", "copy_told", "probe_told")
 TEXT_LLM = "text_llm"
 
 
@@ -33,6 +33,7 @@ class QuestionConditions:
         ask: asks the model.
         ask_base: asks the base LLM, whose questions have no slots; the reason where that is not possible.
         seed: seed of the permutation of the entities.
+        facts: predicts the values that `probe_told` reads; None: leave this condition out.
         chat: an LLM that reads titles, if there is one.
         cache: stores the answers of `chat`.
     """
@@ -45,11 +46,12 @@ class QuestionConditions:
         ask: Ask,
         ask_base: Ask | str,
         seed: int,
+        facts: Facts | None = None,
         chat: Chat | None = None,
         cache: AnswerCache | None = None,
     ) -> None:
         self.phrases, self.name, self.space, self.rows = phrases, phrases.name, space, rows
-        self.ask, self.ask_base, self.chat, self.cache = ask, ask_base, chat, cache
+        self.ask, self.ask_base, self.facts, self.chat, self.cache = ask, ask_base, facts, chat, cache
         self.order = derangement(len(rows), seed)
 
     @cached_property
@@ -82,18 +84,39 @@ class QuestionConditions:
         else:
             if isinstance(self.ask_base, str):
                 raise NotRunError(self.ask_base)
-            words = {"told": lambda: self.words, "told_shuffled": self._other_words, "copy_told": self._nearest_words}
-            phrases = words[condition]()
+            phrases = self.phrases_of(condition)
             texts = self.ask_base([(in_words(q, phrase), {}) for q in questions for phrase in phrases], what)
         return [texts[start : start + n] for start in range(0, len(texts), n)]
+
+    def phrases_of(self, condition: str) -> list[str]:
+        """Return what the base LLM reads in place of the vectors [n].
+
+        Args:
+            condition: one of those of the base LLM: `told`, `told_shuffled`, `copy_told` or `probe_told`.
+
+        Raises:
+            NotRunError: no attribute can be predicted.
+        """
+        words = {
+            "told": lambda: self.words,
+            "told_shuffled": lambda: [self.words[place] for place in self.order],
+            "copy_told": self._nearest_words,
+            "probe_told": self._probe_words,
+        }
+        return words[condition]()
 
     def _words(self, rows: np.ndarray) -> list[str]:
         for reader in self.phrases.stated.values():
             reader.prepare(rows.tolist())
         return [told(self.phrases, int(row)) for row in rows]
 
-    def _other_words(self) -> list[str]:
-        return [self.words[place] for place in self.order]
+    def _probe_words(self) -> list[str]:
+        names, facts = list(self.phrases.stated), self.facts
+        columns = [] if facts is None else [facts.predict("probe_text", self.name, n, self.rows) for n in names]
+        if all(value is None for column in columns for value in column):
+            raise NotRunError("no attribute has a probe")
+        rows = zip(self.rows, zip(*columns, strict=True), strict=True)
+        return [told_values(self.phrases, dict(zip(names, values, strict=True)), int(row)) for row, values in rows]
 
     def _nearest_words(self) -> list[str]:
         space = self.space

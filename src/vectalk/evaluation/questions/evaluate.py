@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,11 @@ from vectalk.evaluation.metrics import questions as measures
 from vectalk.evaluation.metrics.bootstrap import Estimate, Statistic, estimate, mean_of
 from vectalk.evaluation.metrics.free_answers import FreeReader, free_readers
 from vectalk.evaluation.metrics.recovery import READABLE
-from vectalk.evaluation.probes.facts import NotRunError
-from vectalk.evaluation.questions.answer_kl import TaughtAnswer, answer_kl
+from vectalk.evaluation.probes.facts import Facts, NotRunError
 from vectalk.evaluation.questions.base_llm import BaseLlm
 from vectalk.evaluation.questions.conditions import CONDITIONS, TEXT_LLM, QuestionConditions
 from vectalk.evaluation.questions.folder import PARTIAL, add_questions, check_folder, new_card
+from vectalk.evaluation.questions.kept import kept
 from vectalk.evaluation.report.samples import QUESTIONS
 from vectalk.evaluation.result import Evaluation
 from vectalk.evaluation.text_llm import Chat
@@ -29,7 +28,7 @@ from vectalk.space.split import TEST, VALIDATION
 from vectalk.talk import ELM
 from vectalk.tasks import Corpus, Task
 from vectalk.tasks.questions import UNSEEN, FreeQuestion, read_questions, unseen_questions
-from vectalk.tasks.teachers.told import FactPhrases, in_words
+from vectalk.tasks.teachers.told import FactPhrases
 
 REFERENCES = 200  # reference texts of a task that decide whether an attribute can be read from its answers
 LIMIT = 100  # test entities, and validation entities
@@ -45,6 +44,7 @@ def evaluate_questions(
     *,
     chat: Chat | None = None,
     limit: int | None = None,
+    facts: Facts | None = None,
     seed: int = 0,
     overwrite: bool = False,
     progress: Progress = lambda what, done, total: None,
@@ -63,6 +63,7 @@ def evaluate_questions(
             questions about films.
         chat: an LLM that gets the titles, for the condition `text_llm`.
         limit: largest number of test entities, and of validation entities; 100 when omitted.
+        facts: predictions of the probes, if they were made before.
         seed: seed of the samples, the permutations and the resamples.
         overwrite: replace free questions in `out`.
         progress: called with a label of the current step, the number of finished items, and the total.
@@ -79,7 +80,8 @@ def evaluate_questions(
     if limit is not None and limit < 2:
         raise EvaluationError(f"the limit must be at least 2 entities, not {limit}")
     settings = {"max_new_tokens": 160, **decoding}
-    work = _Measurement(elm, corpus, Path(out), items, chat, limit or LIMIT, seed, settings, progress)
+    facts = facts or Facts(corpus, seed, progress)
+    work = _Measurement(elm, corpus, Path(out), items, chat, facts, limit or LIMIT, seed, settings, progress)
     check_folder(work.out, work.identity, overwrite)
     metrics = work.figures()
     add_questions(work.out, new_card(elm, corpus, work.identity), metrics, work.rows(), work.card(str(questions)))
@@ -124,13 +126,15 @@ class _Measurement:
         out: Path,
         questions: Sequence[FreeQuestion],
         chat: Chat | None,
+        facts: Facts,
         limit: int,
         seed: int,
         decoding: dict[str, Any],
         progress: Progress,
     ) -> None:
         self.elm, self.corpus, self.out, self.questions, self.progress = elm, corpus, out, questions, progress
-        self.texts, self.seed, self.decoding, self.chat = [q.text for q in questions], seed, decoding, chat
+        self.texts, self.seed, self.decoding = [q.text for q in questions], seed, decoding
+        self.chat, self.facts = chat, facts
         self.identity = run_identity(elm)
         self.space = next(iter(questions[0].slots.values()))
         self.phrases = FactPhrases.of(corpus.suite, self.space, corpus.spaces[self.space])
@@ -146,20 +150,20 @@ class _Measurement:
 
     def figures(self) -> list[dict[str, Any]]:
         """Return the rows of `metrics.jsonl`."""
-        cache = AnswerCache(self.out / PARTIAL, self.progress)
+        cache = self.base_cache = AnswerCache(self.out / PARTIAL, self.progress)
         ask = Answers(self.elm, cache, identity=self.identity, **self.decoding)
-        base, ask_base = self._base(cache)
+        base, ask_base = self._base()
+        space, more = self.corpus.spaces[self.space], (self.seed, self.facts, self.chat, cache)
         conditions = {
-            split: QuestionConditions(
-                self.phrases, self.corpus.spaces[self.space], rows, ask, ask_base, self.seed, self.chat, cache
-            )
+            split: QuestionConditions(self.phrases, space, rows, ask, ask_base, *more)
             for split, rows in self.entities.items()
         }
         test = conditions[TEST]
         self._answer(test)
         figures = [*self._scored(conditions), *self._distinct()]
         if base is not None:
-            figures.append(("kl_kept", "elm", self._estimate(self._kept(test, base))))
+            kept_by = kept(self.elm, base, test, self.texts, self.answers, self.base_cache)
+            figures += [("kl_kept", condition, self._estimate(figure)) for condition, figure in kept_by]
         return [
             {"space": self.space, "task": QUESTIONS, "metric": metric, "condition": condition, **figure._asdict()}
             for metric, condition, figure in figures
@@ -221,16 +225,18 @@ class _Measurement:
             raise EvaluationError(f"space {self.space!r} has {len(rows)} {split} entities; at least 2 are needed")
         return np.sort(np.random.default_rng(self.seed).permutation(rows)[:limit])
 
-    def _base(self, cache: AnswerCache) -> tuple[BaseLlm | None, Ask | str]:
+    def _base(self) -> tuple[BaseLlm | None, Ask | str]:
+        """Return the base LLM and how it is asked; its answers are stored in `base_cache`."""
         try:
             base = BaseLlm(self.elm)
         except NotRunError as error:
             return None, str(error)
         identity = base.identity
         if identity is None or not os.access(self.corpus.path, os.W_OK):
-            return base, Answers(base, cache, identity=f"{self.identity}/base", **self.decoding)
-        shared = AnswerCache(self.corpus.path / SHARED / f"{identity}.jsonl", self.progress)
-        return base, Answers(base, shared, identity=identity, **self.decoding)
+            identity = f"{self.identity}/base"
+        else:
+            self.base_cache = AnswerCache(self.corpus.path / SHARED / f"{identity}.jsonl", self.progress)
+        return base, Answers(base, self.base_cache, identity=identity, **self.decoding)
 
     def _answer(self, test: QuestionConditions) -> None:
         """Fill `answers` with the conditions that are possible."""
@@ -250,7 +256,7 @@ class _Measurement:
             self.scores[name] = scores
             for condition, values in scores.items():
                 yield f"score/{name}", condition, self._estimate(mean_of(self._by_entity(name, values)))
-            for other in ("shuffled", "copy_told"):
+            for other in ("shuffled", "copy_told", "probe_told"):
                 if other in scores:
                     gain = measures.gain(scores, "elm", other, self._places(name))
                     yield f"score_minus_{other}/{name}", "elm", self._estimate(gain)
@@ -285,22 +291,15 @@ class _Measurement:
                 f"{measures.GAP} on validation; {FEWEST} or more would be a firm basis"
             )
         if len(dependent):
-            yield f"told_ratio/{name}", "elm", self._estimate(measures.told_ratio(self.scores[name], dependent))
+            for condition in ("elm", "copy_told", "probe_told"):
+                if condition in self.answers:
+                    ratio = measures.told_ratio(self.scores[name], dependent, condition)
+                    yield f"told_ratio/{name}", condition, self._estimate(ratio)
 
     def _distinct(self) -> Iterator[tuple[str, str, Estimate]]:
         for condition, answers in self.answers.items():
             n = len(self.entities[TEST])
             yield "distinct", condition, Estimate(measures.distinct_answers(answers), None, None, n)
-
-    def _kept(self, test: QuestionConditions, base: BaseLlm) -> Statistic:
-        items = []
-        for question, answers in zip(self.texts, self.answers["told"], strict=True):
-            variants = zip(test.slots(question), test.slots(question, shuffled=True), strict=True)
-            for words, answer, pair in zip(test.words, answers, variants, strict=True):
-                items.append(TaughtAnswer(question, in_words(question, words), answer, pair))
-        tell = partial(self.progress, "questions: KL")
-        divergences = answer_kl(self.elm.model, self.elm.prompts, base, items, tell)
-        return measures.kl_kept(divergences.reshape(len(self.texts), -1, 2))
 
     # ---- what the parts share
 

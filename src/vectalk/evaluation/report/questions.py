@@ -20,6 +20,7 @@ CONDITIONS = {  # condition -> (name, description)
     "told": ("told the facts", "the base LLM without training reads the facts in words in the place of the vector"),
     "told_shuffled": ("told other facts", "control: the base LLM reads the facts of another entity"),
     "copy_told": ("told a neighbour", "baseline: the base LLM reads the facts of the nearest training entity"),
+    "probe_told": ("told a probe's reading", "baseline: the base LLM reads what probes predict from the vector"),
     "text_llm": ("told the title", "baseline: a language model reads the title"),
 }
 RATIOS = {  # metric -> (name, description)
@@ -61,9 +62,11 @@ def _ratios(figures: Figures, attributes: list[str]) -> list[View]:
     views = []
     for metric, (name, what) in RATIOS.items():
         for label, key in [(name, metric), *((f"{name}, {a}", f"{metric}/{a}") for a in attributes)]:
-            figure = figures.get(QUESTIONS, key, MODEL)
-            if figure is not None:
-                views.append({"name": label, "what": what, "figure": figure})
+            for condition, (reader, _) in CONDITIONS.items():
+                figure = figures.get(QUESTIONS, key, condition)
+                if figure is not None:
+                    whose = "" if condition == MODEL else f" ({reader})"
+                    views.append({"name": label + whose, "what": what, "figure": figure})
     return views
 
 

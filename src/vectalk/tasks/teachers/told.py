@@ -57,11 +57,22 @@ def told(space_reader: FactPhrases, row: int) -> str:
         space_reader: the space with its attributes.
         row: row of the entity.
     """
+    return told_values(space_reader, {name: reader.value(row) for name, reader in space_reader.stated.items()}, row)
+
+
+def told_values(space_reader: FactPhrases, values: Mapping[str, Any], seed: int) -> str:
+    """Return values in words as a noun phrase, as `told` does for the facts of an entity.
+
+    Args:
+        space_reader: the space with its attributes.
+        values: value of each stated attribute; None if unknown.
+        seed: chooses among the suite's wordings.
+    """
     readers = space_reader.stated
-    words = {name: reader.words(reader.value(row)) for name, reader in readers.items()}
+    words = {name: reader.words(values.get(name)) for name, reader in readers.items()}
     if space_reader.wordings:
         scene = grammar.scene({space_reader.name: grammar.Facts(words)})
-        phrase = grammar.write(space_reader.wordings, scene, random.Random(row))
+        phrase = grammar.write(space_reader.wordings, scene, random.Random(seed))
         if phrase is not None:
             return phrase
     facts = [
