@@ -1,8 +1,7 @@
 """`vectalk demo`."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -113,13 +112,6 @@ def demo(
     _describe_viewer(out_folder, titles, device, as_json, quiet)
 
 
-@contextmanager
-def _jobs(quiet: bool) -> Iterator[Jobs]:
-    """Yield the jobs of a new progress display."""
-    with progress(quiet) as bar:
-        yield Jobs(bar)
-
-
 def _films(
     folder: Path,
     full: bool,
@@ -134,7 +126,8 @@ def _films(
     from vectalk.demo.films import FULL, QUICK, USUAL, run_demo
 
     size = FULL if full else QUICK if quick else USUAL
-    with _jobs(quiet) as jobs:
+    with progress(quiet) as bar:
+        jobs = Jobs(bar)
         return run_demo(
             folder,
             size=size,
@@ -221,7 +214,8 @@ def _islands(folder: Path, quick: bool, seed: int, overwrite: bool, device: str,
     from vectalk.demo.islands import FULL, QUICK, run_demo
     from vectalk.evaluation import table
 
-    with _jobs(quiet) as jobs:
+    with progress(quiet) as bar:
+        jobs = Jobs(bar)
         rows, samples = run_demo(
             folder,
             size=QUICK if quick else FULL,

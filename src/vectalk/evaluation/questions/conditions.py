@@ -53,6 +53,7 @@ class QuestionConditions:
         self.phrases, self.name, self.space, self.rows = phrases, phrases.name, space, rows
         self.ask, self.ask_base, self.facts, self.chat, self.cache = ask, ask_base, facts, chat, cache
         self.order = derangement(len(rows), seed)
+        self._phrases: dict[str, list[str]] = {}
 
     @cached_property
     def words(self) -> list[str]:
@@ -103,7 +104,9 @@ class QuestionConditions:
             "copy_told": self._nearest_words,
             "probe_told": self._probe_words,
         }
-        return words[condition]()
+        if condition not in self._phrases:  # asked for once to be answered, and once to be compared
+            self._phrases[condition] = words[condition]()
+        return self._phrases[condition]
 
     def _words(self, rows: np.ndarray) -> list[str]:
         for reader in self.phrases.stated.values():

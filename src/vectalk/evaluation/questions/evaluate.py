@@ -33,7 +33,7 @@ from vectalk.tasks.teachers.told import FactPhrases
 REFERENCES = 200  # reference texts of a task that decide whether an attribute can be read from its answers
 LIMIT = 100  # test entities, and validation entities
 FEWEST = 10  # questions that a told ratio should have
-SHARED = ".told"  # folder beside the corpus for answers of base LLMs, which all runs on the same LLM share
+SHARED = ".told"  # in the folder of the corpus: answers of base LLMs, which all runs on the same LLM share
 
 
 def evaluate_questions(
@@ -53,7 +53,7 @@ def evaluate_questions(
     """Ask a model free questions, and add the figures to the folder of an evaluation (task `questions`).
 
     If the function was interrupted, call it again to resume: answers are saved as they are written. Those of the base
-    LLM are stored beside the corpus, so that the next run on the same LLM does not need to ask it again.
+    LLM are stored in the folder of the corpus, so that the next run on the same LLM does not need to ask it again.
 
     Args:
         elm: the run.
