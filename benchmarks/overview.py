@@ -109,10 +109,10 @@ GOOD: dict[str, Headline] = {
     "semantic": Headline(
         "An LLM of 12 million parameters that learns to write the paragraphs about films",
         {
-            "normalised SC": "nsc_semantic",
-            "normalised SC of copying": "nsc_semantic_copy_text",
-            "R@10": "recall_at_10_semantic",
-            "R@10 of copying": "recall_at_10_semantic_copy_text",
+            "normalised SC": "nsc_semantic_12m",
+            "normalised SC of copying": "nsc_semantic_12m_copy_text",
+            "R@10": "recall_at_10_semantic_12m",
+            "R@10 of copying": "recall_at_10_semantic_12m_copy_text",
         },
     ),
     "smollm2-foreign": _recovery("A pretrained LLM, SmolLM2-135M, foreign vectors, six tasks", "smollm2_foreign"),
@@ -120,10 +120,10 @@ GOOD: dict[str, Headline] = {
     "smollm2-paragraphs": Headline(
         "The same LLM learns to write the paragraphs about films",
         {
-            "SC": "smollm2_paragraphs_summary_sc_elm",
-            "normalised SC": "smollm2_paragraphs_summary_nsc_elm",
-            "normalised SC of copying": "smollm2_paragraphs_summary_nsc_copy_text",
-            "R@10": "smollm2_paragraphs_summary_recall_at_10_elm",
+            "normalised SC": "nsc_semantic",
+            "normalised SC of copying": "nsc_semantic_copy_text",
+            "R@10": "recall_at_10_semantic",
+            "R@10 of copying": "recall_at_10_semantic_copy_text",
         },
     ),
     "curves-foreign": _curves("Interpolations and concept shifts, foreign vectors", "curves_foreign_film"),

@@ -62,7 +62,7 @@ def main() -> None:
     path = write_result(
         "semantic",
         command(given),
-        figures(metrics),
+        normalised(metrics, "semantic_12m"),
         steps=[step.replace(given.llm, Path(given.llm).name) for step in steps.commands],
         seeds=1,
         tables=[metrics],
@@ -87,18 +87,18 @@ def gains(log: Path) -> list[dict[str, float]]:
     return [{key: row[key] for key in kept if key in row} for row in rows if "vector_gain" in row]
 
 
-def figures(metrics: list[dict[str, Any]]) -> dict[str, float]:
-    """Return normalised SC with its interval, and what stands beside it."""
+def normalised(metrics: list[dict[str, Any]], suffix: str) -> dict[str, float]:
+    """Return normalised SC of a task with its interval, and what stands beside it; a suffix ends each key."""
     found: dict[str, float] = {}
     for row in metrics:
         if row["metric"] not in ("sc", "nsc", "recall@10"):
             continue
-        key = f"{row['metric'].replace('@', '_at_')}_semantic"
+        key = f"{row['metric'].replace('@', '_at_')}_{suffix}"
         own = row["condition"] == "elm"
         name = key if own else f"{key}_{row['condition']}"
-        for suffix, column in (("", "value"), *((("_low", "low"), ("_high", "high")) if own else ())):
+        for bound, column in (("", "value"), *((("_low", "low"), ("_high", "high")) if own else ())):
             if row[column] is not None:
-                found[name + suffix] = row[column]
+                found[name + bound] = row[column]
     return found
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import readme
 from common import RESULTS, ROOT, data_folder, parser, write_result
 from movielens import Steps, figures, make_spaces
-from semantic import FIRST_SENTENCE, LICENCE, TEXTS
+from semantic import FIRST_SENTENCE, LICENCE, TEXTS, normalised
 from vectalk.demo.films import PROFILE, SIX
 from vectalk.evaluation import table
 from vectalk.files import read_jsonl, write_text
@@ -99,10 +99,13 @@ def measure(space: str, data: Path, options: Namespace) -> None:
     steps.vectalk(out, *evaluate, made=out / "metrics.jsonl")
     rows, name = read_jsonl(out / "metrics.jsonl"), f"{options.label}-{space}"
     answers = ten_answers(read_jsonl(out / "answers.jsonl"))
+    measured = figures([rows], name.replace("-", "_"), bars=False)
+    if space == "paragraphs":
+        measured |= normalised([row for row in rows if row["task"] == "summary"], "semantic")
     path = write_result(
         name,
         command(options),
-        figures([rows], name.replace("-", "_"), bars=False),
+        measured,
         steps=[step.replace(options.llm, Path(options.llm).name) for step in steps.commands],
         seeds=1,
         minutes=options.minutes,
