@@ -195,13 +195,23 @@ def test_a_distilled_adapter_comes_near_the_told_llm(corpus: Corpus, random_llm:
     assert run.card.llm.trained == "frozen"
 
 
-def test_distillation_goes_on_as_if_nothing_had_been(corpus: Corpus, random_llm: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("llm", ["frozen", "lora"])
+def test_distillation_goes_on_as_if_nothing_had_been(
+    corpus: Corpus, random_llm: Path, tmp_path: Path, llm: str
+) -> None:
     class Killed(Silent):
         def step(self, stage: int, done: int, steps: int, note: str) -> None:
             if (stage, done) == (1, 7):
                 raise KeyboardInterrupt
 
-    settings = config(adapter__start="words", stage1__mix=0.4, distill__anchor=0.1, stage2__llm="lora", lora__rank=2)
+    settings = config(
+        adapter__start="words",
+        stage1__llm=llm,
+        stage1__mix=0.4,
+        distill__anchor=0.1,
+        stage2__llm="lora",
+        lora__rank=2,
+    )
     whole = train(corpus, str(random_llm), tmp_path / "whole", settings, device="cpu")
     with pytest.raises(KeyboardInterrupt):
         train(corpus, str(random_llm), tmp_path / "parts", settings, device="cpu", reporter=Killed())
@@ -235,8 +245,8 @@ def test_the_start_of_distillation_is_the_facts_in_words(setup: Setup, corpus: C
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(TrainingError, match="distillation trains the adapters alone"):
-        config(stage1__llm="lora")
+    with pytest.raises(TrainingError, match="would change with the LLM that learns"):
+        config(stage1__llm="full")
     with pytest.raises(TrainingError, match=r"mix is 0\.5 and objective is 'targets'"):
         config(stage1__objective="targets", stage1__mix=0.5)
 

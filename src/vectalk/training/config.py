@@ -67,8 +67,8 @@ class StageConfig(BaseModel):
             curriculum, the loss may be above that of the untrained LLM while the vector gain grows; then use `last`.
         tasks: tasks of the corpus for training and validation in this stage, e.g. short ones first; all when omitted.
         objective: what the stage learns: `targets`, the target texts of the corpus, or `distill`: the LLM that reads
-            facts in words teaches the LLM that reads the vector, on free questions (see `distillation`); only the
-            adapters are trained.
+            facts in words teaches the LLM that reads the vector, on free questions (see `distillation`). The teacher
+            never has a low-rank update.
         mix: for `distill`: share of the steps that learn target texts, 0 to 1.
         rare_tokens: exponent of the token weights: each token has the weight idf ** rare_tokens (inverse document
             frequency), so at 0 all weights are equal. In a long text, syntax makes up most of the loss, but the vector
@@ -93,11 +93,11 @@ class StageConfig(BaseModel):
     rare_tokens: float = Field(0.0, ge=0.0, le=2.0)
 
     @model_validator(mode="after")
-    def _distillation_trains_adapters_alone(self) -> "StageConfig":
-        if self.objective == "distill" and self.llm != "frozen":
+    def _distillation_keeps_the_teacher(self) -> "StageConfig":
+        if self.objective == "distill" and self.llm == "full":
             raise ValueError(
-                f"objective is 'distill' and llm is {self.llm!r}: distillation trains the adapters alone; make llm "
-                "'frozen', and train the LLM in another stage"
+                "objective is 'distill' and llm is 'full': the LLM that reads the facts would change with the LLM that "
+                "learns from it; make llm 'frozen', or 'lora', which the teacher does not use"
             )
         if self.mix and self.objective != "distill":
             raise ValueError(f"mix is {self.mix} and objective is 'targets', which learns nothing else; leave out mix")
