@@ -93,7 +93,9 @@ def test_an_objective_has_a_recipe_whatever_the_llm_is(random_llm: Path, chat_ll
         assert alone.stage1.objective == both.stage1.objective == "distill"
         assert (alone.stage1.mix, alone.stage2.steps, both.stage2.steps) == (0, 0, 0)
         assert 0 < both.stage1.mix < 1
-        assert alone.adapter == both.adapter == TrainConfig.load(None, {"recipe": "pretrained"}).adapter
+        pretrained = TrainConfig.load(None, {"recipe": "pretrained"})
+        assert (alone.adapter, alone.lora) == (both.adapter, both.lora) == (pretrained.adapter, pretrained.lora)
+        assert alone.stage1.llm == both.stage1.llm == pretrained.stage2.llm == "lora"
     recipe = choose_recipe(str(random_llm), objective="distill")
     assert str(recipe).startswith("recipe 'distilled', because the objective is distill: ")
     assert choose_recipe(str(random_llm), objective="targets") == choose_recipe(str(random_llm))
@@ -157,12 +159,14 @@ def test_the_command_line_takes_an_objective_in_place_of_a_file(
     code, text, err = call([*command, "--objective", "both", *sets, "--dry-run", "--json"], capsys)
     assert code == 0, err
     config = json.loads(text)["config"]
+    code, text, err = call([*command, "--objective", "both", "--lora", *sets, "--dry-run", "--json"], capsys)
+    assert code == 0, err
+    assert json.loads(text)["config"] == config  # a low-rank update is trained in any case
     assert config["recipe"] == "distilled with targets"
     assert (config["stage1"]["objective"], config["stage1"]["steps"]) == ("distill", 1)
     for words, message in (
         (["--objective", "all"], "allowed are targets, distill, both"),
         (["--objective", "distill", "--config", str(tmp_path / "own.yaml")], "write `recipe: distilled` in the file"),
-        (["--objective", "distill", "--lora"], "--lora trains the LLM in stage 2"),
     ):
         code, _, err = call([*command, *words], capsys)
         assert code == 2

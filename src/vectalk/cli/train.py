@@ -120,9 +120,7 @@ def train(
             "--objective chooses a recipe, and the settings come from a file here; leave out --objective, and write "
             f"`recipe: {BY_OBJECTIVE.get(cast(Objective, objective), 'pretrained')}` in the file of a new run"
         )
-    if lora and objective in BY_OBJECTIVE:
-        raise typer.BadParameter(f"--lora trains the LLM in stage 2, which --objective {objective} leaves out")
-    if lora:
+    if lora and objective not in BY_OBJECTIVE:  # their recipes train a low-rank update in any case
         overrides["stage2.llm"] = "lora"
     if load_in is not None:
         overrides["load_in"] = None if load_in == "none" else load_in

@@ -16,12 +16,20 @@ PRETRAINED_FROM = 100_000_000  # parameters
 
 # What each recipe changes in the defaults of `TrainConfig`, which suit a tiny LLM that was trained from scratch.
 # How the pretrained recipe was chosen: benchmarks/log.md, 2026-11-29.
-# The recipes of distillation keep the adapter of the pretrained recipe, and train the adapter alone. A step also runs
-# the LLM that reads the facts, so its batch is half as large.
+# The recipes of distillation keep the adapter and the low-rank update of the pretrained recipe. A step also runs the
+# LLM that reads the facts, so its batch is half as large.
 _DISTILLED: dict[str, Any] = {
     "adapter": {"soft_tokens": 8, "start": "words"},
-    "stage1": {"steps": 1000, "llm": "frozen", "objective": "distill", "lr_adapter": 1e-3, "patience": 4},
+    "stage1": {
+        "steps": 1000,
+        "llm": "lora",
+        "objective": "distill",
+        "lr_adapter": 3e-3,
+        "lr_llm": 1e-3,
+        "patience": 4,
+    },
     "stage2": {"steps": 0},
+    "lora": {"rank": 16, "alpha": 32},
     "batch_size": 8,
     "eval_every": 100,
     "eval_examples": 128,
