@@ -17,12 +17,13 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Trainer
 
 from vectalk.llm.loading import LanguageModel
 from vectalk.model import ElmModel
+from vectalk.model.half import half_pays
 from vectalk.model.prompt import IGNORED
 from vectalk.space import VectorSpace
 from vectalk.training.adapters import make_adapters
 from vectalk.training.config import TrainConfig
 from vectalk.training.data import Examples
-from vectalk.training.loop import Loop, half_pays
+from vectalk.training.loop import Loop
 from vectalk.training.mixture import Mixture
 from vectalk.training.stage import prepare
 from vectalk.training.tokens import KINDS, Tokens

@@ -31,10 +31,11 @@ from torch import Tensor, nn
 from common import RESULTS, interleaved, parser, print_table, write_result
 from loops import WARM, Bench, clock
 from vectalk.files import read_json
+from vectalk.model.half import half_pays
 from vectalk.model.linear_loss import linear_cross_entropy
 from vectalk.training import order
 from vectalk.training.allocator import keep_freed_memory
-from vectalk.training.loop import Loop, half_pays
+from vectalk.training.loop import Loop
 
 NEVER = 1 << 30
 POSITIONS, WIDTH = 1024, 512

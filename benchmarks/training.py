@@ -38,8 +38,8 @@ from transformers.utils import logging
 
 from common import parser, peak_mb, print_table, write_result
 from loops import LOOPS, PLACE, QUESTION, SIZES, SOFT, Bench, clock
+from vectalk.model.half import half_pays
 from vectalk.training.allocator import keep_freed_memory
-from vectalk.training.loop import half_pays
 
 PAIRS, WIDE = 3, 4096
 COLUMNS = ["LLM", "stage", "loop", "tokens/s", "peak MB", "share of matmul peak"]

@@ -10,11 +10,11 @@ import torch
 from vectalk.errors import TrainingError
 from vectalk.model.batch import collate
 from vectalk.model.elm_model import ElmModel
+from vectalk.model.half import autocast
 from vectalk.model.prompt import IGNORED, Prompt
 from vectalk.readback import get_encoder, made_by
 from vectalk.readback.encoder import check_named
 from vectalk.training.data import Examples
-from vectalk.training.loop import autocast
 
 BATCH = 32
 

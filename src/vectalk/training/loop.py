@@ -16,22 +16,11 @@ from torch import Tensor
 from vectalk.errors import TrainingError
 from vectalk.model import ElmModel
 from vectalk.model.batch import Batch
+from vectalk.model.half import autocast
 from vectalk.training.config import StageConfig, TrainConfig
 from vectalk.training.data import Examples
 from vectalk.training.mixture import Mixture
 from vectalk.training.stage import make_optimizer
-
-# LLM width from which bfloat16 saves more time on a CPU than the casts cost (see benchmarks/log.md).
-HALF_FROM = 256
-
-
-def half_pays(place: torch.device, hidden: int) -> bool:
-    """Return whether bfloat16 products are faster than float32 products on a device, for an LLM of a hidden size."""
-    if place.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    cpu: Any = torch.cpu
-    native = getattr(cpu, "_is_avx512_bf16_supported", bool)() or getattr(cpu, "_is_amx_tile_supported", bool)()
-    return place.type == "cpu" and bool(native) and hidden >= HALF_FROM
 
 
 class DivergedError(TrainingError):
@@ -141,11 +130,6 @@ class Loop:
         if not math.isfinite(value):
             raise DivergedError(f"the loss became {value}")
         return value
-
-
-def autocast(place: torch.device, half: bool) -> AbstractContextManager[Any]:
-    """Return a context in which matrix products are computed in bfloat16, or a context without effect."""
-    return torch.autocast(place.type, torch.bfloat16) if half else nullcontext()
 
 
 @contextmanager

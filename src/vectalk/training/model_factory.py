@@ -12,12 +12,12 @@ from vectalk.errors import TrainingError
 from vectalk.llm.loading import load_llm
 from vectalk.llm.quantisation import is_quantised
 from vectalk.model import ElmModel
+from vectalk.model.half import half_pays
 from vectalk.model.run import Run
 from vectalk.model.sharing import can_share
 from vectalk.space import VectorSpace
 from vectalk.training.adapters import make_adapters
 from vectalk.training.config import TrainConfig
-from vectalk.training.loop import half_pays
 from vectalk.training.start import load_adapters
 
 

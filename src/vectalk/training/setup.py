@@ -15,6 +15,7 @@ from vectalk.errors import TrainingError
 from vectalk.llm.chat_template import read_template
 from vectalk.llm.tokenizer import load_tokenizer
 from vectalk.model import ElmModel, PromptFormat
+from vectalk.model.half import half_pays
 from vectalk.model.run import Run
 from vectalk.space.split import TRAIN, VALIDATION
 from vectalk.tasks.corpus.corpus import Corpus
@@ -22,7 +23,6 @@ from vectalk.training.answers import Consistency
 from vectalk.training.config import StageConfig, TrainConfig
 from vectalk.training.data import Examples
 from vectalk.training.folder import RunFolder
-from vectalk.training.loop import half_pays
 from vectalk.training.lora import targets_of
 from vectalk.training.model_factory import ModelFactory, choose_path
 from vectalk.training.processes import make_accelerator

@@ -16,6 +16,7 @@ import torch
 
 from vectalk.decoding.defaults import write_defaults
 from vectalk.errors import TrainingError
+from vectalk.model.half import autocast
 from vectalk.model.run import Run
 from vectalk.tasks.corpus.corpus import Corpus
 from vectalk.training import checkpoint
@@ -25,7 +26,7 @@ from vectalk.training.config import StageConfig, TrainConfig
 from vectalk.training.decoding_choice import best_of, try_candidates
 from vectalk.training.distillation.distillation import phrase_examples
 from vectalk.training.finish import finish
-from vectalk.training.loop import DivergedError, autocast
+from vectalk.training.loop import DivergedError
 from vectalk.training.recipe import choose_recipe
 from vectalk.training.reporter import Reporter, Silent
 from vectalk.training.result import Trained

@@ -10,9 +10,10 @@ import torch
 from accelerate import Accelerator
 
 from vectalk.model import ElmModel
+from vectalk.model.half import autocast
 from vectalk.training.config import StageConfig, TrainConfig
 from vectalk.training.data import Examples
-from vectalk.training.loop import autocast, out_of_memory_advice
+from vectalk.training.loop import out_of_memory_advice
 
 WORSE = 1.05  # a task whose loss is above its lowest loss times this factor counts as overfitted
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from vectalk.evaluation.answers import Slots
 from vectalk.evaluation.questions.base_llm import BaseLlm
 from vectalk.model import ElmModel, Prompt, PromptFormat, collate
+from vectalk.model.half import autocast, half_pays
 from vectalk.model.linear_kl import linear_kl
 from vectalk.model.linear_loss import head_of
 from vectalk.talk.engine import spaces_of, vectors_of
@@ -89,7 +92,8 @@ def answer_kl(
             own.append(_states(model, prompts, students, vectors, dims, head))
         for column, compared in enumerate([*own, *others]):
             for place, one, taught in zip(places, compared, right, strict=True):
-                divergences[place, column] = float(_divergence(one, taught, head))
+                with _precision(model):
+                    divergences[place, column] = float(_divergence(one, taught, head))
         progress(min(start + BATCH, len(order)), len(order))
     return divergences
 
@@ -104,8 +108,14 @@ def _states(
 ) -> tuple[Tensor, ...]:
     """Return the hidden states, or the logits if there is no head, at the answer's tokens of each prompt."""
     batch = collate(batch_prompts, vectors, dims, prompts.pad_id).to(model.device)
-    states = model.hidden(batch) if head is not None else model.supervised_logits(batch)
+    with _precision(model):
+        states = model.hidden(batch) if head is not None else model.supervised_logits(batch)
     return states.split([sum(label >= 0 for label in prompt.labels) for prompt in batch_prompts])
+
+
+def _precision(model: ElmModel) -> AbstractContextManager[Any]:
+    """Return the context of the matrix products, which are computed as in the validation of a training."""
+    return autocast(model.device, half_pays(model.device, model.language.hidden_size))
 
 
 def _divergence(own: Tensor, taught: Tensor, head: tuple[Tensor, Tensor | None] | None) -> Tensor:
