@@ -156,6 +156,15 @@ def test_the_teacher_has_no_low_rank_update(setup: Setup) -> None:
     assert all(update.requires_grad for update in updates)
 
 
+def test_the_divergence_of_a_head_with_a_hook_is_that_of_its_words(setup: Setup) -> None:
+    sets = Distillation.make(setup.folder.corpus, setup.model, setup.prompts, setup.config, quiet)
+    model = setup.model.eval()
+    batch = sets.train_set.batch(np.arange(3))
+    plain = model(batch)[0].item()
+    model.llm.get_output_embeddings().register_forward_hook(lambda module, inputs, logits: logits)
+    assert model(batch)[0].item() == pytest.approx(plain, rel=1e-4)
+
+
 def test_anchors_pull_the_soft_tokens_back_to_their_start(setup: Setup) -> None:
     model = setup.model.train()
     sets = Distillation.make(setup.folder.corpus, model, setup.prompts, setup.config, quiet)

@@ -101,10 +101,10 @@ class ElmModel(nn.Module):
         """
         if batch.teacher is not None:
             return self.divergence(batch, batch.teacher), torch.tensor(len(batch.supervised))
-        head, targets = self.llm.get_output_embeddings(), batch.targets
+        targets = batch.targets
         weights = self.token_weights[targets] if self.training and self.token_weights is not None else None
         count = torch.tensor(len(targets)) if weights is None else weights.sum()
-        plain = head_of(head) if self.language.plain_head else None
+        plain = self._plain_head()
         if plain is not None:
             return linear_cross_entropy(self.hidden(batch), *plain, targets, weights), count
         logits = self.supervised_logits(batch)
@@ -121,14 +121,14 @@ class ElmModel(nn.Module):
             batch: prompts with vectors.
             teacher: prompts in words, with the same answers row by row.
         """
-        head, training = self.llm.get_output_embeddings(), self.llm.training
         llm: Any = self.llm
+        training, plain = llm.training, self._plain_head()
+        predicting = self.supervised_logits if plain is None else self.hidden
         llm.train(False)  # no dropout in what the teacher says
         with torch.no_grad(), without_lora(self.llm):
-            right = self._predicting(teacher)
+            right = predicting(teacher)
         llm.train(training)
-        states = self._predicting(batch)
-        plain = head_of(head) if self.language.plain_head else None
+        states = predicting(batch)
         if plain is not None:
             loss = linear_kl(states, right, *plain)
         else:
@@ -138,9 +138,9 @@ class ElmModel(nn.Module):
             loss = loss + self.anchor_weight * len(batch.supervised) * self._from_anchors(batch)
         return loss
 
-    def _predicting(self, batch: Batch) -> Tensor:
-        """Return hidden states at the supervised positions; logits for an LLM whose head is not plain."""
-        return self.hidden(batch) if self.language.plain_head else self.supervised_logits(batch)
+    def _plain_head(self) -> tuple[Tensor, Tensor | None] | None:
+        """Return weight and bias of the head if the logits follow from them alone; None, e.g., with hooks."""
+        return head_of(self.llm.get_output_embeddings()) if self.language.plain_head else None
 
     def _from_anchors(self, batch: Batch) -> Tensor:
         """Return the mean squared distance of the soft tokens to those of the anchors, relative to the anchors'."""

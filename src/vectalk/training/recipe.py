@@ -18,8 +18,9 @@ PRETRAINED_FROM = 100_000_000  # parameters
 # How the pretrained recipe was chosen: benchmarks/log.md, 2026-11-29.
 # The recipes of distillation keep the adapter and the low-rank update of the pretrained recipe. A step also runs the
 # LLM that reads the facts, so its batch is half as large.
+_READING: dict[str, Any] = {"adapter": {"soft_tokens": 8, "start": "words"}, "lora": {"rank": 16, "alpha": 32}}
 _DISTILLED: dict[str, Any] = {
-    "adapter": {"soft_tokens": 8, "start": "words"},
+    **_READING,
     "stage1": {
         "steps": 1000,
         "llm": "lora",
@@ -29,7 +30,6 @@ _DISTILLED: dict[str, Any] = {
         "patience": 4,
     },
     "stage2": {"steps": 0},
-    "lora": {"rank": 16, "alpha": 32},
     "batch_size": 8,
     "eval_every": 100,
     "eval_examples": 128,
@@ -38,10 +38,9 @@ _DISTILLED: dict[str, Any] = {
 RECIPES: dict[RecipeName, dict[str, Any]] = {
     "from scratch": {},
     "pretrained": {
-        "adapter": {"soft_tokens": 8, "start": "words"},
+        **_READING,
         "stage1": {"steps": 0},
         "stage2": {"steps": 1000, "llm": "lora", "lr_adapter": 1e-3, "lr_llm": 3e-4, "patience": 4},
-        "lora": {"rank": 16, "alpha": 32},
         "batch_size": 16,
         "eval_examples": 256,
         "vector_noise": 0.1,
