@@ -101,8 +101,9 @@ def section(name: str, result: dict[str, Any]) -> str:
         lines[-1:] = [result["note"], ""]
     if result.get("texts") == FORMER:
         lines.append(FORMER_NOTE)
-    lines += ["```", *result.get("steps", [result["command"]]), "```", ""]
-    if "steps" in result:
+    steps = result.get("steps")
+    lines += ["```", *(steps or [result["command"]]), "```", ""]
+    if steps:
         lines[-1:] = ["", f"This command runs all of them: `{result['command']}`", ""]
     if "tables" in result:
         seeds = (
