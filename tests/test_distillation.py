@@ -244,6 +244,17 @@ def test_steps_of_the_second_kind_are_spread_evenly_and_resume_exactly(setup: Se
     assert np.array_equal(next(plain)[1], whole[0][1])
 
 
+def test_balance_gives_each_task_the_same_share(setup: Setup) -> None:
+    examples = setup.train_set
+    names = examples.tokens.tasks
+    small, large = examples.of_tasks([names[0]])[:40], examples.of_tasks([names[1]])[:400]
+    numbers = np.concatenate([small, large])
+    for balance, expected in ((0.0, 4), (1.0, 22)):  # of 44 examples, 4 steps of 11
+        order = Mixture(examples, numbers, balance=balance).order(11, [0, 1], 0, None)
+        learned = np.concatenate([next(order)[1] for _ in range(40)])
+        assert np.isin(learned, small).mean() * 44 == pytest.approx(expected, abs=0.1)
+
+
 def test_the_start_of_distillation_is_the_facts_in_words(setup: Setup, corpus: Corpus) -> None:
     examples = phrase_examples(corpus, setup.prompts)
     told, tokenizer = FactsInWords(corpus), setup.prompts.tokenizer

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
@@ -11,7 +12,7 @@ from vectalk.llm.tokenizer import load_config
 from vectalk.tasks import Corpus
 from vectalk.training import TrainConfig, make_trainer
 from vectalk.training.recipe import RECIPES, Recipe, choose_recipe, count_parameters, merged
-from vectalk.training.rehearsal import rehearse
+from vectalk.training.rehearsal import measured_mixture, rehearse
 from vectalk.training.setup import Setup
 from vectalk.training.trackers import figures_of
 from worlds import SHORT, call
@@ -134,6 +135,16 @@ def test_an_estimate_counts_what_is_trained_and_writes_nothing(
     assert 0 < estimate.memory_gb < 100
     assert json.loads(json.dumps(estimate.to_dict()))["stages"][1]["llm"] == "lora"
     assert "stage 2 (LLM: lora)" in str(estimate)
+
+
+def test_an_estimate_measures_the_tasks_of_its_stage(corpus: Corpus, random_llm: Path, tmp_path: Path) -> None:
+    tasks = sorted(name.removeprefix("train/") for name in corpus.card["tasks"] if name.startswith("train/"))
+    config = TrainConfig.load(None, {**SHORT, "stage1.tasks": tasks[1:]})
+    setup = Setup.make(corpus, str(random_llm), tmp_path / "run", config, device="cpu", claim=False)
+    for stage, expected in ((config.stage1, set(tasks[1:])), (config.stage2, set(tasks))):
+        order = measured_mixture(setup, stage)[0].order(config.batch_size, [0], 0, None)
+        learned = np.concatenate([next(order)[1] for _ in range(20)])
+        assert {setup.train_set.task(int(number)) for number in learned} == expected
 
 
 def test_dry_run_of_the_command_line(

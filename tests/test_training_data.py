@@ -64,6 +64,37 @@ def test_a_start_is_so_many_batches_further(skipped: int) -> None:
         assert np.array_equal(a, b)
 
 
+@pytest.mark.parametrize("balance", [0.25, 0.5, 1.0])
+def test_balance_gives_small_groups_a_larger_share(balance: float) -> None:
+    sizes = np.array([600, 90, 10])
+    groups = np.random.default_rng(1).permutation(np.repeat([7, 2, 4], sizes))
+    lengths = np.random.default_rng(0).integers(1, 100, 700)
+    order = length_grouped(lengths, 7, [0], groups=groups, balance=balance)
+    epochs = [np.concatenate(list(islice(order, 100))) for _ in range(5)]
+    weights = sizes ** (1 - balance)
+    for epoch in epochs:
+        counts = np.array([(groups[epoch] == group).sum() for group in (7, 2, 4)])
+        np.testing.assert_allclose(counts, 700 * weights / weights.sum(), atol=1)
+    # within a group, no example comes more than once more often than another one
+    times = np.bincount(np.concatenate(epochs), minlength=700)
+    for group in (7, 2, 4):
+        assert np.ptp(times[groups == group]) <= 1
+    # the groups are mixed: a batch of 7 holds several of them
+    assert np.mean([len(set(groups[batch])) for batch in islice(order, 100)]) > 1.2
+    for start in (1, 99, 100, 260):
+        whole = list(islice(length_grouped(lengths, 7, [0], groups=groups, balance=balance), start + 9))
+        later = list(islice(length_grouped(lengths, 7, [0], start, groups=groups, balance=balance), 9))
+        assert all(np.array_equal(a, b) for a, b in zip(whole[start:], later, strict=True))
+
+
+def test_without_balance_or_with_one_group_the_order_is_that_of_all_examples() -> None:
+    lengths = np.random.default_rng(0).integers(1, 100, 70)
+    plain = list(islice(length_grouped(lengths, 8, [0]), 20))
+    for groups, balance in ((np.arange(70) % 3, 0.0), (np.full(70, 5), 1.0)):
+        other = islice(length_grouped(lengths, 8, [0], groups=groups, balance=balance), 20)
+        assert all(np.array_equal(a, b) for a, b in zip(plain, other, strict=True))
+
+
 # ---- examples
 
 

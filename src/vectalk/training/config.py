@@ -66,6 +66,9 @@ class StageConfig(BaseModel):
         keep: weights at the end of the stage: those with the `best` validation loss, or the `last`. Early in a
             curriculum, the loss may be above that of the untrained LLM while the vector gain grows; then use `last`.
         tasks: tasks of the corpus for training and validation in this stage, e.g. short ones first; all when omitted.
+        balance: how evenly tasks are learned whose numbers of examples differ, 0 to 1. 0: all examples come equally
+            often, so a task of few examples is learned little; 1: all tasks come equally often. The share of a task of
+            n examples is proportional to n ** (1 - balance).
         objective: what the stage learns: `targets`, the target texts of the corpus, or `distill`: the LLM that reads
             facts in words teaches the LLM that reads the vector, on free questions (see `distillation`). The teacher
             never has a low-rank update.
@@ -88,6 +91,7 @@ class StageConfig(BaseModel):
     patience: int = Field(5, ge=1)
     keep: Literal["best", "last"] = "best"
     tasks: list[str] | None = Field(None, min_length=1)
+    balance: float = Field(0.0, ge=0.0, le=1.0)
     objective: Literal["targets", "distill"] = "targets"
     mix: float = Field(0.0, ge=0.0, lt=1.0)
     rare_tokens: float = Field(0.0, ge=0.0, le=2.0)

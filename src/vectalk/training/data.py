@@ -52,11 +52,16 @@ class Examples:
         if tasks is None:
             return np.arange(len(self))
         indices = [i for i, name in enumerate(self.tokens.tasks) if name in tasks]
-        return np.flatnonzero(np.isin(self.tokens.arrays["tasks"], indices))
+        return np.flatnonzero(np.isin(self.task_numbers, indices))
+
+    @property
+    def task_numbers(self) -> np.ndarray:
+        """[N] number of each example's task."""
+        return self.tokens.arrays["tasks"]
 
     def task(self, number: int) -> str:
         """Return the task of an example."""
-        return self.tokens.tasks[int(self.tokens.arrays["tasks"][number])]
+        return self.tokens.tasks[int(self.task_numbers[number])]
 
     def target_ids(self, numbers: np.ndarray) -> list[tuple[int, ...]]:
         """Return the token ids of some targets, without the end tokens."""

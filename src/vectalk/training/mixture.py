@@ -19,6 +19,7 @@ class Mixture:
         numbers: numbers of those examples to learn; None means all.
         second: examples of the second kind, with the numbers of those to learn.
         share: share of the steps that learn the second kind, 0 to 1. These steps are spread evenly.
+        balance: how evenly the tasks of each kind are learned (see `length_grouped`).
     """
 
     def __init__(
@@ -27,9 +28,11 @@ class Mixture:
         numbers: np.ndarray | None = None,
         second: tuple[Examples, np.ndarray | None] | None = None,
         share: float = 0.0,
+        balance: float = 0.0,
     ) -> None:
         self.kinds = [(examples, numbers)] if second is None else [(examples, numbers), second]
         self.share = 0.0 if second is None else share
+        self.balance = balance
 
     def order(
         self, batch_size: int, seed: Sequence[int], start: int, batch_tokens: int | None
@@ -51,6 +54,8 @@ class Mixture:
                 seeds[kind],
                 starts[kind],
                 tokens=batch_tokens,
+                groups=examples.task_numbers if numbers is None else examples.task_numbers[numbers],
+                balance=self.balance,
             )
             for kind, (examples, numbers) in enumerate(self.kinds)
         ]

@@ -15,7 +15,8 @@ Objective = Literal["targets", "distill", "both"]
 PRETRAINED_FROM = 100_000_000  # parameters
 
 # What each recipe changes in the defaults of `TrainConfig`, which suit a tiny LLM that was trained from scratch.
-# How the pretrained recipe was chosen: benchmarks/log.md, 2026-11-29.
+# How the pretrained recipe was chosen: benchmarks/log.md, 2026-11-29. It makes few steps, so a task of few examples
+# would hardly be learned if all examples came equally often (balance).
 # The recipes of distillation keep the adapter and the low-rank update of the pretrained recipe. A step also runs the
 # LLM that reads the facts, so its batch is half as large.
 _READING: dict[str, Any] = {"adapter": {"soft_tokens": 8, "start": "words"}, "lora": {"rank": 16, "alpha": 32}}
@@ -40,14 +41,18 @@ RECIPES: dict[RecipeName, dict[str, Any]] = {
     "pretrained": {
         **_READING,
         "stage1": {"steps": 0},
-        "stage2": {"steps": 1000, "llm": "lora", "lr_adapter": 1e-3, "lr_llm": 3e-4, "patience": 4},
+        "stage2": {"steps": 1000, "llm": "lora", "lr_adapter": 1e-3, "lr_llm": 3e-4, "patience": 4, "balance": 1.0},
         "batch_size": 16,
         "eval_examples": 256,
         "vector_noise": 0.1,
         "choose_decoding": True,
     },
     "distilled": _DISTILLED,
-    "distilled with targets": {**_DISTILLED, "stage1": {**_DISTILLED["stage1"], "mix": 0.5}, "choose_decoding": True},
+    "distilled with targets": {
+        **_DISTILLED,
+        "stage1": {**_DISTILLED["stage1"], "mix": 0.5, "balance": 1.0},
+        "choose_decoding": True,
+    },
 }
 # Recipes of the objectives that do not depend on the LLM.
 BY_OBJECTIVE: dict[Objective, RecipeName] = {"distill": "distilled", "both": "distilled with targets"}

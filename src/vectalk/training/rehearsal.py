@@ -133,7 +133,7 @@ def rehearse(setup: Setup, reporter: Reporter | None = None) -> Estimate:
         if not stage.steps:
             continue
         peft_model = prepare(model, stage, config.lora, peft_model)
-        mixture, teaching = _mixture(setup, stage)
+        mixture, teaching = measured_mixture(setup, stage)
         loop = Loop(model, mixture, stage, number, config, setup.accelerator, setup.half, setup.sharded)
         batches, times, tokens = loop.batches(0), [], []
         for step in range(STEPS):
@@ -171,10 +171,16 @@ def rehearse(setup: Setup, reporter: Reporter | None = None) -> Estimate:
     )
 
 
-def _mixture(setup: Setup, stage: StageConfig) -> tuple[Mixture, float]:
-    """Return examples for the measured steps, and the time in seconds in which a teacher writes all its answers."""
+def measured_mixture(setup: Setup, stage: StageConfig) -> tuple[Mixture, float]:
+    """Return examples for the measured steps, and the time in seconds in which a teacher writes all its answers.
+
+    Args:
+        setup: what training would start from.
+        stage: one of its stages; its tasks are measured.
+    """
+    numbers = None if stage.tasks is None else setup.train_set.of_tasks(stage.tasks)
     if stage.objective == "targets":
-        return Mixture(setup.train_set), 0.0
+        return Mixture(setup.train_set, numbers, balance=stage.balance), 0.0
     config, count = setup.config, STEPS * setup.config.batch_size
     few = config.model_copy(update={"distill": config.distill.model_copy(update={"answers": count, "validation": 2})})
     started = time.perf_counter()
@@ -183,7 +189,7 @@ def _mixture(setup: Setup, stage: StageConfig) -> tuple[Mixture, float]:
             setup.folder.corpus, setup.model, setup.prompts, few, lambda what, done, total: None, Path(place)
         )
     seconds = (time.perf_counter() - started) / (count + 2)
-    mixture = Mixture(pairs.train_set, None, (setup.train_set, None), stage.mix)
+    mixture = Mixture(pairs.train_set, None, (setup.train_set, numbers), stage.mix, stage.balance)
     return mixture, seconds * (config.distill.answers + config.distill.validation)
 
 
