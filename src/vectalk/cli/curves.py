@@ -1,6 +1,7 @@
 """`vectalk curves`: how answers change between entities, along concepts, and with the number of ratings."""
 
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -111,6 +112,13 @@ def curves(
     opened = llm_options.open(text_llm, "--text-llm", greedy=True, quiet=quiet) if text_llm else nullcontext()
     with opened as client, common.progress(quiet) as bar:
         job = bar.add_task("curves", total=None, note="")
+
+        def advance(what: str, done: int, total: int) -> None:
+            bar.update(job, completed=done, total=total, note=what)
+
+        chat = None
+        if client is not None:
+            chat = ClientChat(client, partial(advance, "replies of the text-only LLM"))
         rows = measure(
             model,
             Corpus.load(place, spaces),
@@ -122,13 +130,13 @@ def curves(
             users=users,
             kinds=kind or ["interpolation", "shift", "cold_start"],
             ratings=ratings,
-            chat=None if client is None else ClientChat(client),
+            chat=chat,
             encoder=encoder,
             trust_encoder=trust_encoder,
             readback_texts=readback_texts,
             seed=seed,
             max_new_tokens=max_new_tokens,
-            progress=lambda what, done, total: bar.update(job, completed=done, total=total, note=what),
+            progress=advance,
         )
     table = Table("curve", "space", "subject", "metric", "condition", "first", "middle", "last", box=None)
     series: dict[tuple[str, ...], list[float | None]] = {}

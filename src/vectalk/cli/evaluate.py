@@ -1,6 +1,7 @@
 """`vectalk evaluate`: measure a run on test entities, next to controls and baselines."""
 
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -122,13 +123,16 @@ def evaluate(
         def advance(what: str, done: int, total: int) -> None:
             jobs.move(what, done, total, kept=what.endswith(": elm"))
 
+        chat = None
+        if client is not None:
+            chat = ClientChat(client, partial(advance, "replies of the text-only LLM"))
         if questions is not None:
             rows = evaluate_questions(
                 model,
                 Corpus.load(place, spaces),
                 out,
                 questions,
-                chat=None if client is None else ClientChat(client),
+                chat=chat,
                 limit=limit,
                 seed=seed,
                 overwrite=overwrite,
@@ -143,7 +147,7 @@ def evaluate(
             Corpus.load(place, spaces),
             out,
             stage1=lambda: ELM.from_pretrained(run, spaces=spaces, llm=llm, device=device, stage=1),
-            chat=None if client is None else ClientChat(client),
+            chat=chat,
             overwrite=overwrite,
             progress=advance,
             tasks=task or None,

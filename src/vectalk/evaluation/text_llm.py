@@ -34,13 +34,14 @@ class ClientChat:
 
     Args:
         client: the client; it should not sample.
+        progress: called with the number of replies so far and of all.
 
     Attributes:
         identity: identifies the LLM, its weights and its settings.
     """
 
-    def __init__(self, client: ChatClient) -> None:
-        self.client, self.name = client, client.transport.name
+    def __init__(self, client: ChatClient, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        self.client, self.name, self.progress = client, client.transport.name, progress
         self.identity = client.key([])
 
     def __call__(self, conversations: Sequence[Messages]) -> list[str]:
@@ -50,7 +51,17 @@ class ClientChat:
             TeacherError: the endpoint does not answer, too many replies are empty, or a reply is not in the cache and
                 the client may only use the cache.
         """
-        return self.client.map(self._ask, conversations)
+        done = 0
+
+        async def ask(messages: Messages) -> str:
+            nonlocal done
+            text = await self._ask(messages)
+            done += 1  # all replies come in the client's own thread
+            self.progress(done, len(conversations))
+            return text
+
+        self.progress(0, len(conversations))
+        return self.client.map(ask, conversations)
 
     async def _ask(self, messages: Messages) -> str:
         reply = await self.client.chat(messages, version="text_llm")
