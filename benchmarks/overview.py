@@ -131,6 +131,15 @@ GOOD: dict[str, Headline] = {
     "curves-semantic": _curves("Interpolations and concept shifts, embeddings of paragraphs", "curves_semantic_film"),
     "curves-own-more": _curves("Interpolations between users, after more training on profiles", "curves_own-more_user"),
     "curves-semantic-more": _curves("Concept shifts of paragraphs, after more training", "curves_semantic-more_film"),
+    "curves-foreign-told": Headline(
+        "Between two films: SmolLM2 that reads the vector, and the same LLM that is told titles, or titles and facts",
+        {
+            "SC at midpoints": "curves_foreign-told_film_sc_middle_elm",
+            "copying": "curves_foreign-told_film_sc_middle_copy_text",
+            "told titles": "curves_foreign-told_film_sc_middle_text_llm",
+            "told titles and facts": "curves_foreign-told_film_sc_middle_told_llm",
+        },
+    ),
     "distill-foreign": _distilled("A real LLM, distilled or not: free questions, foreign vectors", "distill_foreign"),
     "distill-own": _distilled("The same, on our own factors", "distill_own"),
     "concepts": Headline(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paper_tables import SPACES, Result, cell, markdown_table, row_at, section
+from paper_tables import SPACES, TITLES, Result, cell, markdown_table, row_at, section
 
 
 def walks(name: str, result: Result) -> str:
@@ -26,7 +26,7 @@ def walks(name: str, result: Result) -> str:
             f"ends, {cell(gaps[2], True)} by walking.\n",
         ]
         parts.append("".join(said))
-    return section(f"Between two entities ({SPACES[name]})", result, parts)
+    return section(f"Between two entities ({TITLES[name]})", result, parts)
 
 
 def shifts(name: str, result: Result) -> str:

@@ -8,6 +8,9 @@ from typing import Any
 Row = dict[str, Any]
 Result = dict[str, Any]
 SPACES = {"own": "own factors", "foreign": "vectors of others", "semantic": "vectors of paragraphs"}
+# A pretrained LLM that reads the vector, beside the same LLM that reads titles.
+TOLD = "foreign-told"
+TITLES = {**SPACES, TOLD: "vectors of others; SmolLM2-135M that reads vectors, and that reads titles"}
 GAP = "sc_middle_minus_copy_text"
 
 
