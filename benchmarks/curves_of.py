@@ -80,15 +80,21 @@ def measure(
     card = read_json(out / "curves.json")
     path = write_result(
         f"curves-{name}",
-        "python " + shlex.join([f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]).replace(f"{ROOT}/", ""),
+        "python " + shown([f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         figures(rows, name),
-        steps=[*steps, shlex.join(["vectalk", *command]).replace(f"{ROOT}/", "")],
+        steps=[*steps, shown(["vectalk", *command])],
         curves=[{k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in rows],
         sizes=next(iter(card["sizes"].values())),
         crossings=card["crossings"],
         notes=card["notes"],
     )
     print(f"written to {path}")
+
+
+def shown(command: Sequence[str]) -> str:
+    """Return a command as it is written down: paths in the repository are relative, and an LLM's folder is its name."""
+    words = [f"hf:{Path(word[3:]).name}" if word.startswith("hf:/") else word for word in command]
+    return shlex.join(words).replace(f"{ROOT}/", "")
 
 
 def figures(rows: list[Row], name: str) -> dict[str, float]:
