@@ -198,7 +198,7 @@ def with_vllm(elm: ELM, asked: Asked, llm: str, tokens: int, pairs: int) -> dict
 
     with TemporaryDirectory() as place:
         export_merged(elm.run, Path(place) / "plain", llm=llm)
-        # On a CPU it is a share of the memory, of which vLLM would take nearly all; this process holds the LLM too.
+        # On a CPU, the share is of the whole memory. vLLM would take nearly all, but this process needs some too.
         engine = VllmEngine(Path(place) / "plain", dtype="auto", gpu_memory_utilization=0.3, max_model_len=2048)
         decoding = Decoding(max_new_tokens=tokens)
         both = (lambda: seconds(lambda: elm.engine.generate(*asked, decoding)),

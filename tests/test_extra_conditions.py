@@ -199,7 +199,7 @@ def test_an_endpoint_is_asked_greedily_and_once(
     with serving("Comedy of the 1990s.") as fake:
         for name in ("one", "two"):
             with open_chat("openai:some-model", {"base_url": fake.url}, greedy=True) as client:
-                chat = ClientChat(client, lambda done, total: progress.append((done, total)))
+                chat = ClientChat(client, lambda what, done, total: progress.append((done, total)))
                 rows = evaluate(Blind(linear), linear, tmp_path / name, chat=chat, conditions=["text_llm"], **quick)
         assert len(fake.requests) == 20
     assert progress == [(done, 20) for done in range(21)] * 2

@@ -1,7 +1,6 @@
 """`vectalk curves`: how answers change between entities, along concepts, and with the number of ratings."""
 
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -116,9 +115,6 @@ def curves(
         def advance(what: str, done: int, total: int) -> None:
             bar.update(job, completed=done, total=total, note=what)
 
-        chat = None
-        if client is not None:
-            chat = ClientChat(client, partial(advance, "replies of the text-only LLM"))
         rows = measure(
             model,
             Corpus.load(place, spaces),
@@ -130,7 +126,7 @@ def curves(
             users=users,
             kinds=kind or ["interpolation", "shift", "cold_start"],
             ratings=ratings,
-            chat=chat,
+            chat=None if client is None else ClientChat(client, advance),
             encoder=encoder,
             trust_encoder=trust_encoder,
             readback_texts=readback_texts,

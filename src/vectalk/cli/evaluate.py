@@ -1,7 +1,6 @@
 """`vectalk evaluate`: measure a run on test entities, next to controls and baselines."""
 
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -123,9 +122,7 @@ def evaluate(
         def advance(what: str, done: int, total: int) -> None:
             jobs.move(what, done, total, kept=what.endswith(": elm"))
 
-        chat = None
-        if client is not None:
-            chat = ClientChat(client, partial(advance, "replies of the text-only LLM"))
+        chat = None if client is None else ClientChat(client, advance)
         if questions is not None:
             rows = evaluate_questions(
                 model,

@@ -18,6 +18,7 @@ from vectalk.tasks.suite import pieces_of
 from vectalk.tasks.teachers.told import FactPhrases, told
 
 SHOTS = 3  # training examples in the prompt, which show the length and style of an answer
+REPLIES = "replies of the text-only LLM"
 Messages = list[dict[str, str]]
 
 
@@ -34,13 +35,15 @@ class ClientChat:
 
     Args:
         client: the client; it should not sample.
-        progress: called with the number of replies so far and of all.
+        progress: called with the name of the work, the number of replies so far, and of all.
 
     Attributes:
         identity: identifies the LLM, its weights and its settings.
     """
 
-    def __init__(self, client: ChatClient, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+    def __init__(
+        self, client: ChatClient, progress: Callable[[str, int, int], None] = lambda what, done, total: None
+    ) -> None:
         self.client, self.name, self.progress = client, client.transport.name, progress
         self.identity = client.key([])
 
@@ -57,10 +60,10 @@ class ClientChat:
             nonlocal done
             text = await self._ask(messages)
             done += 1  # all replies come in the client's own thread
-            self.progress(done, len(conversations))
+            self.progress(REPLIES, done, len(conversations))
             return text
 
-        self.progress(0, len(conversations))
+        self.progress(REPLIES, 0, len(conversations))
         return self.client.map(ask, conversations)
 
     async def _ask(self, messages: Messages) -> str:

@@ -35,13 +35,12 @@ class Material:
             stage: settings of the stage.
             progress: called with the name of the work, the units done and all units.
         """
-        numbers = None if stage.tasks is None else setup.train_set.of_tasks(stage.tasks)
         if stage.objective == "targets":
-            return cls(Mixture(setup.train_set, numbers, balance=stage.balance), setup.validation, stage)
+            return cls(Mixture.of(stage, setup.train_set), setup.validation, stage)
         with setup.accelerator.main_process_first():  # the others read the answers that the first process wrote
             pairs = Distillation.make(setup.folder.corpus, setup.model, setup.prompts, setup.config, progress)
         validation = Validation(
             setup.model, pairs.validation_set, setup.config, setup.accelerator, setup.half, setup.sharded
         )
-        mixture = Mixture(pairs.train_set, None, (setup.train_set, numbers), stage.mix, stage.balance)
+        mixture = Mixture.of(stage, setup.train_set, pairs.train_set)
         return cls(mixture, validation, stage.model_copy(update={"tasks": None}))

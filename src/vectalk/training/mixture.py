@@ -7,6 +7,7 @@ from itertools import count
 
 import numpy as np
 
+from vectalk.training.config import StageConfig
 from vectalk.training.data import Examples
 from vectalk.training.order import length_grouped
 
@@ -33,6 +34,20 @@ class Mixture:
         self.kinds = [(examples, numbers)] if second is None else [(examples, numbers), second]
         self.share = 0.0 if second is None else share
         self.balance = balance
+
+    @classmethod
+    def of(cls, stage: StageConfig, targets: Examples, taught: Examples | None = None) -> Mixture:
+        """Return what a stage learns: the target texts of its tasks, or what a teacher answered and those in between.
+
+        Args:
+            stage: settings of the stage.
+            targets: examples of target texts, of all tasks.
+            taught: the teacher's answers, for a stage that distills.
+        """
+        numbers = None if stage.tasks is None else targets.of_tasks(stage.tasks)
+        if taught is None:
+            return cls(targets, numbers, balance=stage.balance)
+        return cls(taught, None, (targets, numbers), stage.mix, stage.balance)
 
     def order(
         self, batch_size: int, seed: Sequence[int], start: int, batch_tokens: int | None

@@ -47,11 +47,8 @@ def length_grouped(
         epoch, skip = divmod(start, -(-count // batch_size))
         first, skip = divmod(skip, POOL)
     while True:
-        generator = np.random.Generator(np.random.PCG64([*seed, epoch]))
-        if len(members) > 1:
-            shuffled = generator.permutation(_balanced(members, balance, seed, epoch))
-        else:
-            shuffled = generator.permutation(count)
+        chosen = _balanced(members, balance, seed, epoch) if len(members) > 1 else count
+        shuffled = np.random.Generator(np.random.PCG64([*seed, epoch])).permutation(chosen)
         for number in range(first, -(-count // pool)):
             examples = shuffled[number * pool : (number + 1) * pool]
             examples = examples[np.argsort(lengths[examples], kind="stable")]
@@ -76,7 +73,7 @@ def _balanced(members: list[np.ndarray], balance: float, seed: Sequence[int], ep
         first, end = epoch * share, (epoch + 1) * share
         rounds = range(int(first // len(group)), int(-(-end // len(group))))
         turns = [np.random.default_rng([*seed, int(group[0]), number]).permutation(group) for number in rounds]
-        skipped = first - first // len(group) * len(group)
+        skipped = first % len(group)
         parts.append(np.concatenate([group[:0], *turns])[skipped : skipped + share])
     return np.concatenate(parts)
 

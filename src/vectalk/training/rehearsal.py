@@ -178,9 +178,8 @@ def measured_mixture(setup: Setup, stage: StageConfig) -> tuple[Mixture, float]:
         setup: what training would start from.
         stage: one of its stages; its tasks are measured.
     """
-    numbers = None if stage.tasks is None else setup.train_set.of_tasks(stage.tasks)
     if stage.objective == "targets":
-        return Mixture(setup.train_set, numbers, balance=stage.balance), 0.0
+        return Mixture.of(stage, setup.train_set), 0.0
     config, count = setup.config, STEPS * setup.config.batch_size
     few = config.model_copy(update={"distill": config.distill.model_copy(update={"answers": count, "validation": 2})})
     started = time.perf_counter()
@@ -189,8 +188,9 @@ def measured_mixture(setup: Setup, stage: StageConfig) -> tuple[Mixture, float]:
             setup.folder.corpus, setup.model, setup.prompts, few, lambda what, done, total: None, Path(place)
         )
     seconds = (time.perf_counter() - started) / (count + 2)
-    mixture = Mixture(pairs.train_set, None, (setup.train_set, numbers), stage.mix, stage.balance)
-    return mixture, seconds * (config.distill.answers + config.distill.validation)
+    return Mixture.of(stage, setup.train_set, pairs.train_set), seconds * (
+        config.distill.answers + config.distill.validation
+    )
 
 
 def _trained(module: torch.nn.Module) -> int:
